@@ -1,0 +1,31 @@
+# The first time, each command makes .venv and installs everything; after that a stamp is checked.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install lab train test bench notebooks
+
+install: $(STAMP)
+
+$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "silen_lib needs Python 3.10 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
+
+train: $(STAMP)
+	$(BIN)/silen-train
+
+test: $(STAMP)
+	tests/run $(BIN)
+
+bench: $(STAMP)
+	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
+
+notebooks: $(STAMP)
+	$(BIN)/nbdev_export
+	$(BIN)/silen-notebooks
+	$(BIN)/nbdev_export
