@@ -1,0 +1,7 @@
+# ruff: noqa
+# %%
+1 + 1
+# %%
+1 / 0
+# %%
+"after the exception"
