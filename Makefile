@@ -23,6 +23,7 @@ test: $(STAMP)
 	tests/run $(BIN)
 
 bench: $(STAMP)
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
 	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
 
 notebooks: $(STAMP)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ def subplots(
     width_ratios: Sequence | None = None,
     **axes_kw,                          # passed to `Figure.subplots`: sharex, sharey, squeeze …
 ) -> tuple[Figure, Any]:                # (figure, axes or array of axes)
-    "Like `plt.subplots`, for an object-oriented `Figure` that pyplot does not keep. It shows only where it is returned."
+    "Like `plt.subplots`, for an object-oriented `Figure` that pyplot does not keep. Shows only where returned."
     fig = Figure(figsize=figsize)
     return fig, fig.subplots(nrows, ncols, width_ratios=width_ratios, **axes_kw)
 
@@ -184,7 +184,7 @@ def show_images(
     """Draw images side by side, +1 (or 1) as ink and −1 (or 0) as paper; weights red for +, blue for −.
 
     A 2-D array counts as flat images when it is not square and its rows hold a square number (≥ 9) of pixels, else as
-    one image: pass `shape` to decide. Raises `ValueError` for another layout, a value outside the kind's range, or NaN."""
+    one image: pass `shape` to decide. Raises `ValueError` for another layout, a value out of range, or NaN."""
     parts = _images(images, shape)
     if titles is not None and len(titles) != len(parts):
         raise ValueError(f"titles: wants one for each of the {len(parts)} images, got {len(titles)}")
@@ -314,9 +314,8 @@ def plot_energy_1d(
     ax = axes(ax)
     ax.plot(x, y, color=COLORS["energy"], label=label)
     if marks:
-        valleys, hills = _extrema(y)
-        ax.plot(x[valleys], y[valleys], "o", color=COLORS["energy"], ms=6)
-        ax.plot(x[hills], y[hills], "o", mfc="white", mec=COLORS["energy"], ms=6)
+        for i, fill in zip(_extrema(y), (COLORS["energy"], "white")):
+            ax.plot(x[i], y[i], "o", mfc=fill, mec=COLORS["energy"], ms=6)
     if path is not None:
         p = torch.as_tensor(_array(path, "path", 1))
         _ball(ax, p.numpy(), _on_grid(E, p, tuple(p.shape)))
@@ -340,8 +339,7 @@ def plot_energy_2d(
     points: Any = None,                      # (P, 2) marked with a cross: memories, particles
     levels: int | Sequence = 20,             # contours: how many, or which energies
     n: int = 100,                            # grid points a side
-    colorbar: bool = True,
-    ax: Axes | None = None,
+    colorbar: bool = True, ax: Axes | None = None,
 ) -> Axes:
     "Filled contours of an energy over the plane: low is dark. Paths run from the ring to the large dot."
     xs, ys = _range(x_range, "x_range"), _range(y_range if y_range is not None else x_range, "y_range")
@@ -349,14 +347,13 @@ def plot_energy_2d(
     values = _on_grid(E, torch.stack(torch.meshgrid(x, y, indexing="xy"), -1), (n, n))
     ax = axes(ax, figsize=(4.6, 3.8))
     drawn = ax.contourf(x, y, values, levels, cmap=ENERGY_CMAP)
-    if colorbar: ax.figure.colorbar(drawn, ax=ax, label="energy $E$", shrink=.9)
-    if path is not None:
-        for one in _paths(path): _trail(ax, one)
+    if colorbar: ax.figure.colorbar(drawn, ax=ax, label="energy $E$", shrink=.9, ticks=MaxNLocator(5))
+    for one in _paths(path) if path is not None else (): _trail(ax, one)
     if points is not None:
-        p = _array(points, "points", 2)
-        if p.shape[1] != 2: raise ValueError(f"points: wants shape (P, 2), got {p.shape}")
+        if (p := _array(points, "points", 2)).shape[1] != 2: raise ValueError(f"points: wants (P, 2), got {p.shape}")
         ax.plot(*p.T, "X", color="white", mec="black", mew=.8, ms=8, ls="none", zorder=2.5)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=xs, ylim=ys)
+    ax.locator_params(nbins=5)                      # ticks are most of the cost of a redraw
     return ax
 
 # %% ../nbs/lib/plot.ipynb #bc92ea44
@@ -410,5 +407,5 @@ def plot_weights(
     ax = axes(ax, figsize=(3.8, 3.2))
     image = ax.imshow(W, cmap=WEIGHT_CMAP, vmin=-limit, vmax=limit)
     ax.set(xticks=[], yticks=[], title=title or "")
-    if colorbar: ax.figure.colorbar(image, ax=ax, label="weight   (− blue, + red)", shrink=.85)
+    if colorbar: ax.figure.colorbar(image, ax=ax, label="weight   (− blue, + red)", shrink=.85, ticks=MaxNLocator(5))
     return ax

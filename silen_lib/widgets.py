@@ -19,11 +19,11 @@ from typing import Any
 
 import anywidget
 import ipywidgets as W
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import traitlets
 from IPython.display import display
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -40,12 +40,9 @@ def _check_figure(fig: Any, name: str = "draw") -> Figure:
 
 
 def _png(fig: Figure, level: int = 1, canvas: FigureCanvasAgg | None = None) -> bytes:
-    "Draw once, encode as PNG: level 1 is quick, 9 is small. A canvas used before remembers the sizes of its texts."
+    "Draw once, encode as PNG: level 1 is quick, 9 is small."
     if canvas is None: canvas = FigureCanvasAgg(fig)
-    canvas.figure = fig
-    fig.set_canvas(canvas)
     canvas.draw()
-    canvas.figure = None
     rgb, out = np.asarray(canvas.buffer_rgba())[..., :3], io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(out, "png", compress_level=level)
     return out.getvalue()
@@ -58,45 +55,75 @@ def figure_png(
     return _png(_check_figure(fig, "fig"), level=6)
 
 # %% ../nbs/lib/widgets.ipynb #88397db9
+def _ticks(axis: Any) -> list:
+    "The ticks of the last drawing; older ones stay in `majorTicks`."
+    low, high = sorted(axis.get_view_interval())
+    return [t for t in axis.majorTicks[:len(axis.get_majorticklocs())] if low <= t.get_loc() <= high]
+
+
 def _axis_labels(fig: Figure) -> list[int]:
     "The longest tick label of each axis, in characters, as drawn."
-    return [max((len(t.label1.get_text()) for t in axis.majorTicks), default=0)
+    return [max((len(t.label1.get_text()) for t in _ticks(axis)), default=0)
             for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)]
 
 
 def _outline(fig: Figure) -> tuple:
-    "What a layout depends on besides the tick labels: size, axes, fixed proportions, and the lines of text around them."
-    texts = [t for ax in fig.axes for t in (*map(ax.get_title, ("left", "center", "right")), ax.get_xlabel(), ax.get_ylabel())]
+    "What a layout depends on besides the tick labels: size, axes, fixed proportions, lines of text around them."
+    sides = "left", "center", "right"
+    texts = [t for ax in fig.axes for t in (*map(ax.get_title, sides), ax.get_xlabel(), ax.get_ylabel())]
     shapes = [None if ax.get_aspect() == "auto" else round(ax.get_data_ratio(), 6) for ax in fig.axes]
     lines = [bool(t)*(1+t.count("\n")) for t in (*texts, fig.get_suptitle())]
     return (*fig.get_size_inches(), fig.dpi, *lines, *shapes)
 
+# %% ../nbs/lib/widgets.ipynb #32c4bec5
+def _texts(ax: Axes) -> list:
+    "The texts that may leave the page: title, axis labels, the outermost tick labels."
+    out = [ax.title]
+    for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
+        labels = [t.label1 for t in _ticks(axis)]
+        out += [axis.label, *labels[:1], *labels[-1:]]
+    return [t for t in out if t.get_visible() and t.get_text()]
+
 
 def _inside(fig: Figure) -> bool:
-    "Do the titles and axis labels lie within the picture?"
-    boxes = [t.get_window_extent() for ax in fig.axes for t in (ax.title, ax.xaxis.label, ax.yaxis.label) if t.get_text()]
-    return all(b.x0 > -1 and b.y0 > -1 and b.x1 < fig.bbox.x1 + 1 and b.y1 < fig.bbox.y1 + 1 for b in boxes)
+    "Do the texts lie within the picture?"
+    boxes = [t.get_window_extent() for ax in fig.axes for t in _texts(ax)]
+    return all(b.x0 > 0 and b.y0 > 0 and b.x1 < fig.bbox.x1 and b.y1 < fig.bbox.y1 for b in boxes)
 
-# %% ../nbs/lib/widgets.ipynb #32c4bec5
+# %% ../nbs/lib/widgets.ipynb #2787b145
 class _Painter:
-    "Figures to PNG; figures alike in outline share the layout of the first."
-    def __init__(self): self.outline, self.places, self.room, self.canvas = None, [], [], None
+    "Figures to PNG: those alike in outline share a layout, all share a canvas that remembers the sizes of texts."
+    def __init__(self): self.outline, self.places, self.room, self.fits, self.canvas = None, [], [], True, None
 
     def __call__(self, fig: Figure) -> bytes:
-        if self.canvas is None: self.canvas = FigureCanvasAgg(fig)
+        own = fig.canvas
+        self.canvas = self.canvas or FigureCanvasAgg(fig)
+        self.canvas.figure = fig
+        fig.set_canvas(self.canvas)
+        try: return self._paint(fig)
+        finally:
+            fig.set_canvas(own)
+            self.canvas.figure = None          # the figure may go as soon as its picture is made
+
+    def _paint(self, fig: Figure) -> bytes:
         engine, outline = fig.get_layout_engine(), _outline(fig)
         if engine is None: return _png(fig, 1, self.canvas)
-        if outline == self.outline:
-            fig.set_layout_engine("none")
-            for ax, place in zip(fig.axes, self.places): ax.set_position(place, which="original")
-            png, fits = _png(fig, 1, self.canvas), _inside(fig)
-            fig.set_layout_engine(engine)
-            if fits and all(new <= old for new, old in zip(_axis_labels(fig), self.room)): return png
+        if outline == self.outline and (png := _again(self, fig, engine)): return png
         for ax in fig.axes: ax.set_in_layout(True)      # set_position took them out
         png, self.outline = _png(fig, 1, self.canvas), outline
         self.places = [ax.get_position(original=True).frozen() for ax in fig.axes]
-        self.room = _axis_labels(fig)
+        self.room, self.fits = _axis_labels(fig), _inside(fig)
         return png
+
+# %% ../nbs/lib/widgets.ipynb #b53a8f3c
+def _again(painter: _Painter, fig: Figure, engine: Any) -> bytes | None:
+    "Draw in the kept layout; None when something has outgrown it."
+    fig.set_layout_engine("none")
+    for ax, place in zip(fig.axes, painter.places): ax.set_position(place, which="original")
+    png = _png(fig, 1, painter.canvas)
+    fits = _inside(fig) or not painter.fits            # no layout helps what never fitted
+    fig.set_layout_engine(engine)
+    return png if fits and all(new <= old for new, old in zip(_axis_labels(fig), painter.room)) else None
 
 # %% ../nbs/lib/widgets.ipynb #ae5e135f
 @contextlib.contextmanager
@@ -172,17 +199,8 @@ def _need_callable(draw: Any) -> None:
     if not callable(draw): raise ValueError(f"draw: wants a function that returns a Figure, got {type(draw).__name__}")
 
 # %% ../nbs/lib/widgets.ipynb #d16df0b6
-def live_box(
-    draw: Callable[..., Figure],     # `draw(**values) -> Figure`
-    **controls: W.Widget,            # one widget for each argument of `draw`
-) -> W.VBox:                         # has .picture, .message, .still (the first PNG) and .redraw()
-    """Controls over a picture, not displayed: for placing `live` beside other widgets.
-
-    `draw` gets each control's value: a PixelGrid gives its tensor, a ClickMap `(x, y)`, a Button its count of presses."""
-    _need_callable(draw)
-    _check_controls(controls)
-    paint = _Painter()
-    def png(): return paint(_check_figure(draw(**{k: _read(c) for k, c in controls.items()})))
+def _picture_box(controls: list[W.Widget], png: Callable[[], bytes]) -> W.VBox:
+    "Controls, the picture that `png()` makes, and a line for what goes wrong with it later."
     first = png()
     picture = W.Image(value=first, format="png", layout=W.Layout(width="max-content", max_width="100%"))
     message = W.HTML()
@@ -190,13 +208,28 @@ def live_box(
         with _collect_after():
             try: picture.value, message.value = png(), ""
             except Exception as error: message.value = _complaint(error)
-    for name, c in controls.items():
-        _dress(name, c)
-        _watch(c, redraw)
-    box = W.VBox([*controls.values(), picture, message])
+    box = W.VBox([*controls, picture, message])
     box.picture, box.message, box.still, box.redraw = picture, message, first, redraw
     box.add_class("silen-live")
     picture.add_class("silen-picture")
+    return box
+
+# %% ../nbs/lib/widgets.ipynb #2157aa33
+def live_box(
+    draw: Callable[..., Figure],     # `draw(**values) -> Figure`
+    **controls: W.Widget,            # one widget for each argument of `draw`
+) -> W.VBox:                         # has .picture, .message, .still (the first PNG) and .redraw()
+    """Controls over a picture, not displayed: for placing `live` beside other widgets.
+
+    `draw` gets each control's value: of a PixelGrid its tensor, of a ClickMap `(x, y)`, of a Button its presses."""
+    _need_callable(draw)
+    _check_controls(controls)
+    paint = _Painter()
+    def png(): return paint(_check_figure(draw(**{k: _read(c) for k, c in controls.items()})))
+    box = _picture_box(list(controls.values()), png)
+    for name, c in controls.items():
+        _dress(name, c)
+        _watch(c, box.redraw)
     return box
 
 # %% ../nbs/lib/widgets.ipynb #b087c424
@@ -214,7 +247,8 @@ def live(
 # %% ../nbs/lib/widgets.ipynb #2096733d
 _KEYS_JS = """
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const make = (tag, cls, parent) => { const e = document.createElement(tag); e.className = cls; return parent.appendChild(e); };
+const make = (tag, cls, parent) => {
+  const e = document.createElement(tag); e.className = cls; return parent.appendChild(e); };
 // JupyterLab binds arrows, Space and Enter too: it must not see those we use
 const own = e => { e.preventDefault(); e.stopPropagation(); };
 const caption = (model, root) => {
@@ -241,7 +275,8 @@ const paintCells = (model, grid, px) => {
   grid.style.setProperty('--ink', model.get('ink')); grid.style.setProperty('--paper', model.get('paper'));
   px.forEach((d, i) => { if (d.dataset.v === String(v[i])) return;
     d.dataset.v = v[i]; d.setAttribute('aria-selected', v[i] ? 'true' : 'false');
-    d.setAttribute('aria-label', `row ${Math.floor(i/cols) + 1}, column ${i % cols + 1}, ${v[i] ? 'ink' : 'paper'}`); }); };
+    const r = Math.floor(i/cols) + 1, c = i % cols + 1;
+    d.setAttribute('aria-label', `row ${r}, column ${c}, ${v[i] ? 'ink' : 'paper'}`); }); };
 """
 
 # %% ../nbs/lib/widgets.ipynb #e82996cc
@@ -329,8 +364,25 @@ def _positive(value: Any, name: str) -> None:
         raise ValueError(f"{name}: wants a whole number of at least 1, got {value!r}")
 
 # %% ../nbs/lib/widgets.ipynb #630bb38c
-class _GridValues(_Pictured):
-    "The tensors and the picture of a grid of pixels."
+class _GridTraits(_Pictured):
+    "What Python and the browser share about a grid."
+    rows = traitlets.Int(6).tag(sync=True)
+    cols = traitlets.Int(6).tag(sync=True)
+    pixels = traitlets.List(traitlets.Int()).tag(sync=True)
+    size = traitlets.Int(24).tag(sync=True)
+    readonly = traitlets.Bool(False).tag(sync=True)
+    label = traitlets.Unicode("").tag(sync=True)
+    ink = traitlets.Unicode(SPIN_COLORS[1]).tag(sync=True)
+    paper = traitlets.Unicode(SPIN_COLORS[-1]).tag(sync=True)
+
+    def still(self) -> bytes:
+        "A picture of the grid as it stands."
+        image, titles = self.units.view(1, self.rows, self.cols), [self.label] if self.label else None
+        return figure_png(show_images(image, titles, "unit", size=max(self.size*self.cols/80, .8)))
+
+# %% ../nbs/lib/widgets.ipynb #bdca969c
+class _GridValues(_GridTraits):
+    "The pixels as tensors."
     @property
     def units(self) -> torch.Tensor:
         "The pixels as 0/1 units: float32 (rows·cols,)."
@@ -351,34 +403,21 @@ class _GridValues(_Pictured):
         "What `live` hands to `draw`: `spins` or `units`, by `kind`."
         return self.spins if self.kind == "spin" else self.units
 
-    def still(self) -> bytes:
-        "A picture of the grid as it stands."
-        image, titles = self.units.view(1, self.rows, self.cols), [self.label] if self.label else None
-        return figure_png(show_images(image, titles, "unit", size=max(self.size*self.cols/80, .8)))
-
-# %% ../nbs/lib/widgets.ipynb #bdca969c
+# %% ../nbs/lib/widgets.ipynb #91306906
 class PixelGrid(_GridValues):
     """A grid of pixels to draw on: click, drag, touch; arrows move, Space or Enter toggles, Home and End jump.
 
     `pixels` is the synchronised list of 0 (paper) and 1 (ink), row by row. `spins` is the same as a ±1 float tensor
     (rows·cols,), `units` as a 0/1 float tensor. Both can be set, with any shape of that size. `kind`, "spin" or "unit",
-    says which of the two `live` hands to `draw`. Raises `ValueError` for a size below 1, or pixels of the wrong number or value."""
+    says what `live` hands to `draw`. Raises `ValueError` for a size below 1, or pixels of the wrong number or value."""
     _esm, _css, _built = _GRID_JS, _GRID_CSS, False
-    rows = traitlets.Int(6).tag(sync=True)
-    cols = traitlets.Int(6).tag(sync=True)
-    pixels = traitlets.List(traitlets.Int()).tag(sync=True)
-    size = traitlets.Int(24).tag(sync=True)
-    readonly = traitlets.Bool(False).tag(sync=True)
-    label = traitlets.Unicode("").tag(sync=True)
-    ink = traitlets.Unicode(SPIN_COLORS[1]).tag(sync=True)
-    paper = traitlets.Unicode(SPIN_COLORS[-1]).tag(sync=True)
 
-    def __init__(self, rows: int = 6, cols: int = 6, pixels: Any = None, kind: str = "spin", size: int = 24, **traits):
+    def __init__(self, rows: int = 6, cols: int = 6, pixels: Any = None, kind: str = "spin", size: int = 24, **kw):
         for name, v in (("rows", rows), ("cols", cols), ("size", size)): _positive(v, name)
         if kind not in ("spin", "unit"): raise ValueError(f"kind: wants 'spin' or 'unit', got {kind!r}")
         self.kind = kind
         start = [0]*(rows*cols) if pixels is None else _bits(pixels, rows*cols, "pixels", 0)
-        super().__init__(rows=int(rows), cols=int(cols), pixels=start, size=int(size), **traits)
+        super().__init__(rows=int(rows), cols=int(cols), pixels=start, size=int(size), **kw)
         self._built = True
 
     @traitlets.validate("pixels")
@@ -386,10 +425,9 @@ class PixelGrid(_GridValues):
 
     @traitlets.validate("rows", "cols")
     def _valid_size(self, proposal):
-        name, value = proposal["trait"].name, proposal["value"]
-        if self._built and value != getattr(self, name):
-            raise ValueError(f"{name}: is fixed, make a new PixelGrid instead")
-        return value
+        name = proposal["trait"].name
+        if self._built and proposal["value"] != getattr(self, name): raise ValueError(f"{name}: is fixed")
+        return proposal["value"]
 
 # %% ../nbs/lib/widgets.ipynb #2c0c14b3
 def _placement(ax: Axes) -> tuple[list[float], list[float]]:
@@ -440,7 +478,8 @@ _PARTS_JS = """
 const HELP = 'Arrow keys move the crosshair, with Shift in bigger steps; Enter picks the point.';
 const parts = (model, el) => {
   const root = make('div', 'silen-map', el); caption(model, root);
-  const { s, img, done } = stage(model, root), ring = make('div', 'silen-ring', s), cross = make('div', 'silen-cross', s);
+  const { s, img, done } = stage(model, root);
+  const ring = make('div', 'silen-ring', s), cross = make('div', 'silen-cross', s);
   const said = make('div', 'silen-said', root), wrong = make('pre', 'silen-error', root);
   s.tabIndex = 0; s.setAttribute('role', 'application'); s.setAttribute('aria-roledescription', 'clickable map');
   s.setAttribute('aria-label', `${model.get('label') || 'map'}. ${HELP}`);
@@ -452,7 +491,8 @@ const parts = (model, el) => {
 # %% ../nbs/lib/widgets.ipynb #d7478a2e
 _MAP_JS = _KEYS_JS + _SPOT_JS + _POINT_JS + _PARTS_JS + """
 function render({ model, el }) {
-  const { s, img, done, ring, cross, wrong, say } = parts(model, el), { toData, toAxes } = spot(model); let u = .5, v = .5;
+  const { s, img, done, ring, cross, wrong, say } = parts(model, el), { toData, toAxes } = spot(model);
+  let u = .5, v = .5;
   const sync = () => { const [a, b] = toAxes(model.get('x'), model.get('y')); u = clip(a); v = clip(b);
     ring.hidden = !model.get('marker'); put(ring, model, a, b); put(cross, model, u, v);
     say(model.get('x'), model.get('y'));
@@ -501,7 +541,23 @@ def _finite(value: Any, name: str) -> float:
     return float(value)
 
 # %% ../nbs/lib/widgets.ipynb #611f17f2
-class _MapDrawing(_Pictured):
+class _MapTraits(_Pictured):
+    "What Python and the browser share about a map."
+    x = traitlets.Float(0.).tag(sync=True)
+    y = traitlets.Float(0.).tag(sync=True)
+    n_clicks = traitlets.Int(0).tag(sync=True)
+    png = traitlets.Bytes(b"").tag(sync=True)
+    box = traitlets.List(traitlets.Float()).tag(sync=True)
+    extent = traitlets.List(traitlets.Float()).tag(sync=True)
+    label = traitlets.Unicode("").tag(sync=True)
+    message = traitlets.Unicode("").tag(sync=True)
+    marker = traitlets.Bool(True).tag(sync=True)
+    drag = traitlets.Bool(False).tag(sync=True)
+
+    def still(self) -> bytes: return self.png
+
+# %% ../nbs/lib/widgets.ipynb #610bfc56
+class _MapDrawing(_MapTraits):
     "Drawing and redrawing the picture under a point."
     def _picture(self, x: float, y: float) -> tuple[bytes, list, list]:
         fig = _check_figure(self.draw(x, y))
@@ -524,27 +580,16 @@ class _MapDrawing(_Pictured):
         "What `live` hands to `draw`: (x, y)."
         return self.x, self.y
 
-    def still(self) -> bytes: return self.png
-
-# %% ../nbs/lib/widgets.ipynb #610bfc56
+# %% ../nbs/lib/widgets.ipynb #ba40ce12
 class ClickMap(_MapDrawing):
-    """A picture to click on: mouse, touch, or arrows and Enter. A click sets `x`, `y` (units of the first axes), `n_clicks`.
+    """A picture to click on, by mouse, touch, or arrows and Enter. A click sets `x`, `y` (units of the first axes).
 
-    `draw` is `draw(x, y) -> Figure`, called at once and after each change of the point, or a Figure that never changes.
+    `draw` is `draw(x, y) -> Figure`, called at once and after each change of the point, or a Figure that never changes;
+    `n_clicks` counts.
     `drag=True` follows a pressed pointer. An error of a later `draw` is shown in red and the picture stays. Clicks
     outside the axes are ignored. Raises `ValueError` when `draw` gives no figure with linear axes, and for x or y that
     is not finite."""
     _esm, _css = _MAP_JS, _MAP_CSS
-    x = traitlets.Float(0.).tag(sync=True)
-    y = traitlets.Float(0.).tag(sync=True)
-    n_clicks = traitlets.Int(0).tag(sync=True)
-    png = traitlets.Bytes(b"").tag(sync=True)
-    box = traitlets.List(traitlets.Float()).tag(sync=True)
-    extent = traitlets.List(traitlets.Float()).tag(sync=True)
-    label = traitlets.Unicode("").tag(sync=True)
-    message = traitlets.Unicode("").tag(sync=True)
-    marker = traitlets.Bool(True).tag(sync=True)
-    drag = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, draw: Callable | Figure, x: float = 0., y: float = 0., label: str = "", **traits):
         fixed = isinstance(draw, Figure)
@@ -629,8 +674,8 @@ _players = itertools.count()
 def _player_page(pictures: list[str], start: int, fps: float, label: str) -> str:
     last, name = len(pictures)-1, f"{next(_players)}-{zlib.crc32(''.join(pictures).encode())}"
     names = json.dumps([f"{i+1}/{last+1}" for i in range(last+1)])
-    return _PLAYER.format(id=f"silen-player-{name}", label=html.escape(label), still=pictures[start], last=last, start=start,
-                          frames=json.dumps(pictures), names=names, wait=round(1000/fps))
+    return _PLAYER.format(id=f"silen-player-{name}", label=html.escape(label), still=pictures[start], last=last,
+                          start=start, frames=json.dumps(pictures), names=names, wait=round(1000/fps))
 
 # %% ../nbs/lib/widgets.ipynb #f094a3c9
 def animate(

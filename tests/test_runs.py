@@ -1,0 +1,253 @@
+"""Runs that are interrupted, killed, resumed, handed broken checkpoints, or shared among workers."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from silen_lib import mnist_rbm as m
+
+HERE = Path(__file__).parent
+SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def model(folder):
+    return torch.load(folder / "model.pt", weights_only=True)
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in ("W", "a", "b"))
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(monkeypatch, epochs):
+    "Make the run die right after the checkpoint of an epoch."
+    save = m.save_checkpoint
+
+    def save_and_stop(folder, state, *args):
+        save(folder, state, *args)
+        if state["row"]["epoch"] == epochs:
+            raise Stop
+
+    monkeypatch.setattr(m, "save_checkpoint", save_and_stop)
+
+
+@pytest.mark.parametrize(
+    "settings", [[], ["--momentum", "0.5"], ["--binarisation", "stochastic", "--k", "2"], ["--batch-size", "100"]]
+)
+def test_resume_is_bit_for_bit(tmp_path, monkeypatch, settings):
+    args = [*SMALL, "--epochs", "6", *settings]
+    assert m.main([*args, "--out", str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        stop_after(patch, 3)
+        m.main([*args, "--out", str(tmp_path / "cut")])
+    assert m.main(["--resume", "--wandb", "disabled", "--temperatures", "0", "--out", str(tmp_path / "cut")]) == 0
+    assert same(model(tmp_path / "whole"), model(tmp_path / "cut"))
+    drop = lambda folder: [  # noqa: E731  (times differ, everything else may not)
+        {k: v for k, v in zip(head.split(","), line.split(",")) if k not in ("seconds", "examples_per_second")}
+        for head, *lines in [(folder / "history.csv").read_text().splitlines()]
+        for line in lines
+    ]
+    assert drop(tmp_path / "whole") == drop(tmp_path / "cut")
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path):
+    args = [*SMALL, "--epochs", "2", "--out", str(tmp_path)]
+    assert m.main(args) == 0
+    before = model(tmp_path)
+    assert m.main([*args, "--resume"]) == 0
+    assert same(before, model(tmp_path))
+
+
+def test_nothing_to_resume_starts_anew_and_says_so(tmp_path, capsys):
+    assert m.main([*SMALL, "--epochs", "1", "--resume", "--out", str(tmp_path)]) == 0
+    assert "nothing to resume: starting anew" in capsys.readouterr().out
+
+
+def test_another_setting_is_refused_by_name(tmp_path, capsys):
+    args = [*SMALL, "--epochs", "2", "--out", str(tmp_path)]
+    assert m.main(args) == 0
+    assert m.main([*args, "--lr", "0.5", "--resume"]) == 2
+    assert "--lr is 0.5, but the run to resume has 0.05" in capsys.readouterr().err
+
+
+def test_the_last_few_and_the_best_are_kept(tmp_path):
+    assert m.main([*SMALL, "--epochs", "7", "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "checkpoints"
+    steps = [m.load_checkpoint(p)["row"]["epoch"] for p in sorted(folder.glob("step-*.pt"))]
+    assert steps == [5, 6, 7]
+    best = m.load_checkpoint(folder / "best.pt")
+    history = m.load_checkpoint(sorted(folder.glob("step-*.pt"))[-1])["history"]
+    assert best["row"]["pseudo_likelihood"] == max(row["pseudo_likelihood"] for row in history)
+
+
+HARM = {
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
+    "empty": lambda p: p.write_bytes(b""),
+    "text": lambda p: p.write_text("hello"),
+    "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
+    "code": lambda p: torch.save({"kind": "silen-rbm", "format": 2, "f": Path("/")}, p),
+    "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
+    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": 2}, p),
+}
+WORDS = {"foreign": "is not a checkpoint of silen-train", "newer": "has format 99; this version reads", "incomplete": "lacks"}
+
+
+@pytest.mark.parametrize("harm", list(HARM))
+def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(tmp_path, capsys, harm):
+    args = [*SMALL, "--epochs", "4", "--out", str(tmp_path)]
+    assert m.main(args) == 0
+    before = model(tmp_path)
+    newest = sorted((tmp_path / "checkpoints").glob("step-*.pt"))[-1]
+    HARM[harm](newest)
+    with pytest.raises(m.CheckpointError, match=newest.name):
+        m.load_checkpoint(newest)
+    capsys.readouterr()
+    assert m.main([*args, "--resume"]) == 0
+    out = capsys.readouterr().out
+    assert newest.name in out and WORDS.get(harm, "cannot be read") in out and "resuming after epoch 3" in out
+    assert same(before, model(tmp_path)), "the last epoch was repeated exactly"
+
+
+def test_killed_again_and_again_it_gets_through(tmp_path):
+    "SIGKILL at random moments: nothing is lost beyond the last checkpoint and the weights are those of an untouched run."
+    kills = int(os.environ.get("SILEN_KILLS", 8))
+    args = [*SMALL, "--epochs", "60"]
+    done = subprocess.run(
+        [sys.executable, HERE / "kill_loop.py", str(kills), tmp_path / "killed", *args],
+        capture_output=True, text=True, timeout=600, env=ENV,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    print(report)
+    assert report["status"] == 0 and report["went_back"] == 0 and report["kills"] >= 1
+    whole = subprocess.run(
+        [sys.executable, "-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "whole"], capture_output=True, env=ENV
+    )
+    assert whole.returncode == 0
+    assert same(model(tmp_path / "killed"), model(tmp_path / "whole"))
+
+
+def test_the_gap_can_stop_a_run(tmp_path, capsys):
+    args = [*SMALL, "--n-hidden", "200", "--epochs", "400", "--held-out", "1200", "--lr", "0.2", "--max-gap", "2"]
+    assert m.main([*args, "--batch-size", "50", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "the free-energy gap has grown by" in out
+    assert len((tmp_path / "history.csv").read_text().splitlines()) < 400
+
+
+def test_memory_is_flat_over_epochs(tmp_path):
+    code = """
+import resource, sys
+from silen_lib.mnist_rbm import Run, main
+peaks, record = [], Run.record
+def watch(self, row, clock):
+    record(self, row, clock)
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+Run.record = watch
+assert main(sys.argv[1:]) == 0
+print("grown", peaks[-1] - peaks[20], "kB over", len(peaks) - 21, "epochs")
+"""
+    args = [*SMALL, "--epochs", "150", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=ENV, timeout=300)
+    assert done.returncode == 0, done.stderr
+    grown = int(done.stdout.split("grown ")[1].split()[0])
+    assert grown < 8000, done.stdout
+
+
+# ── several workers ──
+
+
+def torchrun(*args, timeout=240, env=ENV, processes=2):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.run([*command, *map(str, args)], capture_output=True, text=True, timeout=timeout, env=env)
+
+
+GRADIENT = """
+import torch
+from silen_lib.mnist_rbm import Ranks
+from silen_lib.rbm import RBM, Trainer
+
+def make(rank, reduce=None):
+    "The trainer of one worker, with chains and data of its own."
+    g = torch.Generator().manual_seed(100 + rank)
+    rbm = RBM(20, 8, generator=torch.Generator().manual_seed(0))
+    trainer = Trainer(rbm, 16, data_mean=torch.full((20,), 0.3), generator=g, reduce=reduce)
+    return trainer, (torch.rand(16, 20, generator=g) < 0.3).float()
+
+ranks = Ranks("cpu")
+trainer, v = make(ranks.rank, ranks.average_)
+trainer.step(v, 0.1)
+if ranks.rank == 0:  # the same by hand: both workers' gradients in one process, then their mean
+    shares = []
+    hand = [make(rank, shares.append) for rank in range(2)]
+    for t, v in hand:
+        t.step(v, 0.1)
+    for mine, name in zip(zip(*shares), "W a b activity".split()):
+        mean = torch.stack([g for g in mine]).sum(0) / 2
+        velocity = dict(zip("W a b".split(), trainer.velocity)).get(name)
+        if velocity is not None:
+            assert torch.equal(velocity, 0.1 * mean), name
+models = ranks.gather(trainer.rbm.W.detach())
+assert torch.equal(models[0], models[1])
+print("agree", ranks.rank)
+ranks.close()
+"""
+
+
+def test_two_workers_share_one_gradient_bit_for_bit(tmp_path):
+    (tmp_path / "gradient.py").write_text(GRADIENT)
+    done = torchrun(tmp_path / "gradient.py")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "agree 0" in done.stdout and "agree 1" in done.stdout
+
+
+def test_two_workers_train_and_agree_with_one(tmp_path):
+    args = ["--dataset", "digits", "--n-hidden", 32, "--wandb", "disabled", "--epochs", 40, "--temperatures", 500]
+    done = torchrun("-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "on 2 workers" in done.stdout and done.stdout.count("saved model.pt") == 1
+    assert m.main([*map(str, args), "--out", str(tmp_path / "one")]) == 0
+    score = {n: json.loads((tmp_path / n / "result.json").read_text())["test_forward"] for n in ("one", "two")}
+    assert abs(score["one"] - score["two"]) < 1.5, score  # nats; seeds of one worker differ by a few tenths
+
+
+def test_a_dead_worker_is_replaced_and_the_run_goes_on(tmp_path):
+    "Worker 1 kills itself after epoch 3; torchrun restarts the job, which resumes from its checkpoint."
+    code = """
+import os, signal, sys
+from silen_lib import mnist_rbm as m
+state = m.Run.state
+def dying(self, row):
+    result = state(self, row)
+    if row["epoch"] == 4 and self.ranks.rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+m.Run.state = dying
+sys.exit(m.main(sys.argv[1:]))
+"""
+    (tmp_path / "dying.py").write_text(code)
+    args = [*SMALL, "--epochs", "8", "--out", tmp_path / "out"]
+    done = torchrun("--max-restarts", 1, tmp_path / "dying.py", *args)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resuming after epoch" in done.stdout
+    assert m.load_checkpoint(sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))[-1])["row"]["epoch"] == 8
+
+
+def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
+    code = "import os, signal, sys; from silen_lib import mnist_rbm as m\n"
+    code += "if os.environ['RANK'] == '1': m.Run.fit = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+    code += "sys.exit(m.main(sys.argv[1:]))"
+    (tmp_path / "dying.py").write_text(code)
+    start = time.perf_counter()
+    done = torchrun("--max-restarts", 0, tmp_path / "dying.py", *SMALL, "--epochs", 1000, "--out", tmp_path / "out")
+    assert done.returncode != 0 and time.perf_counter() - start < 150
