@@ -1,0 +1,181 @@
+"""RBM training, examples a second: silen_lib beside a textbook loop, three packages and the machine's matrix products.
+
+    python benchmarks/rbm.py [--rounds 7] [--large]
+
+All contestants take turns in one process, round after round; figures are medians over the rounds of ratios within a round, so a noisy
+machine harms them little. The *floor* is the matrix products that one contrastive step cannot avoid: v→h, k times (h→v, v→h) and two
+for the gradient. `--large` adds B=512, H=2048, k=5. Packages that are not installed are named and left out: `make bench` installs them.
+"""
+
+import argparse
+import os
+import statistics
+import time
+import warnings
+
+import torch
+import torch.nn.functional as F
+
+from silen_lib.data import Batches, binarise, load_mnist, mnist_state
+from silen_lib.mnist_rbm import ProductionRBM, train_rbm_production
+from silen_lib.rbm import RBM, Trainer
+
+warnings.filterwarnings("ignore")
+os.environ.setdefault("WANDB_MODE", "disabled")
+N_VISIBLE = 784
+
+
+def data(n):
+    "n bits images: MNIST where it is on disk, else noise of the same density."
+    if mnist_state()[0] == "ready":
+        return binarise(load_mnist(download=False).train[:n])
+    return (torch.rand(n, N_VISIBLE) < 0.13).float()
+
+
+def floor(x, B, H, k):
+    "Only the products, on buffers made beforehand."
+    W, h, v, G = torch.randn(N_VISIBLE, H) * 0.01, torch.empty(B, H), torch.empty(B, N_VISIBLE), torch.empty(N_VISIBLE, H)
+
+    def run():
+        for v0 in x.split(B):
+            torch.mm(v0, W, out=h)
+            for _ in range(k):
+                torch.mm(h, W.T, out=v)
+                torch.mm(v, W, out=h)
+            torch.mm(v0.T, h, out=G)
+            torch.addmm(G, v.T, h, out=G)
+
+    return run
+
+
+def ours(x, B, H, k, **settings):
+    trainer = Trainer(RBM(N_VISIBLE, H), B, k, data_mean=x.mean(0), **settings)
+    order = torch.Generator().manual_seed(0)
+
+    def run():
+        for v in Batches(x, B, order):
+            trainer.step(v, 0.01)
+
+    return run
+
+
+def end_to_end(x, B, H, k):
+    "The training function of silen-train: feed, default monitoring, progress."
+    rbm = ProductionRBM(N_VISIBLE, H)
+    return lambda: train_rbm_production(rbm, Batches(x, B), 1, 0.01, k=k, held_out=x[:1000], progress=False)
+
+
+def textbook(x, B, H, k):
+    "What most tutorials print: a DataLoader, torch.bernoulli, new tensors each time, a metric for every batch."
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(len(x))), B, shuffle=True)
+    W, a, b, errors = torch.randn(N_VISIBLE, H) * 0.01, torch.zeros(N_VISIBLE), torch.zeros(H), []
+
+    def run():
+        nonlocal W, a, b
+        for v0, _ in loader:
+            p0 = torch.sigmoid(v0 @ W + b)
+            h = torch.bernoulli(p0)
+            for _ in range(k):
+                p = torch.sigmoid(h @ W.T + a)
+                v = torch.bernoulli(p)
+                q = torch.sigmoid(v @ W + b)
+                h = torch.bernoulli(q)
+            W = W + 0.01 * (v0.T @ p0 - v.T @ q) / len(v0)
+            a, b = a + 0.01 * (v0 - v).mean(0), b + 0.01 * (p0 - q).mean(0)
+            errors.append(F.mse_loss(p, v0).item())
+
+    return run
+
+
+def scikit_learn(x, B, H, k):
+    from sklearn.neural_network import BernoulliRBM
+
+    if k != 1:
+        raise ImportError("its k is always 1")
+    model, batches = BernoulliRBM(H, learning_rate=0.01, batch_size=B), [v.numpy() for v in x.split(B)]
+    return lambda: [model.partial_fit(v) for v in batches]
+
+
+def learnergy(x, B, H, k):
+    import logging
+
+    logging.disable(logging.INFO)
+    from learnergy.models.bernoulli import RBM as Peer
+
+    model = Peer(N_VISIBLE, H, steps=k, learning_rate=0.01)
+    dataset = torch.utils.data.TensorDataset(x, torch.zeros(len(x)))
+    return lambda: model.fit(dataset, batch_size=B, epochs=1)
+
+
+def rbms(x, B, H, k):
+    from rbms.bernoulli_bernoulli.classes import BBRBM
+    from rbms.training.pcd import fit_batch_pcd
+
+    model = BBRBM(torch.randn(N_VISIBLE, H) * 0.01, torch.zeros(N_VISIBLE), torch.zeros(H))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimiser, weights = torch.optim.SGD(model.parameters(), lr=0.01), torch.ones(B)
+    chains = model.init_chains(num_samples=B)
+
+    def run():
+        nonlocal chains
+        for v in x.split(B):
+            chains, _ = fit_batch_pcd((v, weights), chains, model, k, 1.0)
+            optimiser.step()
+
+    return run
+
+
+def measure(B, H, k, n, rounds):
+    "Median seconds a pass over n examples, as a ratio to the floor of the same round."
+    x = data(n)
+    makers = {
+        "matrix products (floor)": floor,
+        "silen_lib Trainer, centred PCD": ours,
+        "silen_lib Trainer, PCD": lambda *a: ours(*a, centred=False),
+        "silen_lib Trainer, CD": lambda *a: ours(*a, centred=False, persistent=False),
+        "silen_lib train_rbm_production": end_to_end,
+        "textbook loop": textbook,
+        "scikit-learn BernoulliRBM": scikit_learn,
+        "learnergy": learnergy,
+        "rbms, centred PCD": rbms,
+    }
+    runs, times = {}, {}
+    for name, make in makers.items():
+        try:
+            runs[name] = make(x, B, H, k)
+            runs[name]()
+        except ImportError as error:
+            print(f"  ({name}: {error})")
+            runs.pop(name, None)
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times.setdefault(name, []).append(time.perf_counter() - start)
+    base = times["matrix products (floor)"]
+    return {
+        name: dict(examples_per_second=n / statistics.median(t), floor=statistics.median(a / b for a, b in zip(t, base)))
+        for name, t in times.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--large", action="store_true", help="also B=512, H=2048, k=5")
+    args = parser.parse_args()
+    sizes = [(128, 500, 1, 128 * 60, args.rounds)]
+    if args.large:
+        sizes.append((512, 2048, 5, 512 * 4, max(3, args.rounds // 2)))
+    for B, H, k, n, rounds in sizes:
+        print(f"RBM {N_VISIBLE}×{H}, batches of {B}, k={k}, {torch.get_num_threads()} threads, {rounds} rounds")
+        table = measure(B, H, k, n, rounds)
+        best = table["silen_lib Trainer, centred PCD"]["floor"]
+        print(f"  {'':34} {'examples/s':>11} {'× floor time':>13} {'silen_lib is faster by':>23}")
+        for name, row in table.items():
+            print(f"  {name:34} {row['examples_per_second']:11,.0f} {row['floor']:13.2f} {row['floor'] / best:22.2f}×")
+
+
+if __name__ == "__main__":
+    main()
