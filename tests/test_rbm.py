@@ -1,4 +1,4 @@
-"""silen_lib.rbm: identities against enumeration, samplers against their laws, the trainer against its written-out update,
+"""silen_lib.rbm: identities against enumeration, samplers against their laws, the trainer against its formula,
 AIS over hundreds of machines, bad input, dtypes, batches, devices, and state that survives a round trip.
 
 Statistical tests either use fixed generators or tolerances with a false alarm below 1e-6."""
