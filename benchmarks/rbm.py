@@ -2,9 +2,10 @@
 
     python benchmarks/rbm.py [--rounds 7] [--large]
 
-All contestants take turns in one process, round after round; figures are medians over the rounds of ratios within a round, so a noisy
-machine harms them little. The *floor* is the matrix products that one contrastive step cannot avoid: v→h, k times (h→v, v→h) and two
-for the gradient. `--large` adds B=512, H=2048, k=5. Packages that are not installed are named and left out: `make bench` installs them.
+All contestants take turns in one process, round after round; figures are medians over the rounds of ratios within
+a round, so a noisy machine harms them little. The *floor* is the matrix products that one contrastive step cannot
+avoid: v→h, k times (h→v, v→h) and two for the gradient. `--large` adds B=512, H=2048, k=5. Packages that are not
+installed are named and left out: `make bench` installs them.
 """
 
 import argparse
@@ -34,7 +35,12 @@ def data(n):
 
 def floor(x, B, H, k):
     "Only the products, on buffers made beforehand."
-    W, h, v, G = torch.randn(N_VISIBLE, H) * 0.01, torch.empty(B, H), torch.empty(B, N_VISIBLE), torch.empty(N_VISIBLE, H)
+    W, h, v, G = (
+        torch.randn(N_VISIBLE, H) * 0.01,
+        torch.empty(B, H),
+        torch.empty(B, N_VISIBLE),
+        torch.empty(N_VISIBLE, H),
+    )
 
     def run():
         for v0 in x.split(B):
@@ -155,7 +161,9 @@ def measure(B, H, k, n, rounds):
             times.setdefault(name, []).append(time.perf_counter() - start)
     base = times["matrix products (floor)"]
     return {
-        name: dict(examples_per_second=n / statistics.median(t), floor=statistics.median(a / b for a, b in zip(t, base)))
+        name: dict(
+            examples_per_second=n / statistics.median(t), floor=statistics.median(a / b for a, b in zip(t, base))
+        )
         for name, t in times.items()
     }
 
@@ -174,7 +182,9 @@ def main():
         best = table["silen_lib Trainer, centred PCD"]["floor"]
         print(f"  {'':34} {'examples/s':>11} {'× floor time':>13} {'silen_lib is faster by':>23}")
         for name, row in table.items():
-            print(f"  {name:34} {row['examples_per_second']:11,.0f} {row['floor']:13.2f} {row['floor'] / best:22.2f}×")
+            print(
+                f"  {name:34} {row['examples_per_second']:11,.0f} {row['floor']:13.2f} {row['floor'] / best:22.2f}×"
+            )
 
 
 if __name__ == "__main__":

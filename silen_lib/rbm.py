@@ -11,6 +11,7 @@ __all__ = ['plot_bipartite', 'all_states', 'RBM', 'log_likelihood', 'check_bits'
 import copy
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -257,13 +258,19 @@ class Coins:
         self.generator = generator
         self.words = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
         self.bits = self.words.view(torch.int16)
+        self.shift = torch.tensor(-32768.5)
 
-    def toss_(self, p: torch.Tensor) -> torch.Tensor:
-        "Replace each probability in the contiguous tensor p by 0 or 1."
+    def toss_(
+        self,
+        p: torch.Tensor,  # probabilities, contiguous
+        out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
+    ) -> torch.Tensor:
+        "Toss one coin for each probability."
         # random_() alone draws 63 bits, and every fourth number would never be negative: ask for the full range
         self.words[: -(-p.numel() // 4)].random_(-(2**63), None, generator=self.generator)
         noise = self.bits[: p.numel()].view(p.shape)
-        return torch.gt(p.mul_(65536.0).sub_(32768.5), noise, out=p)
+        out = p if out is None else out
+        return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), noise, out=out)
 
 # %% ../nbs/04_rbm.ipynb #9204fb0b
 class Trainer:
@@ -329,7 +336,7 @@ def _make_buffers(self: Trainer, generator):
     self.h, self.mu, self.lam = new(self.n_chains, H), new(V), new(H)
     # W takes its gradient directly unless the gradient must be kept (momentum) or shared (reduce)
     self.velocity = [new(V, H), new(V), new(H)] if self.momentum or self.reduce else None
-    self.coins = Coins(self.n_chains * max(V, H), W.device, generator)
+    self.coins, self._views = Coins(self.n_chains * max(V, H), W.device, generator), {}
 
 # %% ../nbs/04_rbm.ipynb #2c555225
 @patch
@@ -353,6 +360,22 @@ def load_state_dict(
 
 # %% ../nbs/04_rbm.ipynb #5ec9580f
 @patch
+def _rows(self: Trainer, n: int) -> SimpleNamespace:
+    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, and the signs S of both in the gradient."
+    if n not in self._views:
+        c = self.n_chains if self.persistent else n
+        first = self.batch_size - n  # a short batch sits at the end of the data block: data and chains stay adjacent
+        X, P = self.X[first : self.batch_size + c + 2], self.P[first : self.batch_size + c + 2]
+        S = X.new_full((n + c,), 1 / n)
+        S[n:] = -1 / c
+        self._views[n] = SimpleNamespace(
+            n=n, c=c, X=X, P=P, v=X[:n], chain=X[n : n + c], both=X[:-2], p=P[:n], q=P[n : n + c], pq=P[:-2],
+            h=self.h[:c], S=S, SX=torch.stack([S, S]), SP=torch.stack([S, S]),
+        )  # fmt: skip
+    return self._views[n]
+
+# %% ../nbs/04_rbm.ipynb #c9c32cbb
+@patch
 @torch.no_grad()
 def step(
     self: Trainer,
@@ -360,21 +383,18 @@ def step(
     lr: float,
 ):
     "One update of the parameters from a batch; the chains move k rounds."
-    n, b, W = len(v), self.rbm.b, self.rbm.W
-    c = self.n_chains if self.persistent else n
-    first = self.batch_size - n  # a short batch sits at the end of the data block: data and chains stay adjacent
-    X, P = self.X[first : self.batch_size + c + 2], self.P[first : self.batch_size + c + 2]
-    data, chains, h = slice(0, n), slice(n, n + c), self.h[:c]
-    X[data].copy_(v)
+    r, b, W = self._rows(len(v)), self.rbm.b, self.rbm.W
+    r.v.copy_(v)
     if not self.persistent:
-        torch.addmm(b, X[data], W, out=P[data]).sigmoid_()
-        self.coins.toss_(h.copy_(P[data]))
-    self._move(X[chains], h)
-    up = slice(0, n + c) if self.persistent else chains
-    torch.addmm(b, X[up], W, out=P[up]).sigmoid_()
+        torch.addmm(b, r.v, W, out=r.p).sigmoid_()
+        self.coins.toss_(r.p, out=r.h)
+    self._move(r.chain, r.h)
     if self.persistent:
-        self.coins.toss_(h.copy_(P[chains]))
-    self._update(X, P, n, c, lr)
+        torch.addmm(b, r.both, W, out=r.pq).sigmoid_()
+        self.coins.toss_(r.q, out=r.h)
+    else:
+        torch.addmm(b, r.chain, W, out=r.q).sigmoid_()
+    self._update(r, lr)
 
 # %% ../nbs/04_rbm.ipynb #d4477702
 @patch
@@ -388,39 +408,37 @@ def _move(self: Trainer, v, h):
 
 # %% ../nbs/04_rbm.ipynb #6ab744fc
 @patch
-def _update(self: Trainer, X, P, n, c, lr):
-    "Add lr × the gradient held in the rows of X and P; P is used up."
-    both = slice(0, n + c)
-    S = X.new_full((n + c,), 1 / n)
-    S[n:] = -1 / c
-    activity = P[:n].mean(0)
+def _update(self: Trainer, r: SimpleNamespace, lr: float):
+    "Add lr × the gradient held in the rows r; the probabilities are used up."
+    activity = r.p.mean(0)
     if self.centred:
-        da, db = self._centre(X, P, S, n)
+        X, P, (da, db) = r.X, r.P, self._centre(r)
     else:
-        X, P = X[both], P[both]
-        da, db = S @ X, S @ P
+        X, P, da, db = r.both, r.pq, r.S @ r.both, r.S @ r.pq
     if self.sparsity:
         db = db + self.sparsity * (self.sparsity_target - activity)
-    P[n : n + c].mul_(-n / c)
+    r.q.mul_(-r.n / r.c)
     if self.velocity is None:
-        self.rbm.W.addmm_(X.T, P, beta=1 - lr * self.weight_decay, alpha=lr / n)
+        self.rbm.W.addmm_(X.T, P, beta=1 - lr * self.weight_decay, alpha=lr / r.n)
         self.rbm.a.add_(da, alpha=lr)
         self.rbm.b.add_(db, alpha=lr)
     else:
-        self._update_through_velocity(X, P, n, da, db, activity, lr)
+        self._update_through_velocity(X, P, r.n, da, db, activity, lr)
     self.lam.lerp_(activity, self.hidden_rate)
 
 # %% ../nbs/04_rbm.ipynb #9cbc79ea
 @patch
-def _centre(self: Trainer, X, P, S, n):
-    "Fill the two last rows of X and P, which turn XᵀSP into the centred gradient; the changes of both biases."
-    lam, mu, V, H = self.lam, self.mu, X[:-2], P[:-2]
-    # one pass over X gives δ_v and XᵀSPλ, one over P gives δ_h and PᵀSXμ
-    dv, xpl = torch.stack([S, S * (H @ lam)]) @ V
-    dh, pxm = torch.stack([S, S * (V @ mu)]) @ H
-    da = dv - xpl + mu * (dh @ lam) + dv * (lam @ lam)
-    db = dh - pxm + lam * (dv @ mu) + dh * (mu @ mu)
-    X[-2], P[-2], X[-1], P[-1] = mu, -n * dh, dv, -n * lam
+def _centre(self: Trainer, r: SimpleNamespace):
+    "Fill the two last rows, which turn XᵀSP into the centred gradient; the changes of both biases."
+    lam, mu = self.lam, self.mu
+    torch.mul(r.S, r.pq @ lam, out=r.SX[1])  # one pass over X gives δ_v and XᵀSPλ,
+    torch.mul(r.S, r.both @ mu, out=r.SP[1])  # one over P gives δ_h and PᵀSXμ
+    (dv, xpl), (dh, pxm) = r.SX @ r.both, r.SP @ r.pq
+    da = torch.addcmul(dv * (1 + lam @ lam) - xpl, mu, dh @ lam)
+    db = torch.addcmul(dh * (1 + mu @ mu) - pxm, lam, dv @ mu)
+    r.X[-2], r.X[-1] = mu, dv
+    torch.mul(dh, -r.n, out=r.P[-2])
+    torch.mul(lam, -r.n, out=r.P[-1])
     return da, db
 
 # %% ../nbs/04_rbm.ipynb #9f8ddb7f

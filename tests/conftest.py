@@ -1,9 +1,10 @@
-"""Shared by all tests: a scratch progress file, wandb silent, and a small synthetic MNIST with a mirror of its own."""
+"""Shared by all tests: a scratch progress file, no figure left open, wandb silent, and a small synthetic MNIST."""
 
 import gzip
 import hashlib
 import http.server
 import os
+import sys
 import threading
 
 import pytest
@@ -15,6 +16,9 @@ os.environ.setdefault("WANDB_MODE", "disabled")
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("SILEN_PROGRESS", str(tmp_path / "progress.json"))
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def _idx(array):

@@ -1,7 +1,9 @@
-"""Kill silen-train with SIGKILL at random moments until it gets through: python kill_loop.py KILLS OUT [arguments of silen-train].
+"""Kill silen-train with SIGKILL at random moments until it gets through.
 
-Each attempt is a fork of a process that has imported everything and computed nothing (a fork of running OpenMP threads would hang),
-so an attempt costs its training time and not ten seconds of imports. Prints one line of JSON."""
+    python kill_loop.py KILLS OUT [arguments of silen-train]
+
+Each attempt is a fork of a process that has imported everything and computed nothing (a fork of running OpenMP
+threads would hang), so it costs its training time and not the imports. Prints one line of JSON."""
 
 import json
 import os

@@ -99,7 +99,11 @@ HARM = {
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
     "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": 2}, p),
 }
-WORDS = {"foreign": "is not a checkpoint of silen-train", "newer": "has format 99; this version reads", "incomplete": "lacks"}
+WORDS = {
+    "foreign": "is not a checkpoint of silen-train",
+    "newer": "has format 99; this version reads",
+    "incomplete": "lacks",
+}
 
 
 @pytest.mark.parametrize("harm", list(HARM))
@@ -131,7 +135,9 @@ def test_killed_again_and_again_it_gets_through(tmp_path):
     print(report)
     assert report["status"] == 0 and report["went_back"] == 0 and report["kills"] >= 1
     whole = subprocess.run(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "whole"], capture_output=True, env=ENV
+        [sys.executable, "-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "whole"],
+        capture_output=True,
+        env=ENV,
     )
     assert whole.returncode == 0
     assert same(model(tmp_path / "killed"), model(tmp_path / "whole"))
