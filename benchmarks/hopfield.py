@@ -28,23 +28,9 @@ from silen_lib.hopfield import (
 )
 
 
-def torch_loop(state, W, order):
-    "The textbook: sweeps over single spins, torch."
-    s, visits, moved = state.clone(), 0, True
-    while moved:
-        moved = False
-        for i in order.tolist():
-            new = 1.0 if W[i] @ s >= 0 else -1.0
-            if new != s[i]:
-                s[i] = new
-                moved = True
-        visits += len(s)
-    return s, visits
-
-
-def numpy_loop(state, W, order):
-    "The textbook: sweeps over single spins, numpy."
-    s, visits, moved = state.copy(), 0, True
+def textbook_loop(s, W, order):
+    "The textbook: sweeps over single spins until none moves; s (torch or numpy) is changed in place."
+    visits, moved = 0, True
     while moved:
         moved = False
         for i in order:
@@ -108,8 +94,8 @@ def measure(
 
     methods = {
         "random visits + energy, torch": lambda: random_visits_loop(cues[0], W, 2 * n_neurons)[1],
-        "one spin at a time, torch": lambda: torch_loop(cues[0], W, order)[1],
-        "one spin at a time, numpy": lambda: sum(numpy_loop(c, W_np, order_np)[1] for c in cues_np[:4]),
+        "one spin at a time, torch": lambda: textbook_loop(cues[0].clone(), W, order.tolist())[1],
+        "one spin at a time, numpy": lambda: sum(textbook_loop(c.copy(), W_np, order_np)[1] for c in cues_np[:4]),
         "recall": lambda: sum(fast(recall, W) for _ in range(3)),
         "recall_patterns": lambda: sum(fast(recall_patterns, xi) for _ in range(20)),  # each method runs for tens of ms
         "two matrix products (floor of recall)": floor,

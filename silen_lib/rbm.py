@@ -361,7 +361,7 @@ def load_state_dict(
 # %% ../nbs/04_rbm.ipynb #5ec9580f
 @patch
 def _rows(self: Trainer, n: int) -> SimpleNamespace:
-    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, and the signs S of both in the gradient."
+    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, their signs S in the gradient."
     if n not in self._views:
         c = self.n_chains if self.persistent else n
         first = self.batch_size - n  # a short batch sits at the end of the data block: data and chains stay adjacent
@@ -514,7 +514,7 @@ def ais(
     generator: torch.Generator | None = None,  # on the model's device
     progress=lambda betas: betas,  # wraps the sequence of temperatures, for a progress bar
 ) -> AIS:
-    """Annealed importance sampling of log Z from a machine with biases a₀ and no weights (Salakhutdinov & Murray 2008).
+    """Annealed importance sampling of log Z, from biases a₀ without weights (Salakhutdinov & Murray 2008).
 
     Forward, the mean of the Z estimates is Z, so log Z is underestimated on average; reverse (Burda, Grosse &
     Salakhutdinov 2015), from exact samples of the model, it is overestimated. Chains are tossed with 16-bit coins."""
