@@ -37,14 +37,19 @@ def _machine(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
     return bias.expand(len(W))
 
 # %% ../nbs/03_boltzmann.ipynb #a9eeaaac
+def _energy(s: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    "`ising_energy` of what has been checked."
+    return -((s @ W) * s).sum(-1) / 2 + W.diagonal().sum() / 2 - s @ b
+
+# %% ../nbs/03_boltzmann.ipynb #495e1170
 def ising_energy(
     state: Tensor,  # ±1, (..., N)
     W: Tensor,  # (N, N), symmetric; its diagonal is ignored
     bias: Tensor | float | None = None,  # (N,) preference of each spin; None: none
 ) -> Tensor:  # (...)
     "Energy $-½ Σ_{i≠j} W_{ij} s_i s_j - Σ_i b_i s_i$ of each state: (..., N) → (...)."
-    b, s = _machine(W, bias), _rows(state, len(W), W.dtype)
-    return -((s @ W) * s).sum(-1) / 2 + W.diagonal().sum() / 2 - s @ b
+    b = _machine(W, bias)
+    return _energy(_rows(state, len(W), W.dtype), W, b)
 
 # %% ../nbs/03_boltzmann.ipynb #47e34fa8
 def spin_states(
@@ -98,6 +103,11 @@ def _uniform(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     u = torch.rand(like.shape, dtype=like.dtype, device=device, generator=generator)
     return u.to(like.device).clamp_(min=torch.finfo(like.dtype).eps / 4)
 
+
+def _random_spins(W: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    "Fair ±1 of W's dtype and device."
+    return (_uniform(W.new_empty(shape), generator) < 0.5).to(W.dtype) * 2 - 1
+
 # %% ../nbs/03_boltzmann.ipynb #fd34080b
 class _Sweeper:
     """Exact one-at-a-time sweeps over a batch X (N, B) of 0/1 units, a block of spins at a time.
@@ -141,6 +151,15 @@ def sweep(self: _Sweeper, X: Tensor, C: Tensor):
                 break
             x.copy_(y)
 
+# %% ../nbs/03_boltzmann.ipynb #45e9a7d6
+@patch
+def walk(self: _Sweeper, s: Tensor, T: Sequence[Tensor], rule: str, generator: torch.Generator | None) -> Tensor:
+    "States (B, N) of ±1 after one sweep at each of the temperatures."
+    X = (s.T + 1).div_(2).contiguous()
+    for t in T:
+        self.sweep(X, self.thresholds(X, t, rule, generator))
+    return X.mul_(2).sub_(1).T
+
 # %% ../nbs/03_boltzmann.ipynb #292d27b8
 def _temperatures(T: float | Tensor, batch: tuple[int, ...], like: Tensor) -> Tensor:
     "One temperature for each state of a batch, flattened; 0 is the limit T → 0."
@@ -166,10 +185,7 @@ def _sweeps(state, W, T, bias, sweeps, generator, rule) -> Tensor:
     T, engine = _temperatures(T, s.shape[:-1], W), _Sweeper(W, b)
     out = torch.empty_like(s).reshape(-1, len(W))
     for part, t, target in zip(s.reshape(out.shape).split(512), T.split(512), out.split(512)):
-        X = (part.T + 1).div_(2).contiguous()
-        for _ in range(sweeps):
-            engine.sweep(X, engine.thresholds(X, t, rule, generator))
-        target.copy_(X.mul_(2).sub_(1).T)
+        target.copy_(engine.walk(part, [t] * sweeps, rule, generator))
     return out.reshape(state.shape)
 
 # %% ../nbs/03_boltzmann.ipynb #92c73611
@@ -329,14 +345,11 @@ def anneal(
     _temperatures(T, T.shape, W)
     if rule not in ("metropolis", "heat bath"): raise ValueError(f"rule is {rule!r}; use 'metropolis' or 'heat bath'")
     if state is None:
-        state = (_uniform(W.new_empty(_count("n_reads", n_reads), len(W)), generator) < 0.5).to(W.dtype) * 2 - 1
+        state = _random_spins(W, (_count("n_reads", n_reads), len(W)), generator)
     engine, out = _Sweeper(W, b), _rows(state, len(W), W.dtype).reshape(-1, len(W)).clone()
     for part in out.split(512):
-        X = (part.T + 1).div_(2).contiguous()
-        for t in T:
-            engine.sweep(X, engine.thresholds(X, t, rule, generator))
-        part.copy_(X.mul_(2).sub_(1).T)
-    return Annealed(out, ising_energy(out, W, b))
+        part.copy_(engine.walk(part, T, rule, generator))
+    return Annealed(out, _energy(out, W, b))
 
 # %% ../nbs/03_boltzmann.ipynb #00def226
 class Tempered(NamedTuple):
@@ -366,7 +379,7 @@ class _Ladder:
 def sweep(self: _Ladder):
     "One heat-bath sweep of every replica, each at its present temperature."
     self.engine.sweep(self.X, self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator))
-    self.energy = ising_energy(self.X.T * 2 - 1, self.W, self.bias)
+    self.energy = _energy(self.X.T * 2 - 1, self.W, self.bias)
 
 
 @patch
@@ -397,7 +410,7 @@ def parallel_tempering(
     if T.ndim != 1 or len(T) < 2 or not ((T > 0) & T.isfinite()).all():
         raise ValueError(f"T must list two or more finite temperatures above 0, got {T.tolist()}")
     shape = (len(T), _count("n_chains", n_chains), len(W))
-    if state is None: state = (_uniform(W.new_empty(shape), generator) < 0.5).to(W.dtype) * 2 - 1
+    if state is None: state = _random_spins(W, shape, generator)
     if _rows(state, len(W), W.dtype).shape[:1] != shape[:1] or state.ndim != 3:
         raise ValueError(f"state has shape {tuple(state.shape)}; it must be (R = {len(T)}, n_chains, N = {len(W)})")
     return _climb(_Ladder(W, b, T, state, generator), _count("sweeps", sweeps))
@@ -534,7 +547,7 @@ def sample(
     W, N = self.W.detach(), len(self.b)
     if state is None:
         n = _count("n", n) if clamp is None else len(clamp)
-        state = (_uniform(W.new_empty(n, N), generator) < 0.5).to(W.dtype) * 2 - 1
+        state = _random_spins(W, (n, N), generator)
     X, T = (_rows(state, N, W.dtype).T + 1).div_(2).contiguous(), _temperatures(T, (), W)
     engine, (X, hold) = _Sweeper(W, self.b.detach()), _held(X, clamp)
     for _ in range(_count("sweeps", sweeps, 0)):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .plot import COLORS, axes
+from .sampling import _noise, langevin_step
 
 # %% ../nbs/09_score_matching.ipynb #3595d03e
 def _level(sigma: float | Tensor, x: Tensor, low: float = 0.0) -> Tensor:
@@ -210,10 +211,6 @@ def _ladder(sigmas: Sequence[float]) -> list[float]:
     return sigmas
 
 # %% ../nbs/09_score_matching.ipynb #5aae38ab
-def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-
-
 @torch.no_grad()
 def annealed_langevin(
     score: Callable,            # (x (..., d), sigma) → (..., d)
@@ -228,7 +225,7 @@ def annealed_langevin(
     for sigma in _ladder(sigmas):
         step = rate * sigma**2 if eta is None else eta
         for _ in range(steps):
-            x = x + step * score(x, sigma) + math.sqrt(2 * step) * _randn_like(x, generator)
+            x = langevin_step(x, -score(x, sigma), step, generator=generator)
     return x
 
 # %% ../nbs/09_score_matching.ipynb #a083ae7e
@@ -243,7 +240,7 @@ def reverse_diffusion(
     "The reverse-time process from the first noise level to the last, one evaluation of the score a step."
     sigmas, states = _ladder(sigmas), [x]
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
-        x = reverse_step(x, score(x, sigma), sigma, next_sigma, _randn_like(x, generator))
+        x = reverse_step(x, score(x, sigma), sigma, next_sigma, _noise(x, generator))
         states.append(x)
     return torch.stack(states) if keep else x
 
