@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['DEFAULTS', 'CHECKPOINT', 'ProductionRBM', 'pseudo_likelihood', 'monitor', 'resident_batches', 'Clock', 'run_epochs',
            'train_rbm_production', 'plot_history', 'plot_filters', 'dream', 'Evaluation', 'evaluate', 'Config',
-           'WandbLog', 'CheckpointError', 'load_checkpoint', 'newest_checkpoint', 'save_checkpoint', 'Ranks', 'Run',
-           'train', 'merge_config', 'main', 'log_odds', 'glorot_std', 'free_energy_gap', 'pseudo_log_likelihood',
-           'hidden_activity', 'training_flops']
+           'fast_bfloat16', 'WandbLog', 'CheckpointError', 'load_checkpoint', 'newest_checkpoint', 'save_checkpoint',
+           'Ranks', 'Run', 'train', 'merge_config', 'main', 'log_odds', 'glorot_std', 'free_energy_gap',
+           'pseudo_log_likelihood', 'hidden_activity', 'training_flops']
 
 # %% ../nbs/05_mnist_rbm.ipynb #ca68d618
 import argparse
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -124,7 +125,7 @@ def resident_batches(
     n_visible: int,
     device: torch.device,
 ) -> Batches:
-    """Shuffled batches of bits on the device. A DataLoader is read once, thresholded at 0.5 and kept in memory,
+    """Shuffled batches of bits (uint8) on the device. A DataLoader is read once, thresholded at 0.5 and kept in memory,
     so a random transform in it is drawn once."""
     if isinstance(loader, Batches):
         check_bits(loader.x, "train_loader")
@@ -134,7 +135,7 @@ def resident_batches(
         shape = tuple(x.shape[1:])
         raise ValueError(f"train_loader gives rows of shape {shape}; the model has {n_visible} visible units")
     check_bits(x, "train_loader")
-    return Batches((x > 0.5).float().to(device), min(batch_size, len(x)))
+    return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)))
 
 # %% ../nbs/05_mnist_rbm.ipynb #172f3bef
 def _read_all(loader) -> tuple[torch.Tensor, int]:
@@ -222,9 +223,9 @@ def train_rbm_production(
     rbm: ProductionRBM,  # changed in place
     train_loader,  # Batches, a tensor of bits, or a DataLoader of images in [0, 1]
     n_epochs: int | None = 10,
-    lr: float = 0.1,  # falls linearly to zero over the run
+    lr: float = 0.15,  # falls linearly to zero over the run
     momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    weight_decay: float = 0.0003,
     k: int = 1,
     use_wandb: bool = False,  # log each row to the current wandb run
     seconds: float | None = None,  # train for this wall time instead of n_epochs
@@ -239,9 +240,9 @@ def train_rbm_production(
     _check_training(lr, n_epochs, seconds)
     batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
     settings = dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
-    trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0), **settings)
-    clock = Clock(n_epochs, seconds, batches, progress)
-    return _watch(run_epochs(trainer, batches, clock, lr), rbm, batches.x, held_out, generator, clock, use_wandb)
+    trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings)
+    clock, watched = Clock(n_epochs, seconds, batches, progress), batches.x[:1000].to(rbm.W.dtype)
+    return _watch(run_epochs(trainer, batches, clock, lr), rbm, watched, held_out, generator, clock, use_wandb)
 
 # %% ../nbs/05_mnist_rbm.ipynb #69704a99
 def _check_training(lr, n_epochs, seconds):
@@ -253,7 +254,7 @@ def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, lis
     "Add monitors to each row; gather the rows by name."
     history = {}
     for row in rows:
-        row |= monitor(rbm, x[:1000], None if held_out is None else held_out[:1000], generator)
+        row |= monitor(rbm, x, None if held_out is None else held_out[:1000], generator)
         clock.bar.set_postfix_str(_summary(row))
         for name, value in row.items():
             history.setdefault(name, []).append(value)
@@ -346,14 +347,9 @@ def evaluate(
     "Mean log p(v) of the sets, with log Z by AIS in both directions from the data's base rates."
     from tqdm.auto import tqdm
 
-    base = log_odds(train)
-    if start is None:
-        start = dream(rbm, n_chains, 1, None, generator)[0]
+    base, bar = log_odds(train), partial(tqdm, desc="AIS", unit="temp", disable=not progress, leave=False)
+    if start is None: start = dream(rbm, n_chains, 1, None, generator)[0]
     v, _ = dream(rbm, n_chains, burn_in, start[:n_chains], generator)
-
-    def bar(betas):
-        return tqdm(betas, desc="AIS", unit="temp", disable=not progress, leave=False)
-
     both = [ais(rbm, n_temperatures, n_chains, base, back, generator, bar) for back in (None, v)]
     return _evaluation(rbm, dict(train=train[:10_000], test=test, held_out=held_out), *both, n_chains)
 
@@ -385,11 +381,11 @@ class Config:
     batch_size: int = 128
     lr: float | None = None
     momentum: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: float | None = None
     held_out: int | None = None  # training images kept for the free-energy gap
     seed: int = 42
     device: str = "auto"
-    precision: str = "float32"  # of the matrix products: float32 or bfloat16
+    precision: str = "auto"  # of the matrix products: float32 or bfloat16
     out: str = "runs/rbm"
     wandb: str | None = None  # offline, online or disabled
     temperatures: int = 5000  # of the final AIS; 0 skips it
@@ -399,11 +395,19 @@ class Config:
 
 # %% ../nbs/05_mnist_rbm.ipynb #7db8e4b9
 DEFAULTS = {
-    "mnist": dict(n_hidden=500, epochs=20, lr=0.15, held_out=5000),
-    "digits": dict(n_hidden=100, epochs=500, lr=0.05, held_out=200),
+    "mnist": dict(n_hidden=500, epochs=20, lr=0.15, weight_decay=0.0003, held_out=5000),
+    "digits": dict(n_hidden=100, epochs=500, lr=0.3, weight_decay=0.001, held_out=200),
 }
 
 # %% ../nbs/05_mnist_rbm.ipynb #62b23332
+def fast_bfloat16(device: torch.device) -> bool:
+    "Is this a processor with instructions for bfloat16, which multiplies it about twice as fast as float32?"
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch cannot tell
+        return False
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+# %% ../nbs/05_mnist_rbm.ipynb #d75a67a0
 @patch
 def check(self: Config):
     "Refuse impossible settings before any work is done."
@@ -411,8 +415,8 @@ def check(self: Config):
         raise ValueError(f"--dataset is {self.dataset!r}; it must be {' or '.join(DEFAULTS)}")
     if self.binarisation not in ("threshold", "stochastic"):
         raise ValueError(f"--binarisation is {self.binarisation!r}; it must be threshold or stochastic")
-    if self.precision not in ("float32", "bfloat16"):
-        raise ValueError(f"--precision is {self.precision!r}; it must be float32 or bfloat16")
+    if self.precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"--precision is {self.precision!r}; it must be auto, float32 or bfloat16")
     for name in ("n_hidden", "epochs", "seconds", "k", "batch_size", "lr", "held_out", "max_gap"):
         value = getattr(self, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
@@ -420,24 +424,27 @@ def check(self: Config):
     if not 0 <= self.momentum < 1:
         raise ValueError(f"--momentum is {self.momentum}; it must lie in [0, 1)")
     for name in ("weight_decay", "temperatures", "seed", "checkpoint_every"):
-        if not getattr(self, name) >= 0:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must not be negative")
+        value = getattr(self, name)
+        if value is not None and not value >= 0:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; it must not be negative")
     if self.epochs is not None and self.seconds is not None:
         raise ValueError("--epochs and --seconds exclude each other; give one of them")
     get_device(self.device)
     wandb_mode(self.wandb)
 
-# %% ../nbs/05_mnist_rbm.ipynb #d75a67a0
+# %% ../nbs/05_mnist_rbm.ipynb #d47d2ce1
 @patch
 def complete(self: Config, digits: Digits) -> Config:
-    "Fill in what depends on the data set that was really loaded."
+    "Fill in what depends on the data set that was really loaded, and on the processor."
     defaults = DEFAULTS[digits.name]
     self.dataset = digits.name
-    for name in ("n_hidden", "lr", "held_out"):
+    for name in ("n_hidden", "lr", "weight_decay", "held_out"):
         if getattr(self, name) is None:
             setattr(self, name, defaults[name])
     if self.epochs is None and self.seconds is None:
         self.epochs = defaults["epochs"]
+    if self.precision == "auto":
+        self.precision = "bfloat16" if fast_bfloat16(get_device(self.device)) else "float32"
     n = len(digits.train)
     if self.held_out + self.batch_size > n:
         sizes = f"--batch-size is {self.batch_size} and --held-out {self.held_out}"
@@ -594,7 +601,7 @@ class CheckpointError(RuntimeError):
     "A checkpoint that cannot be used; the message names the file and the reason."
 
 
-CHECKPOINT = dict(kind="silen-rbm", format=2)
+CHECKPOINT = dict(kind="silen-rbm", format=3)
 _CHECKPOINT_KEYS = {"config", "model", "ranks", "row", "history", "best", "gap_at_start", "wandb_id"}
 
 # %% ../nbs/05_mnist_rbm.ipynb #ca221a2b
@@ -678,6 +685,14 @@ def average_(self: Ranks, tensors: list[torch.Tensor]):
 
 
 @patch
+def share_of(self: Ranks, batch_size: int) -> int:
+    "Each worker's part of a batch."
+    if batch_size % self.size:
+        raise ValueError(f"--batch-size is {batch_size}; it must be a multiple of the {self.size} workers")
+    return batch_size // self.size
+
+
+@patch
 def agree(self: Ranks, value: float) -> float:
     "The first worker's value, on every worker."
     if self.size == 1:
@@ -715,14 +730,15 @@ class Run:
         cut = len(digits.train) - config.held_out
         bits = binarise(digits.train, config.binarisation, torch.Generator(ranks.device).manual_seed(config.seed))
         self.train, self.held_out = bits[:cut], bits[cut:]
-        self.batches = self._batches(digits.train[:cut])
         self.rbm = ProductionRBM(bits.shape[1], config.n_hidden, ranks.device, generator=_seeded(config.seed))
         self.rbm.a.data.copy_(log_odds(self.train))
         self.trainer = Trainer(
-            self.rbm, self.batches.batch_size, config.k, data_mean=self.train.mean(0), momentum=config.momentum,
-            weight_decay=config.weight_decay, generator=self.coins, reduce=ranks.average_ if ranks.size > 1 else None,
+            self.rbm, ranks.share_of(config.batch_size), config.k, data_mean=self.train.mean(0),
+            momentum=config.momentum, weight_decay=config.weight_decay, generator=self.coins,
+            reduce=ranks.average_ if ranks.size > 1 else None,
             product_dtype=None if config.precision == "float32" else torch.bfloat16,
         )  # fmt: skip
+        self.batches = self._batches(digits.train[:cut])
         self.history, self.result, self.best = [], {}, -math.inf
         self.gap_at_start = self._monitor()["free_energy_gap"] if self.first else 0.0
         self.log = WandbLog(config.wandb if self.first else "disabled", asdict(config), folder, run_id=wandb_id)
@@ -734,27 +750,24 @@ def _seeded(seed: int) -> torch.Generator:
 
 
 class _Stochastic(Batches):
-    "Batches whose bits are drawn anew from the grey values each time."
+    "Batches whose bits are tossed anew from the grey values each time."
 
     def __init__(self, grey, batch_size, order, coins):
         super().__init__(grey, batch_size, order)
         self.coins = coins
 
     def __iter__(self):
-        return (binarise(x, "stochastic", self.coins) for x in super().__iter__())
+        return map(self.coins.toss_, super().__iter__())
 
 # %% ../nbs/05_mnist_rbm.ipynb #1f7cfe3d
 @patch
 def _batches(self: Run, grey: torch.Tensor) -> Batches:
     "This worker's share: every size-th image, the same number for each worker."
     size, share = self.ranks.size, len(grey) // self.ranks.size
-    rows = slice(self.ranks.rank, None, size)
-    if self.config.batch_size % size:
-        raise ValueError(f"--batch-size is {self.config.batch_size}; it must be a multiple of the {size} workers")
-    batch_size = self.config.batch_size // size
+    rows, batch_size = slice(self.ranks.rank, None, size), self.trainer.batch_size
     if self.config.binarisation == "stochastic":
-        return _Stochastic(grey[rows][:share], batch_size, self.order, self.coins)
-    return Batches(self.train[rows][:share], batch_size, self.order)
+        return _Stochastic(grey[rows][:share], batch_size, self.order, self.trainer.coins)
+    return Batches(self.train[rows][:share].to(torch.uint8), batch_size, self.order)
 
 
 @patch
@@ -786,7 +799,8 @@ def restore(self: Run, state: dict):
         return self.trainer.load_state_dict(mine["trainer"])
     chains = torch.cat([r["trainer"]["h"] for r in ranks])
     share = chains[self.ranks.rank :: self.ranks.size][: self.trainer.n_chains]
-    self.trainer.load_state_dict({**ranks[0]["trainer"], "h": share})
+    anew = torch.empty(0, dtype=torch.int64)
+    self.trainer.load_state_dict({**ranks[0]["trainer"], "h": share, "coins": anew})
 
 # %% ../nbs/05_mnist_rbm.ipynb #89112e4e
 @patch
@@ -942,7 +956,8 @@ def _headline(run: Run, state: dict | None, resume: bool) -> str:
     c = run.config
     workers = f" on {run.ranks.size} workers" if run.ranks.size > 1 else ""
     lines = [f"{run.digits!r}", f"{run.rbm!r}"]
-    lines.append(f"PCD-{c.k}, centred, batches of {c.batch_size}{workers}, into {run.folder}; wandb {run.log.mode}")
+    lines.append(f"PCD-{c.k}, centred, batches of {c.batch_size}{workers}, {c.precision} products")
+    lines.append(f"into {run.folder}; wandb {run.log.mode}")
     if state is not None:
         lines.append(f"resuming after epoch {state['row']['epoch']}, step {state['row']['step']}")
     elif resume:
@@ -982,13 +997,13 @@ _OPTIONS = {
     "seconds": (float, "train for this wall time instead of --epochs"),
     "k": (int, "Gibbs rounds a step (default: 1)"),
     "batch-size": (int, "images a step, and persistent chains (default: 128)"),
-    "lr": (float, "learning rate at the start; it falls to zero (default: 0.15, digits 0.05)"),
+    "lr": (float, "learning rate at the start; it falls to zero (default: 0.15, digits 0.3)"),
     "momentum": (float, "default: 0"),
-    "weight-decay": (float, "default: 0"),
+    "weight-decay": (float, "pull of every weight towards zero (default: 0.0003, digits 0.001)"),
     "held-out": (int, "training images kept for the free-energy gap (default: 5000, digits 200)"),
     "seed": (int, "default: 42"),
     "device": (str, "auto (default), cuda, cuda:N, mps or cpu"),
-    "precision": (str, "of matrix products: float32 (default), or bfloat16 where the processor multiplies it faster"),
+    "precision": (str, "of matrix products: float32, bfloat16 or auto (default: bfloat16 on processors made for it)"),
     "out": (str, "folder for config, history, model, pictures and checkpoints (default: runs/rbm)"),
     "wandb": (str, "offline (default), online (needs a key) or disabled"),
     "temperatures": (int, "of the final AIS; 0 skips it (default: 5000)"),

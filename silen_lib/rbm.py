@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -247,41 +248,58 @@ def draw_cd(
 class Coins:
     """Turns probabilities into coin tosses in place, 16 random bits each.
 
-    p is rounded to the nearest 2⁻¹⁶, an error of at most 2⁻¹⁷ = 7.6e-6."""
+    p is rounded to the nearest 2⁻¹⁶, an error of at most 2⁻¹⁷ = 7.6e-6. On a CPU the bits are numpy's SFC64, and
+    `generator` only draws its seed; elsewhere each toss draws from `generator`."""
 
     def __init__(
         self,
-        size: int,  # the most tosses that will be asked for at once
         device: str | torch.device = "cpu",
-        generator: torch.Generator | None = None,  # on that device
+        generator: torch.Generator | None = None,  # on that device; None: torch's own
     ):
-        self.generator = generator
-        self.words = torch.empty(-(-size // 4), dtype=torch.int64, device=device)
-        self.bits = self.words.view(torch.int16)
-        self.shift, self._views = torch.tensor(-32768.5), {}
+        self.device, self.generator, self.source = torch.device(device), generator, None
+        if self.device.type == "cpu":
+            self.source = np.random.SFC64(torch.randint(2**62, (2,), generator=generator).tolist())
+        self.shift = torch.tensor(-32768.5)
 
 # %% ../nbs/04_rbm.ipynb #337741d5
 @patch
-def _noise(self: Coins, shape: torch.Size):
-    "The words to fill for so many coins, and their bits in this shape: made once, because cutting takes time."
-    if shape not in self._views:
-        n = shape.numel()
-        self._views[shape] = self.words[: -(-n // 4)], self.bits[:n].view(shape)
-    return self._views[shape]
+def _noise(self: Coins, shape: torch.Size) -> Tensor:
+    "Random int16 of this shape."
+    n = shape.numel()
+    if self.source:
+        words = torch.from_numpy(self.source.random_raw(-(-n // 4)).view(np.int16))
+    else:  # random_() alone draws 63 bits, and every fourth number would never be negative: ask for the full range
+        words = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
+        words = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)
+    return words[:n].view(shape)
 
 # %% ../nbs/04_rbm.ipynb #5c1729e3
 @patch
 def toss_(
     self: Coins,
-    p: torch.Tensor,  # probabilities, contiguous
+    p: torch.Tensor,  # probabilities
     out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
 ) -> torch.Tensor:
     "Toss one coin for each probability."
-    words, noise = self._noise(p.shape)
-    # random_() alone draws 63 bits, and every fourth number would never be negative: ask for the full range
-    words.random_(-(2**63), None, generator=self.generator)
     out = p if out is None else out
-    return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), noise, out=out)
+    return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), self._noise(p.shape), out=out)
+
+# %% ../nbs/04_rbm.ipynb #d356eaa6
+@patch
+def state(self: Coins) -> Tensor:  # (4,) int64; (0,) where the generator's own state is all there is
+    "Where the stream of bits stands."
+    words = self.source.state["state"]["state"].view(np.int64) if self.source else np.empty(0, np.int64)
+    return torch.from_numpy(words.copy())
+
+
+@patch
+def restore(
+    self: Coins,
+    state: Tensor,
+):
+    "Go on from what `state` gave."
+    if self.source and len(state):
+        self.source.state = {**self.source.state, "state": {"state": state.numpy().view(np.uint64)}}
 
 # %% ../nbs/04_rbm.ipynb #9204fb0b
 class Trainer:
@@ -344,19 +362,19 @@ def _settle(self: Trainer, data_mean, generator, **settings):
 # %% ../nbs/04_rbm.ipynb #c4c58a86
 @patch
 def _make_buffers(self: Trainer, generator):
-    W, rows = self.rbm.W.detach(), self.batch_size + self.n_chains + 2
+    W, rows = self.rbm.W.detach(), self.batch_size + self.n_chains
     new, (V, H) = W.new_zeros, W.shape
-    self.X, self.P = new(rows, V), new(rows, H)  # data, chains, and the two rows of the centring
+    self.X, self.P = new(rows, V), new(rows, H)  # data and chains; after a step they hold the rows of its gradient
     self.h, self.mu, self.lam = new(self.n_chains, H), new(V), new(H)
     # W takes its gradient directly unless the gradient must be kept (momentum) or shared (reduce)
     self.velocity = [new(V, H), new(V), new(H)] if self.momentum or self.reduce else None
-    self.coins, self._views = Coins(self.n_chains * max(V, H), W.device, generator), {}
+    self.coins, self._views = Coins(W.device, generator), {}
 
 # %% ../nbs/04_rbm.ipynb #2c555225
 @patch
 def state_dict(self: Trainer) -> dict[str, Tensor]:
-    "Chains, means and velocities, on the CPU."
-    state = dict(h=self.h, mu=self.mu, lam=self.lam)
+    "Chains, means, velocities and where the coins stand, on the CPU."
+    state = dict(h=self.h, mu=self.mu, lam=self.lam, coins=self.coins.state())
     if self.momentum:
         state |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
@@ -371,20 +389,21 @@ def load_state_dict(
     names = ("velocity_W", "velocity_a", "velocity_b") if self.momentum else ()
     for name, buffer in zip(("h", "mu", "lam", *names), (self.h, self.mu, self.lam, *(self.velocity or ()))):
         buffer.copy_(state[name])
+    self.coins.restore(state["coins"])
 
 # %% ../nbs/04_rbm.ipynb #5ec9580f
 @patch
 def _rows(self: Trainer, n: int) -> SimpleNamespace:
-    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, their signs S in the gradient."
+    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, n × their signs in the gradient."
     if n not in self._views:
         c = self.n_chains if self.persistent else n
         first = self.batch_size - n  # a short batch sits at the end of the data block: data and chains stay adjacent
-        X, P = self.X[first : self.batch_size + c + 2], self.P[first : self.batch_size + c + 2]
-        S = X.new_ones(2, n + c)  # its first row holds n × the signs, its second is scratch
-        S[0, n:] = -n / c
+        X, P = self.X[first : self.batch_size + c], self.P[first : self.batch_size + c]
+        signs = X.new_ones(n + c)
+        signs[n:] = -n / c
         self._views[n] = SimpleNamespace(
-            n=n, c=c, X=X, P=P, v=X[:n], chain=X[n : n + c], both=X[:-2], p=P[:n], q=P[n : n + c], pq=P[:-2],
-            h=self.h[:c], S=S,
+            n=n, c=c, X=X, P=P, v=X[:n], chain=X[n:], p=P[:n], q=P[n:], h=self.h[:c],
+            signs=signs, ones=torch.ones_like(signs),
         )  # fmt: skip
     return self._views[n]
 
@@ -405,7 +424,7 @@ def _up(self: Trainer, v, out):
 @torch.no_grad()
 def step(
     self: Trainer,
-    v: torch.Tensor,  # (b, n_visible), b ≤ batch_size
+    v: torch.Tensor,  # (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
     lr: float,
 ):
     "One update of the parameters from a batch; the chains move k rounds."
@@ -416,7 +435,7 @@ def step(
         self.coins.toss_(self._up(r.v, r.p), out=r.h)
     self._move(r.chain, r.h)
     if self.persistent:
-        self._up(r.both, r.pq)
+        self._up(r.X, r.P)
         self.coins.toss_(r.q, out=r.h)
     else:
         self._up(r.chain, r.q)
@@ -444,51 +463,45 @@ def _add_product(W, X, P, beta, alpha, dtype):
 # %% ../nbs/04_rbm.ipynb #53394e15
 @patch
 def _update(self: Trainer, r: SimpleNamespace, lr: float):
-    "Add lr × the gradient held in the rows r; the probabilities are used up."
+    "Add lr × the gradient; the rows r are used up."
     activity = r.p.mean(0)
-    r.q.mul_(-r.n / r.c)  # from here on the rows of P carry their signs
-    if self.centred:
-        X, P, (da, db) = r.X, r.P, self._centre(r)
-    else:
-        X, P, da, db = r.both, r.pq, r.S[0] @ r.both / r.n, r.pq.sum(0) / r.n
+    da, db = self._gradient_rows(r)
     if self.sparsity:
         db = db + self.sparsity * (self.sparsity_target - activity)
     if self.velocity is None:
-        _add_product(self.rbm.W, X, P, 1 - lr * self.weight_decay, lr / r.n, self.W.dtype)
+        _add_product(self.rbm.W, r.X, r.P, 1 - lr * self.weight_decay, lr / r.n, self.W.dtype)
         self.rbm.a.add_(da, alpha=lr)
         self.rbm.b.add_(db, alpha=lr)
     else:
-        self._update_through_velocity(X, P, r.n, da, db, activity, lr)
+        self._update_through_velocity(r, da, db, activity, lr)
     self.lam.lerp_(activity, self.hidden_rate)
 
 # %% ../nbs/04_rbm.ipynb #9cbc79ea
 @patch
-def _centre(self: Trainer, r: SimpleNamespace):
-    "Fill the two last rows, which turn XᵀSP into the centred gradient; the changes of both biases."
-    lam, mu = self.lam, self.mu
-    torch.mv(r.pq, lam, out=r.S[1])  # one pass over X gives n δ_v and n XᵀSPλ
-    dv, xpl = r.S @ r.both
-    dh, pxm = r.pq.sum(0), (r.both @ mu) @ r.pq  # n δ_h and n PᵀSXμ
-    da = torch.addcmul(dv * (1 + lam @ lam) - xpl, mu, dh @ lam).div_(r.n)
-    db = torch.addcmul(dh * (1 + mu @ mu) - pxm, lam, dv @ mu).div_(r.n)
-    r.X[-2], r.X[-1] = mu, dv
-    torch.neg(dh, out=r.P[-2])
-    torch.neg(lam, out=r.P[-1])
-    return da, db
+def _gradient_rows(self: Trainer, r: SimpleNamespace):
+    "Turn the rows into X − μ and n S(P − λ), whose product is n times the gradient; the gradients of both biases."
+    right, left = r.signs, r.ones
+    if self.centred:
+        r.X.sub_(self.mu)
+        r.P.sub_(self.lam)
+    r.q.mul_(-r.n / r.c)
+    if self.centred:
+        right, left = right.addmv(r.P, self.lam, alpha=-1), left.addmv(r.X, self.mu, alpha=-1)
+    return (r.X.T @ right).div_(r.n), (r.P.T @ left).div_(r.n)
 
 # %% ../nbs/04_rbm.ipynb #9f8ddb7f
 @patch
-def _update_through_velocity(self: Trainer, X, P, n, da, db, activity, lr):
+def _update_through_velocity(self: Trainer, r: SimpleNamespace, da, db, activity, lr: float):
     "The gradient in a buffer of its own: averaged over workers when there are several, with momentum when wanted."
     vW, va, vb = self.velocity
     if self.reduce:
-        gradients = [_add_product(torch.empty_like(vW), X, P, 0, 1 / n, self.W.dtype), da, db, activity]
+        gradients = [_add_product(torch.empty_like(vW), r.X, r.P, 0, 1 / r.n, self.W.dtype), da, db, activity]
         self.reduce(gradients)
         vW.mul_(self.momentum).add_(gradients[0], alpha=lr)
         da, db = gradients[1], gradients[2]
         activity.copy_(gradients[3])
     else:
-        _add_product(vW, X, P, self.momentum, lr / n, self.W.dtype)
+        _add_product(vW, r.X, r.P, self.momentum, lr / r.n, self.W.dtype)
     vW.add_(self.rbm.W, alpha=-lr * self.weight_decay)
     va.mul_(self.momentum).add_(da, alpha=lr)
     vb.mul_(self.momentum).add_(db, alpha=lr)
@@ -570,8 +583,8 @@ def _ais_start(W, a0, n_temperatures, n_chains, reverse_from, generator):
         if v.ndim != 2:
             raise ValueError(f"reverse_from has shape {tuple(v.shape)}; it must be (n_chains, {len(a0)})")
         check_bits(v, "reverse_from")
-        return -1, v, betas[::-1], Coins(len(v) * max(W.shape), W.device, generator)
-    coins = Coins(n_chains * max(W.shape), W.device, generator)
+        return -1, v, betas[::-1], Coins(W.device, generator)
+    coins = Coins(W.device, generator)
     return 1, coins.toss_(torch.sigmoid(a0).expand(n_chains, -1).clone()), betas, coins
 
 # %% ../nbs/04_rbm.ipynb #74cdffd6

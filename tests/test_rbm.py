@@ -260,13 +260,13 @@ def test_completion_has_the_conditional_law_and_keeps_what_is_known():
 @pytest.mark.parametrize("target", [2**-12, 0.01, 0.3, 0.5, 0.9, 1 - 2**-12])
 def test_coins_are_fair_in_each_lane(target):
     n = 200_000
-    lanes = R.Coins(4 * n).toss_(torch.full((n, 4), target)).mean(0)
+    lanes = R.Coins().toss_(torch.full((n, 4), target)).mean(0)
     assert bool(((lanes - target).abs() < 6 * (target * (1 - target) / n) ** 0.5 + 2**-17 + 8 / n).all())
 
 
 def test_coins_do_not_know_each_other():
     n = 400_000
-    t = R.Coins(4 * n, generator=None).toss_(torch.full((n, 4), 0.5)) * 2 - 1
+    t = R.Coins().toss_(torch.full((n, 4), 0.5)) * 2 - 1
     lanes = t.T @ t / n - torch.eye(4)
     assert bool((lanes.abs() < 6 / n**0.5).all())
     flat = t.flatten()
@@ -274,20 +274,20 @@ def test_coins_do_not_know_each_other():
         assert abs((flat[lag:] * flat[:-lag]).mean().item()) < 6 / (flat.numel() - lag) ** 0.5
     nibbles = codes((t + 1) / 2).bincount(minlength=16)
     assert within(nibbles, torch.full((16,), 1 / 16))
-    again = R.Coins(4 * n)
+    again = R.Coins()
     first, second = (again.toss_(torch.full((n, 4), 0.5)) * 2 - 1 for _ in range(2))
     assert abs((first * second).mean().item()) < 6 / (4 * n) ** 0.5
 
 
 def test_coins_at_the_ends_and_in_between():
-    coins = R.Coins(5000)
+    coins = R.Coins()
     assert coins.toss_(torch.zeros(5000)).sum() == 0 and coins.toss_(torch.ones(5000)).sum() == 5000
     assert coins.toss_(torch.full((5000,), 2**-18)).sum() == 0  # below the resolution
     for size in (1, 2, 3, 4, 5, 4999):
         p = torch.full((size,), 0.5, dtype=torch.float64)
         out = coins.toss_(p)
         assert out is p and bool(((p == 0) | (p == 1)).all())
-    a, b = (R.Coins(50, generator=generator(7)).toss_(torch.full((5, 10), 0.5)) for _ in range(2))
+    a, b = (R.Coins(generator=generator(7)).toss_(torch.full((5, 10), 0.5)) for _ in range(2))
     assert torch.equal(a, b)
 
 
@@ -367,7 +367,8 @@ def test_the_trainer_is_the_written_out_update(persistent, centred, extra, batch
         v, lam = bits(n, 6, seed=step), trainer.lam.clone()
         trainer.step(v, 0.1)
         c = trainer.n_chains if persistent else n
-        want = written_out(before, v, trainer.X[batch_size : batch_size + c], trainer, lam, 0.1)
+        chain = trainer.X[batch_size : batch_size + c] + trainer.mu  # the rows are centred in place
+        want = written_out(before, v, chain, trainer, lam, 0.1)
         velocity = [trainer.momentum * u + 0.1 * g for u, g in zip(velocity, want)]
         activity = before.hidden_probability(v).mean(0)
         for p, u in zip((before.W, before.a, before.b), velocity):
@@ -385,11 +386,12 @@ def test_bfloat16_products_round_the_update_and_nothing_else(extra):
     trainer = R.Trainer(rbm, 50, data_mean=torch.full((60,), 0.4), product_dtype=torch.bfloat16, **extra)
     v, lam = bits(50, 60, dtype=torch.float32), trainer.lam.clone()
     trainer.step(v, 1.0)
-    want = written_out(before, v, trainer.X[50:100], trainer, lam, 1.0)
+    states = (trainer.X + trainer.mu).round(decimals=5)  # the rows are centred in place
+    want = written_out(before, v, states[50:], trainer, lam, 1.0)
     for p, q, change in zip(rbm.parameters(), before.parameters(), want):
         assert p.dtype == torch.float32
         assert 0 < (p - q - change).norm() < 0.03 * change.norm()
-    assert set(trainer.X[:100].unique().tolist()) == {0.0, 1.0}
+    assert set(states.unique().tolist()) == {0.0, 1.0}
 
 
 def test_a_trainer_with_bfloat16_products_at_rest_samples_the_model():
@@ -520,7 +522,7 @@ def test_one_interval_of_the_walk_is_the_increment():
     rbm, a0 = machine(6, 4), torch.linspace(-1, 1, 6, dtype=torch.float64)
     v = R.all_states(6, torch.float64)
     for now, after in ((0.0, 0.1), (0.3, 0.7), (1.0, 0.5)):
-        walked = R._anneal(v.clone(), rbm.W, rbm.a, rbm.b, a0, [now, after], R.Coins(64 * 6), lambda x: x)
+        walked = R._anneal(v.clone(), rbm.W, rbm.a, rbm.b, a0, [now, after], R.Coins(), lambda x: x)
         torch.testing.assert_close(walked, R.ais_increment(v, rbm.W, rbm.a, rbm.b, a0, now, after))
         log_f = [v @ (a0 * (1 - t) + t * rbm.a) + F.softplus(t * (v @ rbm.W + rbm.b)).sum(-1) for t in (now, after)]
         torch.testing.assert_close(walked, log_f[1] - log_f[0])

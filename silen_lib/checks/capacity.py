@@ -25,8 +25,9 @@ def _tail_oracle(load):
     return torch.tensor(out).reshape(load.shape)
 
 
-def _erfc(x):
-    return torch.erfc(x)
+def _tail(x):
+    "Area of a Gaussian of variance ½ beyond x."
+    return 0.5 * torch.erfc(x)
 
 # %% ../../nbs/checks/02_capacity.ipynb #8fa2a8f5
 exercise(
@@ -36,22 +37,19 @@ exercise(
         Case(torch.tensor([[0.2, 0.9, 0.4]])).note("shape (1, 3)"),
     ],
     mistakes=[
-        Mistake("erfc is the area of two tails: where is the ½?", lambda a: _erfc(1 / torch.sqrt(2 * a))),
-        Mistake("This is the chance that the bit survives: 1 minus the error.",
-                lambda a: 0.5 * (1 + torch.erf(1 / torch.sqrt(2 * a)))),
+        Mistake("erfc is the area of two tails: where is the ½?", lambda a: 2 * _tail(1 / torch.sqrt(2 * a))),
+        Mistake("This is the chance of survival: 1 minus the error.", lambda a: 1 - _tail(1 / torch.sqrt(2 * a))),
         Mistake("erf where erfc belongs: erfc is 1 minus erf.", lambda a: 0.5 * torch.erf(1 / torch.sqrt(2 * a))),
-        Mistake("The 2 stands inside the root: 1/√(2α), not 1/(2√α).", lambda a: 0.5 * _erfc(1 / torch.sqrt(a) / 2)),
-        Mistake("Half of erfc is not 1 minus half of erf: mind the bracket.",
-                lambda a: 1 - 0.5 * torch.erf(1 / torch.sqrt(2 * a))),
+        Mistake("The 2 stands inside the root: 1/√(2α), not 1/(2√α).", lambda a: _tail(1 / torch.sqrt(a) / 2)),
+        Mistake("Half of erfc is not 1 minus half of erf: the bracket!", lambda a: 0.5 + _tail(1 / torch.sqrt(2 * a))),
         Mistake("That is a density or a bound; the chance is the area of the tail.",
                 lambda a: torch.exp(-1 / (2 * a)), lambda a: torch.exp(-1 / (2 * a)) / torch.sqrt(2 * math.pi * a)),
-        Mistake("The 2 under the root is missing: erfc belongs to a Gaussian of variance ½.",
-                lambda a: 0.5 * _erfc(1 / torch.sqrt(a))),
+        Mistake("The 2 under the root is missing: erfc is for variance ½.", lambda a: _tail(1 / torch.sqrt(a))),
         Mistake("√(N/2P) is 1 over √(2α): the load stands below.",
-                lambda a: 0.5 * _erfc(torch.sqrt(2 * a)), lambda a: 0.5 * _erfc(torch.sqrt(a / 2))),
+                lambda a: _tail(torch.sqrt(2 * a)), lambda a: _tail(torch.sqrt(a / 2))),
         Mistake("The standard deviation is √α, not α: take the root.",
-                lambda a: 0.5 * _erfc(1 / (2 * a)), lambda a: 0.5 * _erfc(1 / (2**0.5 * a))),
-        Mistake("The 2 stands below, beside α: 1/√(2α), not √(2/α).", lambda a: 0.5 * _erfc(torch.sqrt(2 / a))),
+                lambda a: _tail(1 / (2 * a)), lambda a: _tail(1 / (2**0.5 * a))),
+        Mistake("The 2 stands below, beside α: 1/√(2α), not √(2/α).", lambda a: _tail(torch.sqrt(2 / a))),
     ],
 )  # fmt: skip
 
