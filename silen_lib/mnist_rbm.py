@@ -400,6 +400,9 @@ DEFAULTS = {
 }
 
 # %% ../nbs/05_mnist_rbm.ipynb #62b23332
+_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     "Is this a processor with instructions for bfloat16, which multiplies it about twice as fast as float32?"
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # older versions of torch cannot tell
@@ -683,7 +686,7 @@ def average_(self: Ranks, tensors: list[torch.Tensor]):
     for t, part in zip(tensors, flat.div_(self.size).split([t.numel() for t in tensors])):
         t.copy_(part.view_as(t))
 
-
+# %% ../nbs/05_mnist_rbm.ipynb #6e440dd1
 @patch
 def share_of(self: Ranks, batch_size: int) -> int:
     "Each worker's part of a batch."
@@ -733,10 +736,9 @@ class Run:
         self.rbm = ProductionRBM(bits.shape[1], config.n_hidden, ranks.device, generator=_seeded(config.seed))
         self.rbm.a.data.copy_(log_odds(self.train))
         self.trainer = Trainer(
-            self.rbm, ranks.share_of(config.batch_size), config.k, data_mean=self.train.mean(0),
-            momentum=config.momentum, weight_decay=config.weight_decay, generator=self.coins,
+            self.rbm, ranks.share_of(config.batch_size), config.k, momentum=config.momentum, generator=self.coins,
+            weight_decay=config.weight_decay, data_mean=self.train.mean(0), product_dtype=_DTYPES[config.precision],
             reduce=ranks.average_ if ranks.size > 1 else None,
-            product_dtype=None if config.precision == "float32" else torch.bfloat16,
         )  # fmt: skip
         self.batches = self._batches(digits.train[:cut])
         self.history, self.result, self.best = [], {}, -math.inf
