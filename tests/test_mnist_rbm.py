@@ -345,3 +345,14 @@ def test_the_default_settings_reach_a_likelihood_the_old_ones_do_not():
     ours.a.data = m.log_odds(train)
     old = m.ProductionRBM(784, 500, weight_std=4 * (6 / 1284) ** 0.5)
     assert score(ours) > score(old, lr=0.01, momentum=0.9, weight_decay=0.0001, persistent=False, centred=False) + 8
+
+
+def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
+    rbm = m.ProductionRBM(6, 4, weight_std=1.5, generator=torch.Generator().manual_seed(3)).double()
+    rbm.a.data = torch.linspace(-1, 1, 6, dtype=torch.float64)
+    states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6)
+    p = torch.softmax(-rbm.free_energy(states), 0).detach().reshape([2] * 6)
+    want = sum((p / p.sum(i, keepdim=True)).log() for i in range(6)).flatten()
+    torch.testing.assert_close(m.full_pseudo_likelihood(rbm, states), want, atol=1e-12, rtol=0)
+    one = torch.stack([m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]).mean(0)
+    torch.testing.assert_close(one.detach(), want, atol=1e-12, rtol=0)
