@@ -72,7 +72,8 @@ def end_to_end(x, B, H, k, precision="auto"):
     "All of silen-train but loading and the final likelihood: one epoch of its training set a pass."
     if mnist_state()[0] != "ready":
         raise ImportError("needs MNIST in the data folder")
-    folder = Path(tempfile.mkdtemp())
+    scratch = tempfile.TemporaryDirectory()
+    folder = Path(scratch.name)
     (folder / "checkpoints").mkdir()
     config = Config(n_hidden=H, batch_size=B, k=k, epochs=1, lr=0.01, out=str(folder), precision=precision)
     digits = load("mnist")
@@ -82,7 +83,7 @@ def end_to_end(x, B, H, k, precision="auto"):
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
             run.fit()
 
-    epoch.n = len(run.batches) * B
+    epoch.n, epoch.scratch = len(run.batches) * B, scratch  # the folder lives as long as the contestant
     return epoch
 
 
@@ -149,7 +150,8 @@ def rbms(x, B, H, k):
 
 def measure(B, H, k, n, rounds):
     "Each contestant's examples a second and its time as a ratio to the floor's; medians over the rounds."
-    x, base = data(n), floor(data(n), B, H, k)
+    x = data(n)
+    base = floor(x, B, H, k)
     makers = {
         "silen_lib Trainer, centred PCD": ours,
         "silen_lib Trainer, PCD": lambda *a: ours(*a, centred=False),
@@ -200,12 +202,12 @@ def main():
     for B, H, k, n, rounds in sizes:
         print(f"RBM {N_VISIBLE}×{H}, batches of {B}, k={k}, {torch.get_num_threads()} threads, {rounds} rounds")
         table = measure(B, H, k, n, rounds)
-        ours = [
+        mine = [
             table[name]["floor"] for name in ("silen_lib Trainer, centred PCD", "silen_lib Trainer, bfloat16 products")
         ]
         print(f"  {'':37} {'examples/s':>11} {'× floor time':>13} {'Trainer is faster by':>21} {'bfloat16 by':>12}")
         for name, row in table.items():
-            exact, narrow = (row["floor"] / mine for mine in ours)
+            exact, narrow = (row["floor"] / ratio for ratio in mine)
             print(
                 f"  {name:37} {row['examples_per_second']:11,.0f} {row['floor']:13.2f} {exact:20.2f}× {narrow:11.2f}×"
             )

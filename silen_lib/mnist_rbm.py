@@ -123,7 +123,7 @@ def monitor(
     held_out: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> dict[str, float]:
-    "One row of monitors; none of them needs Z."
+    "One row of monitors, none of which needs Z; the pseudo-likelihood is that of the first 64 held-out images."
     h, _ = rbm.sample_hidden(train, generator)
     error = F.mse_loss(rbm.visible_probability(h), train)
     row = dict(recon_error=error.item(), free_energy=rbm.free_energy(train).mean().item())
@@ -142,15 +142,16 @@ def resident_batches(
 ) -> Batches:
     """Shuffled batches of bits (uint8) on the device. A DataLoader is read once, thresholded at 0.5 and kept in memory,
     so a random transform in it is drawn once."""
+    order = None
     if isinstance(loader, Batches):
-        check_bits(loader.x, "train_loader")
-        return loader
-    x, batch_size = (loader, 128) if isinstance(loader, torch.Tensor) else _read_all(loader)
+        x, batch_size, order = loader.x, loader.batch_size, loader.generator
+    else:
+        x, batch_size = (loader, 128) if isinstance(loader, torch.Tensor) else _read_all(loader)
     if x.ndim != 2 or x.shape[1] != n_visible:
         shape = tuple(x.shape[1:])
         raise ValueError(f"train_loader gives rows of shape {shape}; the model has {n_visible} visible units")
     check_bits(x, "train_loader")
-    return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)))
+    return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)), order)
 
 # %% ../nbs/05_mnist_rbm.ipynb #172f3bef
 def _read_all(loader) -> tuple[torch.Tensor, int]:
@@ -249,14 +250,15 @@ def train_rbm_production(
     progress: bool = True,
     **settings,  # of Trainer: persistent, centred, n_chains, sparsity …
 ) -> dict[str, list[float]]:  # one list an entry, one number an epoch
-    """Train by persistent contrastive divergence with centring, and watch 1,000 fixed images.
+    """Train by persistent contrastive divergence with centring, and watch 1,000 fixed images (pseudo-likelihood: 64).
 
     The likelihood rises; on MNIST, CD-1 with momentum 0.9 and large initial weights makes it fall."""
     _check_training(lr, n_epochs, seconds)
     batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
     settings = dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
     trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings)
-    clock, watched = Clock(n_epochs, seconds, batches, progress), batches.x[:1000].to(rbm.W.dtype)
+    clock, watched = Clock(n_epochs, seconds, batches, progress), batches.x[:1000].to(rbm.W)
+    held_out = None if held_out is None else held_out[:1000].to(rbm.W)
     return _watch(run_epochs(trainer, batches, clock, lr), rbm, watched, held_out, generator, clock, use_wandb)
 
 # %% ../nbs/05_mnist_rbm.ipynb #69704a99
@@ -269,7 +271,7 @@ def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, lis
     "Add monitors to each row; gather the rows by name."
     history = {}
     for row in rows:
-        row |= monitor(rbm, x, None if held_out is None else held_out[:1000], generator)
+        row |= monitor(rbm, x, held_out, generator)
         clock.bar.set_postfix_str(_summary(row))
         for name, value in row.items():
             history.setdefault(name, []).append(value)
@@ -400,7 +402,7 @@ class Config:
     held_out: int | None = None  # training images kept for the free-energy gap
     seed: int = 42
     device: str = "auto"
-    precision: str = "auto"  # of the matrix products: float32 or bfloat16
+    precision: str = "auto"  # of the matrix products: float32, bfloat16, or auto: what the processor is made for
     out: str = "runs/rbm"
     wandb: str | None = None  # offline, online or disabled
     temperatures: int = 5000  # of the final AIS; 0 skips it
@@ -686,6 +688,8 @@ class Ranks:
         if self.size > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
             device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
         self.device = get_device(device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # torch gathers objects on the current one
         if self.size > 1:
             backend = "nccl" if self.device.type == "cuda" else "gloo"
             store = _agent_store()
@@ -795,7 +799,8 @@ def _monitor(self: Run) -> dict[str, float]:
 @patch
 def state(self: Run, row: dict) -> dict:
     "A checkpoint; every worker must ask for it at the same time."
-    mine = dict(trainer=self.trainer.state_dict(), coins=self.coins.get_state(), order=self.order.get_state())
+    mine = dict(trainer=self.trainer.state_dict(), order=self.order.get_state())
+    mine |= dict(coins=self.coins.get_state(), device=self.coins.device.type)
     ranks = self.ranks.gather(mine)
     model = {name: p.detach().cpu().clone() for name, p in self.rbm.named_parameters()}
     wandb_id = self.log.run.id if self.log.run else None
@@ -805,13 +810,17 @@ def state(self: Run, row: dict) -> dict:
 # %% ../nbs/05_mnist_rbm.ipynb #edaca359
 @patch
 def restore(self: Run, state: dict):
-    "Go on from a checkpoint. With another number of workers the chains are dealt out again and the coins begin anew."
+    """Go on from a checkpoint, bit for bit with as many workers on the same kind of device.
+
+    With another number of workers the chains are dealt out again; order and coins begin anew. On another kind of device
+    the coins begin anew."""
     self.rbm.load_state_dict(state["model"])
     self.history, self.best, self.gap_at_start = state["history"], state["best"], state["gap_at_start"]
     ranks = state["ranks"]
     if len(ranks) == self.ranks.size:
         mine = ranks[self.ranks.rank]
-        self.coins.set_state(mine["coins"])
+        if mine["device"] == self.coins.device.type:
+            self.coins.set_state(mine["coins"])
         self.order.set_state(mine["order"])
         return self.trainer.load_state_dict(mine["trainer"])
     chains = torch.cat([r["trainer"]["h"] for r in ranks])
@@ -917,10 +926,13 @@ def train(
     Ctrl-C (or SIGTERM) ends the training early; what was learned is saved and KeyboardInterrupt raised again."""
     config.check()
     folder = _prepare_folder(config.out)
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    state = newest_checkpoint(folder / "checkpoints") if resume else None
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    state = newest_checkpoint(checkpoints) if resume else None
     if state is not None:
         config = merge_config(config, state["config"])
+    elif resume and any(checkpoints.glob("step-*.pt")):
+        raise ValueError(f"--out {config.out} holds checkpoints and none can be resumed; choose another folder")
     ranks = Ranks(config.device)
     try:
         return _train(config, folder, state, ranks, resume)
@@ -998,7 +1010,7 @@ def merge_config(
     "The settings of a resumed run: the saved ones. Another value for a setting that shapes the result is refused."
     for field in fields(Config):
         asked, had = getattr(wish, field.name), saved.get(field.name, field.default)
-        if field.name not in _MAY_CHANGE and field.name in wish.given and asked != had:
+        if field.name not in _MAY_CHANGE and field.name in wish.given and asked not in (had, "auto"):
             option = f"--{field.name.replace('_', '-')}"
             raise ValueError(f"{option} is {asked}, but the run to resume has {had}; leave it out or start anew")
     changed = {name: getattr(wish, name) for name in _MAY_CHANGE}
@@ -1020,7 +1032,7 @@ _OPTIONS = {
     "held-out": (int, "training images kept for the free-energy gap (default: 5000, digits 200)"),
     "seed": (int, "default: 42"),
     "device": (str, "auto (default), cuda, cuda:N, mps or cpu"),
-    "precision": (str, "of matrix products: float32, bfloat16 or auto (default: bfloat16 on processors made for it)"),
+    "precision": (str, "of matrix products: float32, bfloat16 or auto (default: bfloat16 on CPUs made for it)"),
     "out": (str, "folder for config, history, model, pictures and checkpoints (default: runs/rbm)"),
     "wandb": (str, "offline (default), online (needs a key) or disabled"),
     "temperatures": (int, "of the final AIS; 0 skips it (default: 5000)"),

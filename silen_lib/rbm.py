@@ -263,7 +263,7 @@ class Coins:
 
 # %% ../nbs/04_rbm.ipynb #337741d5
 @patch
-def _noise(self: Coins, shape: torch.Size) -> Tensor:
+def _random_int16(self: Coins, shape: torch.Size) -> Tensor:
     "Random int16 of this shape."
     n = shape.numel()
     if self.source:
@@ -282,7 +282,7 @@ def toss_(
 ) -> torch.Tensor:
     "Toss one coin for each probability."
     out = p if out is None else out
-    return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), self._noise(p.shape), out=out)
+    return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), self._random_int16(p.shape), out=out)
 
 # %% ../nbs/04_rbm.ipynb #d356eaa6
 @patch
@@ -479,15 +479,16 @@ def _update(self: Trainer, r: SimpleNamespace, lr: float):
 # %% ../nbs/04_rbm.ipynb #9cbc79ea
 @patch
 def _gradient_rows(self: Trainer, r: SimpleNamespace):
-    "Turn the rows into X − μ and n S(P − λ), whose product is n times the gradient; the gradients of both biases."
-    right, left = r.signs, r.ones
-    if self.centred:
-        r.X.sub_(self.mu)
-        r.P.sub_(self.lam)
+    """Turn the rows into X and n S P, with means taken off when centred; the gradients of both biases.
+
+    The product of the rows is then n times the gradient of W."""
+    for_a, for_b = r.signs, r.ones
     r.q.mul_(-r.n / r.c)
     if self.centred:
-        right, left = right.addmv(r.P, self.lam, alpha=-1), left.addmv(r.X, self.mu, alpha=-1)
-    return (r.X.T @ right).div_(r.n), (r.P.T @ left).div_(r.n)
+        r.X.sub_(self.mu)
+        r.P.addr_(r.signs, self.lam, alpha=-1)
+        for_a, for_b = for_a.addmv(r.P, self.lam, alpha=-1), for_b.addmv(r.X, self.mu, alpha=-1)
+    return (r.X.T @ for_a).div_(r.n), (r.P.T @ for_b).div_(r.n)
 
 # %% ../nbs/04_rbm.ipynb #9f8ddb7f
 @patch

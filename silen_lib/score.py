@@ -222,6 +222,8 @@ def annealed_langevin(
     generator: torch.Generator | None = None,
 ) -> Tensor:                    # (..., d)
     "Langevin chains at falling noise levels: x += η s + √(2η) z with η = rate σ² (Song & Ermon 2019, alg. 1)."
+    if not (rate if eta is None else eta) >= 0:
+        raise ValueError(f"rate is {rate}, eta {eta}; a step size must not be negative")
     for sigma in _ladder(sigmas):
         step = rate * sigma**2 if eta is None else eta
         for _ in range(steps):

@@ -356,3 +356,21 @@ def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
     torch.testing.assert_close(m.full_pseudo_likelihood(rbm, states), want, atol=1e-12, rtol=0)
     one = torch.stack([m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]).mean(0)
     torch.testing.assert_close(one.detach(), want, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "batches", "loader"])
+def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
+    grey = torch.rand(64, 9, generator=torch.Generator().manual_seed(0))
+    order = torch.Generator().manual_seed(5)
+    loader = {
+        "tensor": grey,
+        "batches": Batches(grey, 16, order),
+        "loader": torch.utils.data.DataLoader(torch.utils.data.TensorDataset(grey), 16),
+    }[kind]
+    made = m.resident_batches(loader, 9, torch.device("cpu"))
+    assert made.x.dtype == torch.uint8 and torch.equal(made.x.bool(), grey > 0.5)
+    assert made.batch_size == (64 if kind == "tensor" else 16)
+    assert kind != "batches" or made.generator is order
+    rbm = m.ProductionRBM(9, 4)
+    history = m.train_rbm_production(rbm, loader, 2, held_out=made.x[:20], progress=False)
+    assert len(history["pseudo_likelihood"]) == 2 and bool(rbm.W.isfinite().all())

@@ -129,6 +129,50 @@ def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(tm
     assert same(before, model(tmp_path)), "the last epoch was repeated exactly"
 
 
+@pytest.mark.parametrize("harm", ["truncated", "older"])
+def test_a_folder_of_useless_checkpoints_is_neither_resumed_nor_emptied(tmp_path, capsys, harm):
+    args = [*SMALL, "--epochs", "2", "--out", str(tmp_path)]
+    assert m.main(args) == 0
+    files = sorted((tmp_path / "checkpoints").glob("*.pt"))
+    for path in files:
+        if harm == "truncated":
+            HARM["truncated"](path)
+        else:
+            torch.save(torch.load(path, weights_only=True) | {"format": 2}, path)
+    before = [path.read_bytes() for path in files]
+    capsys.readouterr()
+    assert m.main([*args, "--resume"]) == 2
+    assert "holds checkpoints and none can be resumed; choose another folder" in capsys.readouterr().err
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_resuming_with_automatic_precision_keeps_the_one_that_was_used(monkeypatch, tmp_path):
+    args = [*SMALL, "--precision", "auto", "--out", str(tmp_path)]
+    monkeypatch.setattr(m, "fast_bfloat16", lambda device: True)
+    assert m.main([*args, "--epochs", "2"]) == 0
+    monkeypatch.setattr(m, "fast_bfloat16", lambda device: False)
+    assert m.main([*args, "--epochs", "2", "--resume"]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["precision"] == "bfloat16"
+
+
+def test_a_checkpoint_from_a_gpu_can_be_resumed_on_a_cpu(tmp_path, capsys):
+    "Such a checkpoint has a short generator state of another kind and no coins; both begin anew."
+    args = [*SMALL, "--epochs", "3", "--out", str(tmp_path)]
+    assert m.main(args) == 0
+    for path in (tmp_path / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        rank = state["ranks"][0]
+        rank |= dict(device="cuda", coins=torch.zeros(16, dtype=torch.uint8))
+        rank["trainer"]["coins"] = torch.empty(0, dtype=torch.int64)
+        if state["row"]["epoch"] == 3:
+            path.unlink()
+        else:
+            torch.save(state, path)
+    capsys.readouterr()
+    assert m.main([*args, "--resume"]) == 0
+    assert "resuming after epoch 2" in capsys.readouterr().out
+
+
 def test_killed_again_and_again_it_gets_through(tmp_path):
     "SIGKILL at random moments: all is there up to the last checkpoint; the weights end as in an untouched run."
     kills = int(os.environ.get("SILEN_KILLS", 8))

@@ -57,6 +57,8 @@ BAD = {
     "ladder of one": (lambda: S.sigma_ladder(1, 0.1, 1), "n ≥ 2"),
     "rising levels": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, 2.0]), "sigmas are"),
     "no levels": (lambda: S.annealed_langevin(bell, normal(3, 2), []), "sigmas are"),
+    "a negative rate": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], rate=-0.1), "rate is -0.1"),
+    "a negative eta": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1), "eta -0.1"),
     "a negative level": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]), "sigmas are"),
     "step to the same level": (lambda: S.reverse_step(normal(2), normal(2), 1.0, 1.0, normal(2)), "next_sigma"),
     "step below 0": (lambda: S.reverse_step(normal(2), normal(2), 1.0, -0.1, normal(2)), "next_sigma"),
