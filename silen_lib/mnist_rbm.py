@@ -257,9 +257,8 @@ def train_rbm_production(
     batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
     settings = dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
     trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings)
-    clock, watched = Clock(n_epochs, seconds, batches, progress), batches.x[:1000].to(rbm.W)
-    held_out = None if held_out is None else held_out[:1000].to(rbm.W)
-    return _watch(run_epochs(trainer, batches, clock, lr), rbm, watched, held_out, generator, clock, use_wandb)
+    clock = Clock(n_epochs, seconds, batches, progress)
+    return _watch(run_epochs(trainer, batches, clock, lr), rbm, batches.x, held_out, generator, clock, use_wandb)
 
 # %% ../nbs/05_mnist_rbm.ipynb #69704a99
 def _check_training(lr, n_epochs, seconds):
@@ -269,7 +268,7 @@ def _check_training(lr, n_epochs, seconds):
 
 def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, list[float]]:
     "Add monitors to each row; gather the rows by name."
-    history = {}
+    history, (x, held_out) = {}, (v if v is None else v[:1000].to(rbm.W) for v in (x, held_out))
     for row in rows:
         row |= monitor(rbm, x, held_out, generator)
         clock.bar.set_postfix_str(_summary(row))
