@@ -434,7 +434,7 @@ def check(self: Config):
         raise ValueError(f"--dataset is {self.dataset!r}; it must be {' or '.join(DEFAULTS)}")
     if self.binarisation not in ("threshold", "stochastic"):
         raise ValueError(f"--binarisation is {self.binarisation!r}; it must be threshold or stochastic")
-    if self.precision not in ("auto", "float32", "bfloat16"):
+    if self.precision not in ("auto", *_DTYPES):
         raise ValueError(f"--precision is {self.precision!r}; it must be auto, float32 or bfloat16")
     for name in ("n_hidden", "epochs", "seconds", "k", "batch_size", "lr", "held_out", "max_gap"):
         value = getattr(self, name)
@@ -745,8 +745,8 @@ class Run:
 
     def __init__(self, config: Config, folder: Path, digits: Digits, ranks: Ranks, wandb_id: str | None = None):
         self.config, self.folder, self.digits, self.ranks, self.first = config, folder, digits, ranks, ranks.rank == 0
-        # worker 0's coins and order are those of a run with one worker
-        self.coins = torch.Generator(ranks.device).manual_seed(config.seed + 10_007 * ranks.rank)
+        # worker 0's random numbers and order are those of a run with one worker
+        self.generator = torch.Generator(ranks.device).manual_seed(config.seed + 10_007 * ranks.rank)
         self.order = torch.Generator().manual_seed(config.seed + 10_007 * ranks.rank)
         cut = len(digits.train) - config.held_out
         bits = binarise(digits.train, config.binarisation, torch.Generator(ranks.device).manual_seed(config.seed))
@@ -754,7 +754,7 @@ class Run:
         self.rbm = ProductionRBM(bits.shape[1], config.n_hidden, ranks.device, generator=_seeded(config.seed))
         self.rbm.a.data.copy_(log_odds(self.train))
         self.trainer = Trainer(
-            self.rbm, ranks.share_of(config.batch_size), config.k, momentum=config.momentum, generator=self.coins,
+            self.rbm, ranks.share_of(config.batch_size), config.k, momentum=config.momentum, generator=self.generator,
             weight_decay=config.weight_decay, data_mean=self.train.mean(0), product_dtype=_DTYPES[config.precision],
             reduce=ranks.average_ if ranks.size > 1 else None,
         )  # fmt: skip
@@ -792,14 +792,14 @@ def _batches(self: Run, grey: torch.Tensor) -> Batches:
 
 @patch
 def _monitor(self: Run) -> dict[str, float]:
-    return monitor(self.rbm, self.train[:1000], self.held_out[:1000], self.coins)
+    return monitor(self.rbm, self.train[:1000], self.held_out[:1000], self.generator)
 
 # %% ../nbs/05_mnist_rbm.ipynb #b2e6ca70
 @patch
 def state(self: Run, row: dict) -> dict:
     "A checkpoint; every worker must ask for it at the same time."
     mine = dict(trainer=self.trainer.state_dict(), order=self.order.get_state())
-    mine |= dict(coins=self.coins.get_state(), device=self.coins.device.type)
+    mine |= dict(coins=self.generator.get_state(), device=self.generator.device.type)
     ranks = self.ranks.gather(mine)
     model = {name: p.detach().cpu().clone() for name, p in self.rbm.named_parameters()}
     wandb_id = self.log.run.id if self.log.run else None
@@ -818,8 +818,8 @@ def restore(self: Run, state: dict):
     ranks = state["ranks"]
     if len(ranks) == self.ranks.size:
         mine = ranks[self.ranks.rank]
-        if mine["device"] == self.coins.device.type:
-            self.coins.set_state(mine["coins"])
+        if mine["device"] == self.generator.device.type:
+            self.generator.set_state(mine["coins"])
         self.order.set_state(mine["order"])
         return self.trainer.load_state_dict(mine["trainer"])
     chains = torch.cat([r["trainer"]["h"] for r in ranks])
@@ -875,7 +875,7 @@ def record(self: Run, row: dict, clock: Clock):
 def pictures(self: Run) -> dict:
     "Filters, samples from the persistent chains, and the curves."
     figures = dict(filters=plot_filters(self.rbm, self.digits.shape))
-    _, p = dream(self.rbm, 60, 200, self.chains()[:60], self.coins)
+    _, p = dream(self.rbm, 60, 200, self.chains()[:60], self.generator)
     figures["samples"] = show_images(p.cpu().view(-1, *self.digits.shape), kind="unit", ncols=20, size=0.45)
     if self.history:
         figures["curves"] = plot_history({name: [row[name] for row in self.history] for name in self.history[0]})
@@ -885,7 +885,7 @@ def pictures(self: Run) -> dict:
 @patch
 def chains(self: Run) -> torch.Tensor:
     "Visible states drawn from the persistent chains."
-    return self.rbm.sample_visible(self.trainer.h, self.coins)[0]
+    return self.rbm.sample_visible(self.trainer.h, self.generator)[0]
 
 # %% ../nbs/05_mnist_rbm.ipynb #9081752d
 @patch
@@ -906,11 +906,11 @@ def save(self: Run) -> bool:
 @patch
 def evaluate(self: Run):
     "The likelihood by AIS, into result.json."
-    test = binarise(self.digits.test, self.config.binarisation, self.coins)
+    test = binarise(self.digits.test, self.config.binarisation, self.generator)
     start = self.chains() if self.trainer.n_chains >= 100 else None
     self.result = evaluate(
-        self.rbm, self.train, test, self.config.temperatures, start=start, generator=self.coins, progress=self.first,
-        held_out=self.held_out,
+        self.rbm, self.train, test, self.config.temperatures, start=start, generator=self.generator,
+        progress=self.first, held_out=self.held_out,
     )  # fmt: skip
     _save_json(self.folder / "result.json", self.result)
     self.say(str(self.result))

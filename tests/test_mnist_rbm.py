@@ -1,6 +1,7 @@
 """silen-train: what it writes, what it refuses, and how it behaves when the machine does not."""
 
 import csv
+import inspect
 import json
 import os
 import signal
@@ -374,3 +375,10 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
     rbm = m.ProductionRBM(9, 4)
     history = m.train_rbm_production(rbm, loader, 2, held_out=made.x[:20], progress=False)
     assert len(history["pseudo_likelihood"]) == 2 and bool(rbm.W.isfinite().all())
+
+
+def test_the_notebooks_recipe_is_the_commands():
+    defaults = inspect.signature(m.train_rbm_production).parameters
+    assert {n: defaults[n].default for n in ("lr", "weight_decay")} == {
+        n: m.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
+    }
