@@ -26,7 +26,7 @@ from pathlib import Path
 from .board import HEADING, ROLE, cell_text, read_progress
 from .core import any_terminal, atomic_write, say
 from .exercises import find_spec, verify
-from .grading import EXERCISE_TAG, Grade, find_submissions, grade_submission
+from .grading import EXERCISE_TAG, Grade, find_submissions, grade_submission, solves
 
 # %% ../nbs/lib/authoring.ipynb #a8f45553
 def _cell_role(cell):
@@ -321,7 +321,7 @@ def _prose(cells):
     return "\n".join(cell_text(c) for c in cells if c["cell_type"] == "markdown")
 
 
-def _lint_text(nb, stub, answers):
+def _lint_text(nb, stub):
     "(problems of the heading before a stub and the hints after it, its number or None)."
     previous = max((i for i in range(stub) if _cell_role(nb.cells[i])[0]), default=-1)
     headings = list(HEADING.finditer(_prose(nb.cells[previous + 1 : stub])))
@@ -329,9 +329,6 @@ def _lint_text(nb, stub, answers):
     problems = [] if headings else ["no heading like `### Exercise 1.2 · title   ●○○ · 5 min · 1 line` before the stub"]
     if "<details" not in below:
         problems.append("no hint in <details> after the stub")
-    for number, hint in enumerate(_DETAILS.finditer(below), 1):
-        if _gives_away(hint[0], answers) is not None:
-            problems.append(f"hint {number} holds the answer")
     return problems, (int(headings[-1][1]), int(headings[-1][2])) if headings else None
 
 
@@ -352,6 +349,7 @@ def _lint_spec(name, module):
 def lint_chapter(
     path: str | Path,  # a chapter
     minimum: int = 4,  # exercises it must have
+    hints: bool = False,  # also object to hints that are the answer; this runs their code
 ) -> list[str]:  # problems in words
     "What is wrong with a chapter's exercises, without running them. Raises ValueError for what is no notebook."
     nb = _read_notebook(path)
@@ -369,15 +367,19 @@ def lint_chapter(
     if len(stubs) < minimum:
         problems.append(f"{len(stubs)} exercises, want at least {minimum}")
     module = re.search(r"^#\s*\|\s*default_exp\s+(\w+)", "\n".join(map(cell_text, nb.cells)), re.MULTILINE)
-    numbers, answers = [], _answers(nb)
+    numbers = []
     for name, i in stubs.items():
-        text_problems, number = _lint_text(nb, i, answers)
+        text_problems, number = _lint_text(nb, i)
         found = [*text_problems, *_lint_spec(name, module and module[1])]
         if name in solutions:
             found += _lint_pair(name, nb.cells[i], nb.cells[solutions[name]])
             found += _lint_cells(nb, name, i, solutions[name])
         numbers.append(number)
         problems += [f"{name}: {p}" for p in found]
+    if hints:
+        problems += [
+            f"{name}: hint {number} is the answer" for name, number, _, _ in _telling_hints(nb.cells, _answers(nb))
+        ]
     return problems + _lint_numbers(numbers, Path(path).name)
 
 # %% ../nbs/lib/authoring.ipynb #16580fa0
@@ -487,37 +489,46 @@ def _without_answers_heading(text):
     return "\n".join(lines).rstrip() if found else text
 
 
-def _without_telling_hints(text, answers):
-    "A markdown text without the hints that hold an answer."
-    return _DETAILS.sub(lambda hint: "" if _gives_away(hint[0], answers) else hint[0], text)
+def _hints(cells):
+    "(exercise, stub's code, number, cell, text) of every hint; it belongs to the stub above it."
+    name, stub, number = "", "", 0
+    for cell in cells:
+        if _loose_role(cell)[0]:
+            name, stub, number = _loose_role(cell)[1], _code(cell), 0
+        for text in _DETAILS.findall(cell_text(cell)) if cell["cell_type"] == "markdown" and name else []:
+            number += 1
+            yield name, stub, number, cell, text
 
 
-def _drop_last_hints(cells):
-    "Take the last hint of each exercise out of a notebook's cells."
-    last = None
-    for cell in [*cells, None]:
-        if (
-            cell is None
-            or _loose_role(cell)[0]
-            or (cell["cell_type"] == "markdown" and HEADING.search(cell_text(cell)))
-        ):
-            if last is not None:
-                last[0].source = cell_text(last[0]).replace(last[1], "")
-            last = None
-        if cell is not None and cell["cell_type"] == "markdown":
-            hints = _DETAILS.findall(cell_text(cell))
-            last = (cell, hints[-1]) if hints else last
+def _telling_hints(cells, answers, run=True):
+    "(exercise, number, cell, text) of the hints that hold an answer or, when run, are one."
+    for name, stub, number, cell, text in _hints(cells):
+        pieces = {p.strip() for p in _pieces(text) if run and re.search(r"[-+*/@(]", p) and _parse(p) is not None}
+        if _gives_away(text, answers) is not None or any(solves(name, stub, piece) for piece in sorted(pieces)):
+            yield name, number, cell, text
+
+
+def _drop_hints(cells, answers, last):
+    "Take the hints out that hold an answer; with `last` also each exercise's last one, and any that passes its check."
+    dropped = [(cell, text) for _, _, cell, text in _telling_hints(cells, answers, run=False)]
+    if last:
+        final = {name: (cell, text) for name, _, _, cell, text in _hints(cells)}
+        dropped += final.values()
+    for cell, text in dropped:
+        cell.source = cell_text(cell).replace(text, "")
+    if last:
+        for _, _, cell, text in list(_telling_hints(cells, answers)):
+            cell.source = cell_text(cell).replace(text, "")
 
 # %% ../nbs/lib/authoring.ipynb #d8ab1f63
 def _without_answers(nb, answers, drop_last_hint):
     "A chapter as a class gets it, not yet looked through."
     made = copy.deepcopy(nb)
     made.cells = [cell for cell in made.cells if _loose_role(cell)[0] != "solution"]
-    if drop_last_hint:
-        _drop_last_hints(made.cells)
+    _drop_hints(made.cells, answers, drop_last_hint)
     for cell in made.cells:
         if cell["cell_type"] == "markdown":
-            cell.source = _without_telling_hints(_without_answers_heading(cell_text(cell)), answers)
+            cell.source = _without_answers_heading(cell_text(cell))
         elif cell["cell_type"] == "code":
             role, name = _loose_role(cell)
             cell.source = _DIRECTIVE.sub("", cell_text(cell).lstrip("\ufeff")).strip("\n")
@@ -532,7 +543,7 @@ def _without_answers(nb, answers, drop_last_hint):
 
 def classroom_copy(
     nb,  # a chapter, as nbformat reads it
-    drop_last_hint: bool = False,  # leave out the last hint of each exercise
+    drop_last_hint: bool = False,  # leave out each exercise's last hint, and any other that passes its check
 ):  # a copy
     "A chapter without its answers. Raises ValueError when the copy still holds one, however it is written."
     answers = _answers(nb)
@@ -610,7 +621,7 @@ assert_right("{name}", {name})
 
 def nbgrader_copy(
     nb,  # a chapter, as nbformat reads it
-    drop_last_hint: bool = False,  # leave out the last hint of each exercise
+    drop_last_hint: bool = False,  # leave out each exercise's last hint, and any other that passes its check
 ):  # a copy in nbgrader's source format
     """A chapter as an nbgrader assignment: an exercise's points are the dots of its heading.
 
@@ -782,6 +793,7 @@ def _parser():
     parser.add_argument("--csv", type=Path, help="grade, collect: also write the table to this file")
     parser.add_argument("--chapter", type=Path, help="grade: the chapter that was handed out (default: found)")
     parser.add_argument("--min", type=int, default=4, help="lint: exercises a chapter must have (default 4)")
+    parser.add_argument("--hints", action="store_true", help="lint: object to hints that are the answer (runs them)")
     parser.add_argument(
         "--timeout", type=int, help="seconds: test, a cell (default 600); grade, an answer (default 60)"
     )
@@ -823,7 +835,7 @@ def _copies(make: Callable):
 
 
 _COMMANDS = {
-    "lint": lambda args: int(_report(args.files, lambda p: lint_chapter(p, args.min)) > 0),
+    "lint": lambda args: int(_report(args.files, lambda p: lint_chapter(p, args.min, args.hints)) > 0),
     "test": lambda args: int(_report(args.files, lambda p: prove_chapter(p, args.timeout)) > 0),
     "classroom": _copies(classroom_copy),
     "nbgrader": _copies(nbgrader_copy),
