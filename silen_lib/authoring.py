@@ -703,7 +703,7 @@ def _table(rows):
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _write_csv(rows, path, overwrite):
+def _write_csv(rows, path):
     "Rows as a CSV file, UTF-8; nothing in it is a formula to a spreadsheet."
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -740,7 +740,7 @@ def _grade(args):
         say(f"{path}: {sum(g.points for g in grades)} of {sum(g.max for g in grades)} points")
         say(_table(lines))
     if args.csv is not None:
-        _write_csv(rows, args.csv, args.overwrite)
+        _write_csv(rows, args.csv)
     return int(unreadable > 0)
 
 # %% ../nbs/lib/authoring.ipynb #c28f9345
@@ -767,7 +767,7 @@ def _collect(args):
         rows.append((str(file), name, status or "nothing readable", when))
     say(_table(rows))
     if args.csv is not None:
-        _write_csv(rows, args.csv, args.overwrite)
+        _write_csv(rows, args.csv)
     return int(failed > 0)
 
 # %% ../nbs/lib/authoring.ipynb #8219570e
