@@ -360,12 +360,12 @@ class _Watch:
         self.codes = {id(code) for code in _codes(reference)}
         self.files = {_HERE} | {code.co_filename for code in _codes(answer)}
         self.files -= {code.co_filename for code in _codes(reference)}
-        self.seen = False
+        self.seen, self.old = False, None
 
     def __call__(self, frame, event, _):
         if event == "call" and id(frame.f_code) in self.codes:
             below = frame.f_back
-            while below is not None:
+            while below is not None and below.f_code is not judge.__code__:
                 self.seen = self.seen or below.f_code.co_filename in self.files
                 below = below.f_back
 
@@ -376,7 +376,6 @@ class _Watch:
         return self
 
     def __exit__(self, *_):
-        self.seen = self.seen or sys.getprofile() is not self
         sys.setprofile(self.old)
         threading.setprofile(None)
 
