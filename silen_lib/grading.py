@@ -169,6 +169,9 @@ def _statements(source):
 
 def _bound(node):
     "The names that a top-level statement binds."
+    if isinstance(node, ast.FunctionDef) and "patch" in {getattr(d, "id", "") for d in node.decorator_list}:
+        owner = node.args.args[0].annotation if node.args.args else None  # `@patch` adds a method to a class
+        return {owner.id} if isinstance(owner, ast.Name) else {node.name}
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
         return {node.name}
     if isinstance(node, ast.Import):
@@ -268,9 +271,9 @@ def _needed(node, others, name):
 
 # %% ../nbs/lib/grading.ipynb #d2e72396
 _IMPORTS = frozenset(
-    "__future__ abc bisect cmath collections contextlib copy dataclasses decimal einops enum fractions functools "
-    "heapq itertools math matplotlib numbers numpy operator random re scipy silen_lib sklearn statistics string "
-    "textwrap time torch tqdm typing warnings".split()
+    "__future__ abc bisect cmath collections contextlib copy dataclasses decimal einops enum fastcore fractions "
+    "functools heapq itertools math matplotlib numbers numpy operator random re scipy silen_lib sklearn statistics "
+    "string textwrap time torch tqdm typing warnings".split()
 )
 _JUDGES = frozenset("all authoring board checks exercises grading notebooks".split())
 _NAMES = frozenset(

@@ -125,7 +125,7 @@ def cheated(tmp_path_factory):
             n: CHEATS[c].replace("NAME", n).replace("LIB", str(library)).replace("OUT", str(out))
             for n, c in names.items()
         }
-        for grade in gr.grade_submission(submission(folder / "cheat.ipynb", code), timeout=30):
+        for grade in gr.grade_submission(submission(folder / "cheat.ipynb", code), timeout=10):
             if grade.exercise in names:
                 found[names[grade.exercise]] = grade
     assert not out.exists()
