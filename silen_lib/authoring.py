@@ -26,7 +26,7 @@ from pathlib import Path
 from .board import HEADING, ROLE, cell_text, read_progress
 from .core import any_terminal, atomic_write, say
 from .exercises import find_spec, verify
-from .grading import EXERCISE_TAG, Grade, find_submissions, grade_submission, solves
+from .grading import EXERCISE_TAG, Grade, chapter_points, find_submissions, grade_submission, solves
 
 # %% ../nbs/lib/authoring.ipynb #a8f45553
 def _cell_role(cell):
@@ -92,7 +92,7 @@ def _is_open(node):
 def _parse(text):
     "A piece of code as a syntax tree, magics taken out; None when it is no Python."
     text = text.lstrip("\ufeff").replace("\r\n", "\n")
-    for attempt in (text, re.sub(r"^(\s*)(?:[%!?].*|\S*\?+ *)$", r"\1pass", text, flags=re.MULTILINE)):
+    for attempt in (text, re.sub(r"^([ \t]*)(?:[%!?].*|[^\s?]*\?+ *)$", r"\1pass", text, flags=re.MULTILINE)):
         try:
             return ast.parse(textwrap.dedent(attempt))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -708,7 +708,10 @@ def _write_csv(rows, path):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in rows:
-        cells = [" ".join(cell.split()) if isinstance(cell, str) else cell for cell in row]
+        cells = [
+            cell if isinstance(cell, int) else " ".join(cell.encode("utf-8", "replace").decode().split())
+            for cell in row
+        ]
         writer.writerow([f"'{c}" if isinstance(c, str) and c[:1] in ("=", "+", "-", "@") else c for c in cells])
     with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
@@ -729,9 +732,14 @@ def _csv_target(path, overwrite):
 def _grade(args):
     "Mark submissions → exit code: 1 when a file could not be read, else 0."
     _csv_target(args.csv, args.overwrite)
+    if args.chapter is not None:
+        chapter_points(args.chapter)
     rows, unreadable = [("file", *Grade._fields)], 0
     for path in find_submissions(args.files):
-        grades = grade_submission(path, args.chapter, args.timeout)
+        try:
+            grades = grade_submission(path, args.chapter, args.timeout)
+        except Exception as error:  # whatever one file does, the next one is marked
+            grades = [Grade("", 0, 0, "unreadable", f"{type(error).__name__}: {error}")]
         unreadable += any(grade.status == "unreadable" for grade in grades)
         rows += [(str(path), *grade) for grade in grades]
         lines = [

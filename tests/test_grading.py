@@ -91,6 +91,15 @@ CHEATS = {
     "a tensor that agrees": "import torch\nclass Same(torch.Tensor):\n    @classmethod\n"
     "    def __torch_function__(cls, f, t, a=(), k=None): return True\n"
     "def NAME(*a, **k): return torch.zeros(1).as_subclass(Same)",
+    "from another chapter": "from silen_lib.capacity import NAME",
+    "by way of another chapter": "import silen_lib.capacity as c\ndef NAME(*a, **k): return c.NAME(*a, **k)",
+    "a class that forwards": "class Meta(type):\n    def __call__(cls, *a, **k):\n"
+    "        from silen_lib.hopfield import NAME as it\n        return it(*a, **k)\nclass NAME(metaclass=Meta): pass",
+    "kills what marks it": "import os, signal\ndef NAME(*a, **k): os.kill(os.getppid(), signal.SIGKILL)",
+    "forks through torch": "import torch\ndef NAME(*a, **k): torch.multiprocessing.Process(target=print).start()",
+    "raises what no terminal can show": "def NAME(*a, **k): raise ValueError('\\ud800 \\x1b[2J \\x00')",
+    "nested beyond the parser": "NAME = " + "(" * 3000 + ")" * 3000,
+    "nested beyond the compiler": "NAME = " + "-" * 9000 + "1",
     "no function": "NAME = 3",
     "no Python": "def NAME(*a, **k:",
 }
@@ -312,12 +321,19 @@ def test_no_file_stops_the_next_and_the_table_says_all(tmp_path, capsys):
         {n: "import os\nos._exit(0)\ndef NAME(*a): os.abort()".replace("NAME", n) for n in POINTS},
     )
     submission(folder / "zoe" / "=cmd.ipynb", solutions())
+    submission(
+        folder / "odd\udcff.ipynb", {"overlaps": CHEATS["raises what no terminal can show"].replace("NAME", "overlaps")}
+    )
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe.ipynb")
     out = tmp_path / "marks.csv"
     assert run("grade", folder, "--csv", out) == 1
     rows = list(csv.DictReader(out.open(encoding="utf-8")))
     assert list(rows[0]) == ["file", "exercise", "points", "max", "status", "mistake"]
     unreadable = [Path(r["file"]).stem for r in rows if r["status"] == "unreadable"]
-    assert sorted(unreadable) == sorted(BAD) and all(r["mistake"] for r in rows if r["status"] == "unreadable")
+    assert sorted(unreadable) == sorted([*BAD, "pipe"] if hasattr(os, "mkfifo") else BAD) and all(
+        r["mistake"] for r in rows if r["status"] == "unreadable"
+    )
     crash = [r for r in rows if r["file"].endswith("crash.ipynb")]
     assert len(crash) == len(POINTS) and {r["points"] for r in crash} == {"0"}
     assert sum(int(r["points"]) for r in rows) == sum(POINTS.values())
