@@ -9,6 +9,7 @@ __all__ = []
 from importlib import import_module
 
 from .attention import *  # noqa: F403
+from .authoring import *  # noqa: F403
 from .boltzmann import *  # noqa: F403
 from .capacity import *  # noqa: F403
 from .core import *  # noqa: F403
@@ -30,8 +31,8 @@ from .widgets import *  # noqa: F403
 _modules = [
     import_module(f"silen_lib.{name}")
     for name in (
-        "attention boltzmann capacity core data energy exercises free_energy hopfield mnist_rbm modern_hopfield plot "
-        "rbm sampling score widgets"
+        "attention authoring boltzmann capacity core data energy exercises free_energy hopfield mnist_rbm "
+        "modern_hopfield plot rbm sampling score widgets"
     ).split()
 ]
 __all__ = sorted({name for module in _modules for name in module.__all__} - {"main", "doctor_main"})
