@@ -18,6 +18,7 @@ import yaml
 from wandb_run import read
 
 from silen_lib import mnist_rbm as m
+from silen_lib import train as t
 from silen_lib.data import Batches
 
 SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
@@ -26,7 +27,7 @@ SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wa
 def run(*args, env=None, timeout=120):
     "silen-train in a process of its own, without a terminal."
     return subprocess.run(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *map(str, args)],
+        [sys.executable, "-m", "silen_lib.train", *map(str, args)],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -60,7 +61,7 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
     sweep = yaml.safe_load((Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text())
     first = {k: v.get("value", v.get("min", v.get("values", [None])[0])) for k, v in sweep["parameters"].items()}
     args = [f"--{name}={value}" for name, value in first.items()]
-    m.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
+    t.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
     command = [args if word == "${args}" else [word] for word in sweep["command"]]
     small = ["--seconds=1", "--dataset=digits", "--temperatures=50", "--wandb=disabled"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -74,19 +75,19 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert m.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
+        assert t.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
     W = {name: torch.load(tmp_path / name / "model.pt", weights_only=True)["W"] for name in "abc"}
     assert torch.equal(W["a"], W["b"]) and not torch.equal(W["a"], W["c"])
 
 
 def test_seconds_is_training_wall_time(tmp_path):
-    assert m.main([*SMALL, "--seconds", "2", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--seconds", "2", "--out", str(tmp_path)]) == 0
     assert 2 <= float(rows(tmp_path)[-1]["seconds"]) < 4  # the last epoch is cut short
     assert float(rows(tmp_path)[-1]["lr"]) == 0
 
 
 def test_stochastic_binarisation(tmp_path):
-    assert m.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)]) == 0
 
 
 # ── wandb ──
@@ -143,12 +144,12 @@ def test_a_key_and_no_network_returns_within_thirty_seconds(tmp_path, network):
 
 def test_wandb_not_installed(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert m.main([*SMALL[:-2], "--wandb", "offline", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL[:-2], "--wandb", "offline", "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert "wandb is not installed" in capsys.readouterr().out
 
 
 def test_disabled_never_imports_wandb(tmp_path):
-    code = "import sys; from silen_lib.mnist_rbm import main; code = main(sys.argv[1:]); "
+    code = "import sys; from silen_lib.train import main; code = main(sys.argv[1:]); "
     code += "assert 'wandb' not in sys.modules; sys.exit(code)"
     args = [*SMALL, "--epochs", "1", "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
@@ -160,7 +161,7 @@ def test_disabled_never_imports_wandb(tmp_path):
 
 def test_no_network_and_no_mnist(tmp_path, tiny_mnist, no_network, capsys):
     args = ["--epochs", "1", "--n-hidden", "8", "--temperatures", "0", "--wandb", "disabled"]
-    assert m.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
+    assert t.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     assert "Using scikit-learn's 8×8 digits instead" in capsys.readouterr().out
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["dataset_used"] == "digits" and config["shape"] == [8, 8]
@@ -171,7 +172,7 @@ def test_damaged_mnist_stops_with_its_name(tmp_path, tiny_mnist, no_network, cap
     raw.mkdir(parents=True)
     for name, content in tiny_mnist.items():
         (raw / name).write_bytes(content[:50])
-    assert m.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")]) == 2
+    assert t.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")]) == 2
     assert "train-images-idx3-ubyte.gz is damaged" in capsys.readouterr().err
 
 
@@ -182,8 +183,8 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
         out = tmp_path / "file" / "out"
     else:
         out = "/proc/silen"
-    monkeypatch.setattr(m, "load", lambda *a: pytest.fail("data were loaded first"))
-    assert m.main([*SMALL, "--epochs", "1", "--out", str(out)]) == 2
+    monkeypatch.setattr(t, "load", lambda *a: pytest.fail("data were loaded first"))
+    assert t.main([*SMALL, "--epochs", "1", "--out", str(out)]) == 2
     assert "cannot be written to" in capsys.readouterr().err
 
 
@@ -203,7 +204,7 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
     ],
 )
 def test_bad_settings(tmp_path, capsys, args, words):
-    assert m.main(["--dataset", "digits", "--out", str(tmp_path), *args]) == 2
+    assert t.main(["--dataset", "digits", "--out", str(tmp_path), *args]) == 2
     assert words in capsys.readouterr().err
 
 
@@ -227,14 +228,14 @@ FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-from silen_lib.mnist_rbm import main
+from silen_lib.train import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
     "RLIMIT_FSIZE stops every write at 6 kB, wherever one may not mount a small disk."
-    assert m.main([*SMALL, "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--epochs", "1", "--out", str(tmp_path)]) == 0
     before = (tmp_path / "model.pt").read_bytes()
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(tmp_path)],
@@ -254,7 +255,7 @@ def test_a_full_disk(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("mounting a small disk needs privileges; the RLIMIT_FSIZE test covers the same code")
     try:
-        assert m.main([*SMALL, "--epochs", "1", "--out", str(disk / "out")]) == 0
+        assert t.main([*SMALL, "--epochs", "1", "--out", str(disk / "out")]) == 0
         before = (disk / "out" / "model.pt").read_bytes()
         filler = (disk / "filler").open("wb")
         try:
@@ -263,7 +264,7 @@ def test_a_full_disk(tmp_path):
                 filler.flush()
         except OSError:
             pass
-        assert m.main([*SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(disk / "out")]) in (1, 2)
+        assert t.main([*SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(disk / "out")]) in (1, 2)
         assert (disk / "out" / "model.pt").read_bytes() == before
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
@@ -272,7 +273,7 @@ def test_a_full_disk(tmp_path):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupt_saves_and_says_where(tmp_path, name):
     process = subprocess.Popen(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
+        [sys.executable, "-m", "silen_lib.train", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -380,5 +381,5 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
 def test_the_notebooks_recipe_is_the_commands():
     defaults = inspect.signature(m.train_rbm_production).parameters
     assert {n: defaults[n].default for n in ("lr", "weight_decay")} == {
-        n: m.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
+        n: t.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
     }
