@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
-           'square', 'temperature']
+           'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
+           'logarithms', 'machine', 'broadcast', 'finite_result']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -37,7 +38,7 @@ def _got(x: Any) -> str:
     "What was given, in a few words."
     if isinstance(x, Tensor):
         return f"a tensor of shape {tuple(x.shape)}"
-    if isinstance(x, (bool, int, float, str)) or x is None:
+    if isinstance(x, (bool, int, float, str, torch.dtype)) or x is None:
         return repr(x)
     return f"a {type(x).__name__}"
 
@@ -288,3 +289,174 @@ def temperature(
             want = f"one number or one for each state {tuple(batch)}"
             raise ValueError(f"{name} must be {want}; got shape {tuple(t.shape)}")
     return t
+
+# %% ../nbs/lib/args.ipynb #86572f86
+def instance(
+    name: str,
+    value: Any,
+    kind: type,
+) -> Any:
+    "An object of a class."
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {_got(value)}; it must be of class {kind.__name__}")
+    return value
+
+
+def generator(
+    value: Any,
+    name: str = "generator",
+) -> torch.Generator | None:
+    "A source of random numbers, or None for torch's own."
+    if value is not None and not isinstance(value, torch.Generator):
+        raise ValueError(f"{name} is {_got(value)}; it must be a torch.Generator or None")
+    return value
+
+# %% ../nbs/lib/args.ipynb #85e4cc17
+def any_bits(
+    name: str,
+    x: Any,  # bool, integers or floats
+    n: int | None = None,  # size of the last axis
+    ndim: int | None = None,
+    device: torch.device | None = None,  # where x must lie
+    values: bool = True,
+) -> Tensor:
+    "Zeros and ones of any dtype, or probabilities: for a function that converts them itself."
+    if not isinstance(x, Tensor):
+        mend = f": use torch.as_tensor({name})" if type(x).__module__ == "numpy" else ""
+        raise ValueError(f"{name} is {_got(x)}; it must be a torch tensor of 0 and 1{mend}")
+    if x.is_complex() or x.numel() == 0:
+        got = f"has dtype {x.dtype}" if x.is_complex() else f"is empty (shape {tuple(x.shape)})"
+        raise ValueError(f"{name} {got}; it must hold 0 and 1, at least one of them")
+    if ndim is not None and x.ndim != ndim:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}")
+    if n is not None and x.shape[-1:] != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
+    if device is not None and x.device != device:
+        raise ValueError(f"{name} is on {x.device}; it must be on {device}: use {name}.to({str(device)!r})")
+    if values and x.dtype != torch.bool and readable(x):
+        low, high = (end.item() for end in torch.aminmax(x.detach()))
+        if not (low >= 0 and high <= 1):
+            mend = f": divide by {high:g}" if low >= 0 and high > 1 else ""
+            mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else mend
+            want = "it must hold 0 and 1 (or probabilities), without NaN"
+            raise ValueError(f"{name} spans {low:g} … {high:g}; {want}{mend}")
+    return x
+
+
+def mask(
+    name: str,
+    x: Any,
+    n: int,  # size of the last axis
+    like: Tensor,  # x is moved to its device
+) -> Tensor:
+    "A tensor of True and False."
+    if not isinstance(x, Tensor) or x.dtype != torch.bool or x.is_meta != like.is_meta:
+        got = f"on {x.device} with dtype {x.dtype}" if isinstance(x, Tensor) else _got(x)
+        raise ValueError(f"{name} is {got}; it must be a tensor of True and False beside the data: use {name}.bool()")
+    if x.shape[-1:] != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
+    return x.to(like.device)
+
+
+def indices(
+    name: str,
+    x: Any,
+    n: int,  # they run from 0 to n − 1
+    ndim: int | None = None,
+    device: torch.device | None = None,  # where x must lie
+    values: bool = True,
+) -> Tensor:
+    "A tensor of positions, as int64."
+    want = f"it must be a tensor of integers from 0 to {n - 1}"
+    if not isinstance(x, Tensor) or x.dtype == torch.bool or x.is_floating_point() or x.is_complex():
+        raise ValueError(f"{name} is {f'of dtype {x.dtype}' if isinstance(x, Tensor) else _got(x)}; {want}")
+    if x.numel() == 0 or (ndim is not None and x.ndim != ndim):
+        axes = "" if ndim is None else f" with {ndim} {'axis' if ndim == 1 else 'axes'}"
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}{axes}, not empty")
+    if device is not None and x.device != device:
+        raise ValueError(f"{name} is on {x.device}; it must be on {device}: use {name}.to({str(device)!r})")
+    if values and readable(x):
+        low, high = torch.aminmax(x)
+        if not bool((low >= 0) & (high < n)):
+            raise ValueError(f"{name} holds {low.item()} … {high.item()}; {want}")
+    return x.long()
+
+# %% ../nbs/lib/args.ipynb #f3c5249a
+def distribution(
+    name: str,
+    p: Any,
+    dim: int = -1,  # the axis along which it sums to 1
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Probabilities that sum to 1."
+    floats(name, p, like=like, values=False)
+    if p.ndim == 0:
+        raise ValueError(f"{name} has shape (); it must have an axis of probabilities")
+    if values and readable(p):
+        gap = (p.detach().sum(dim) - 1).abs().amax()
+        lowest = p.detach().amin()
+        if not bool((lowest >= 0) & (gap <= 1e-4)):  # NaN fails both comparisons
+            if not bool(lowest >= 0):
+                raise ValueError(f"{name} holds negative numbers or NaN; probabilities are ≥ 0")
+            off = f"it is off by {gap.item():.3g}"
+            raise ValueError(f"{name} must sum to 1 along axis {dim}; {off}: divide by the sum")
+    return p
+
+
+def logarithms(
+    name: str,
+    x: Any,
+    last: int | None = None,
+    ndim: int | None = None,
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Logarithms of probabilities or densities: finite, or −∞ for the impossible."
+    floats(name, x, last=last, ndim=ndim, like=like, finite=False)
+    if values and readable(x) and not bool(x.detach().amax() < math.inf):  # NaN fails the comparison
+        raise ValueError(f"{name} contains NaN or +∞; a logarithm of a probability is finite or −∞")
+    return x
+
+# %% ../nbs/lib/args.ipynb #b619f1c9
+def machine(
+    W: Any,  # (n_visible, n_hidden)
+    a: Any = None,  # (n_visible,); None: the function has no such argument
+    b: Any = None,  # (n_hidden,)
+    visible: dict[str, Any] | None = None,  # by name: bits (…, n_visible), or probabilities
+    hidden: dict[str, Any] | None = None,  # by name: (…, n_hidden); leading axes must fit those of the visible ones
+    rows: bool = False,  # must the states be (B, n)?
+):
+    "Weights, biases and states of a two-layer machine of bits that fit each other."
+    look = isinstance(W, Tensor) and on_host(W)
+    floats("W", W, ndim=2, values=look)
+    layers = (("a", a, visible or {}), ("b", b, hidden or {}))
+    for n, (name, bias, states) in zip(W.shape, layers):
+        if bias is not None:
+            floats(name, bias, ndim=1, last=n, like=("W", W), values=look)
+        for state, x in states.items():
+            bits(state, x, n, like=("W", W), values=look)
+            if rows and x.ndim != 2:
+                raise ValueError(f"{state} has shape {tuple(x.shape)}; it must be (rows, {n})")
+    if visible and hidden:
+        broadcast(**visible, **hidden)
+
+
+def broadcast(**tensors: Tensor):
+    "Tensors whose axes before the last one broadcast."
+    try:
+        torch.broadcast_shapes(*(x.shape[:-1] for x in tensors.values()))
+    except RuntimeError:
+        shapes = [tuple(x.shape) for x in tensors.values()]
+        raise ValueError(f"{' and '.join(tensors)} have shapes {shapes}; all but the last axis must fit") from None
+
+
+def finite_result(
+    result: Tensor,  # sums and products of the inputs
+    **inputs: Tensor,
+) -> Tensor:
+    "The result when it is finite; else the input that spoilt it is named. One look at the result instead of many."
+    if on_host(result) and readable(result) and not bool(result.detach().isfinite().all()):
+        for name, x in inputs.items():
+            floats(name, x)
+    return result
