@@ -317,7 +317,8 @@ def any_bits(
     x: Any,  # bool, integers or floats
     n: int | None = None,  # size of the last axis
     ndim: int | None = None,
-    device: torch.device | None = None,  # where x must lie
+    device: torch.device | None = None,  # where x must lie; None: anywhere it can be copied from
+    grey: bool = True,  # are probabilities right here?
     values: bool = True,
 ) -> Tensor:
     "Zeros and ones of any dtype, or probabilities: for a function that converts them itself."
@@ -331,8 +332,9 @@ def any_bits(
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}")
     if n is not None and x.shape[-1:] != (n,):
         raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
-    if device is not None and x.device != device:
-        raise ValueError(f"{name} is on {x.device}; it must be on {device}: use {name}.to({str(device)!r})")
+    if x.device != device and (device is not None or x.is_meta):
+        place = "a device that holds numbers" if device is None else f"{device}: use {name}.to({str(device)!r})"
+        raise ValueError(f"{name} is on {x.device}; it must be on {place}")
     if values and x.dtype != torch.bool and readable(x):
         low, high = (end.item() for end in torch.aminmax(x.detach()))
         if not (low >= 0 and high <= 1):
@@ -340,6 +342,8 @@ def any_bits(
             mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else mend
             want = "it must hold 0 and 1 (or probabilities), without NaN"
             raise ValueError(f"{name} spans {low:g} … {high:g}; {want}{mend}")
+        if not grey and not bool(((x == 0) | (x == 1)).all()):
+            raise ValueError(f"{name} holds values between 0 and 1; it must hold 0 and 1: use binarise({name})")
     return x
 
 
@@ -426,16 +430,18 @@ def machine(
     visible: dict[str, Any] | None = None,  # by name: bits (…, n_visible), or probabilities
     hidden: dict[str, Any] | None = None,  # by name: (…, n_hidden); leading axes must fit those of the visible ones
     rows: bool = False,  # must the states be (B, n)?
+    grey: bool = True,  # are probabilities right here?
+    values: bool | None = None,  # look at the numbers? None: where they lie in main memory
 ):
     "Weights, biases and states of a two-layer machine of bits that fit each other."
-    look = isinstance(W, Tensor) and on_host(W)
+    look = isinstance(W, Tensor) and on_host(W) if values is None else values
     floats("W", W, ndim=2, values=look)
     layers = (("a", a, visible or {}), ("b", b, hidden or {}))
     for n, (name, bias, states) in zip(W.shape, layers):
         if bias is not None:
             floats(name, bias, ndim=1, last=n, like=("W", W), values=look)
         for state, x in states.items():
-            bits(state, x, n, like=("W", W), values=look)
+            bits(state, x, n, like=("W", W), grey=grey, values=look)
             if rows and x.ndim != 2:
                 raise ValueError(f"{state} has shape {tuple(x.shape)}; it must be (rows, {n})")
     if visible and hidden:

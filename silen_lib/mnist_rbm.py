@@ -10,7 +10,7 @@ __all__ = ['ProductionRBM', 'pseudo_likelihood', 'full_pseudo_likelihood', 'moni
 # %% ../nbs/05_mnist_rbm.ipynb #ca68d618
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -18,9 +18,11 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 
 # %% ../nbs/05_mnist_rbm.ipynb #7e6cead5
+from . import args
+from .core import integers, uniform
 from .data import Batches
 from .plot import COLORS, show_images, subplots
-from .rbm import AIS, RBM, Trainer, ais, check_bits, log_likelihood
+from .rbm import AIS, RBM, Trainer, ais, log_likelihood
 
 # %% ../nbs/05_mnist_rbm.ipynb #af6c953d
 class ProductionRBM(RBM):
@@ -56,7 +58,7 @@ def get_weight_stats(self: ProductionRBM) -> dict[str, float]:
         hidden_bias_mean=self.b.mean(),
         visible_bias_mean=self.a.mean(),
     )
-    return {name: value.item() for name, value in stats.items()}
+    return dict(zip(stats, torch.stack(list(stats.values())).tolist()))
 
 # %% ../nbs/05_mnist_rbm.ipynb #0632ddff
 @patch
@@ -66,6 +68,7 @@ def get_hidden_activation_stats(
     v_batch: torch.Tensor,  # (n, n_visible): the more, the surer
 ) -> dict[str, float]:
     "How the hidden units respond; a unit is dead below a mean of 0.01 and saturated above 0.99 over `v_batch`."
+    args.machine(self.W, self.a, self.b, {"v_batch": v_batch}, rows=True)
     p = self.hidden_probability(v_batch)
     mean = p.mean(0)
     return dict(
@@ -81,10 +84,11 @@ def get_hidden_activation_stats(
 def pseudo_likelihood(
     rbm: RBM,
     v: torch.Tensor,  # (n, n_visible) zeros and ones
-    generator: torch.Generator | None = None,  # on the model's device
+    generator: torch.Generator | None = None,
 ) -> float:
     "Besag's pseudo-log-likelihood Σ_i log p(v_i | v_−i), nats an image, from one random i per row; Z cancels."
-    i = torch.randint(v.shape[1], (len(v), 1), device=v.device, generator=generator)
+    args.instance("rbm", rbm, RBM), args.floats("v", v, last=rbm.n_visible, ndim=2, values=False)
+    i = integers(0, rbm.n_visible, (len(v), 1), v.device, generator)
     return pseudo_log_likelihood(rbm, v, i.squeeze(1)).mean().item()
 
 # %% ../nbs/05_mnist_rbm.ipynb #f4197d7b
@@ -94,6 +98,7 @@ def full_pseudo_likelihood(
     v: torch.Tensor,  # (n, n_visible) zeros and ones
 ) -> torch.Tensor:  # (n,)
     "Σ_i log p(v_i | v_−i) of each row, over all pixels: (n, n_visible) → (n,)."
+    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True, grey=False)
     x, total = v @ rbm.W + rbm.b, v.new_zeros(len(v))
     here = F.softplus(x).sum(-1, keepdim=True)
     for pixels in torch.arange(rbm.n_visible, device=v.device).split(16):
@@ -111,6 +116,11 @@ def monitor(
     generator: torch.Generator | None = None,
 ) -> dict[str, float]:
     "One row of monitors, none of which needs Z; the pseudo-likelihood is that of the first 64 held-out images."
+    sets = dict(train=train) if held_out is None else dict(train=train, held_out=held_out)
+    args.instance("rbm", rbm, ProductionRBM)
+    if not all(bool(p.isfinite().all()) for p in rbm.parameters()):
+        raise FloatingPointError("the machine has become NaN or infinite: use a smaller lr or weight_decay")
+    args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, grey=False)
     h, _ = rbm.sample_hidden(train, generator)
     error = F.mse_loss(rbm.visible_probability(h), train)
     row = dict(recon_error=error.item(), free_energy=rbm.free_energy(train).mean().item())
@@ -134,19 +144,23 @@ def resident_batches(
         x, batch_size, order = loader.x, loader.batch_size, loader.generator
     else:
         x, batch_size = (loader, 128) if isinstance(loader, torch.Tensor) else _read_all(loader)
+    args.any_bits("train_loader", x, values=False)
     if x.ndim != 2 or x.shape[1] != n_visible:
         shape = tuple(x.shape[1:])
         raise ValueError(f"train_loader gives rows of shape {shape}; the model has {n_visible} visible units")
-    check_bits(x, "train_loader")
+    args.any_bits("train_loader", x)
     return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)), order)
 
 # %% ../nbs/05_mnist_rbm.ipynb #172f3bef
 def _read_all(loader) -> tuple[torch.Tensor, int]:
     "Every batch of a DataLoader as one tensor (n, pixels), and the batch size."
+    if type(loader).__module__ == "numpy" or not isinstance(loader, Iterable):
+        args.any_bits("train_loader", loader)
     images = [item[0] if isinstance(item, (tuple, list)) else item for item in loader]
     if not images:
         raise ValueError("train_loader is empty; it must give at least one batch")
-    return torch.cat([x.reshape(len(x), -1) for x in images]), len(images[0])
+    rows = [args.any_bits("a batch of train_loader", x, values=False).reshape(len(x), -1) for x in images]
+    return torch.cat(rows), len(images[0])
 
 # %% ../nbs/05_mnist_rbm.ipynb #75fccd48
 class Clock:
@@ -162,7 +176,8 @@ class Clock:
     ):
         from tqdm.auto import tqdm
 
-        self.n_steps = None if seconds is not None else n_epochs * len(batches)
+        self.n_steps = None if seconds is not None else args.whole("n_epochs", n_epochs) * len(batches)
+        seconds = None if seconds is None else args.positive("seconds", seconds)
         self.seconds, self.batch_size, self.agree = seconds, batches.batch_size, agree
         self.step = self.epoch = 0
         self.start, self.remaining, self._last = time.perf_counter(), 1.0, (0, 0.0)
@@ -232,14 +247,18 @@ def train_rbm_production(
     use_wandb: bool = False,  # log each row to the current wandb run
     seconds: float | None = None,  # train for this wall time instead of n_epochs
     held_out: torch.Tensor | None = None,  # bits, for the free-energy gap
-    generator: torch.Generator | None = None,  # on the model's device; None draws from torch's global generator
+    generator: torch.Generator | None = None,  # None draws from torch's global generator
     progress: bool = True,
     **settings,  # of Trainer: persistent, centred, n_chains, sparsity …
 ) -> dict[str, list[float]]:  # one list an entry, one number an epoch
     """Train by persistent contrastive divergence with centring, and watch 1,000 fixed images (pseudo-likelihood: 64).
 
-    The likelihood rises; on MNIST, CD-1 with momentum 0.9 and large initial weights makes it fall."""
+    The likelihood rises; on MNIST, CD-1 with momentum 0.9 and large initial weights makes it fall.
+    A machine that becomes NaN or infinite stops the run with a FloatingPointError."""
+    args.instance("rbm", rbm, ProductionRBM)
     _check_training(lr, n_epochs, seconds)
+    if held_out is not None:
+        args.any_bits("held_out", held_out, rbm.n_visible, 2, grey=False)
     batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
     settings = dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
     trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings)
@@ -248,8 +267,11 @@ def train_rbm_production(
 
 # %% ../nbs/05_mnist_rbm.ipynb #69704a99
 def _check_training(lr, n_epochs, seconds):
-    if not lr > 0 or (seconds is not None and not seconds > 0) or (seconds is None and not (n_epochs or 0) >= 1):
-        raise ValueError(f"lr is {lr}, n_epochs {n_epochs}, seconds {seconds}; each must be positive")
+    args.positive("lr", lr)
+    if seconds is None:
+        args.whole("n_epochs", n_epochs)
+    else:
+        args.positive("seconds", seconds)
 
 
 def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, list[float]]:
@@ -272,6 +294,8 @@ def plot_history(
     history: dict[str, list[float]],
 ):
     "Four panels of monitors against the epoch: reconstruction, pseudo-likelihood, free-energy gap, weights."
+    if not isinstance(history, dict) or "epoch" not in history:
+        raise ValueError(f"history is a {type(history).__name__}; it must be the dict of a training, with its epochs")
     fig, axes = subplots(1, 4, figsize=(10, 2.4))
     panels = (
         ("recon_error", "reconstruction error"),
@@ -292,6 +316,9 @@ def plot_filters(
     n: int = 60,
 ):
     "The weights of the n hidden units with the largest norm, as images; positive and negative weights in two colours."
+    args.instance("rbm", rbm, RBM), args.whole("n", n)
+    if math.prod(args.whole("shape", side) for side in shape) != rbm.n_visible:
+        raise ValueError(f"shape is {tuple(shape)}; its pixels must be the {rbm.n_visible} visible units")
     W = rbm.W.detach().cpu()
     order = W.norm(dim=0).argsort(descending=True)[:n]
     return show_images(W[:, order].T.reshape(-1, *shape), kind="weight", ncols=20, size=0.45)
@@ -302,13 +329,14 @@ def dream(
     rbm: RBM,
     n: int = 40,  # chains
     k: int = 1000,  # Gibbs rounds
-    start: torch.Tensor | None = None,  # (n, n_visible); None tosses a coin with p = σ(a) for each pixel
+    start: torch.Tensor | None = None,  # (n, n_visible), any dtype; None tosses a coin with p = σ(a) for each pixel
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:  # samples v and the probabilities they were drawn from, (n, n_visible)
     "Samples of the model by block Gibbs sampling."
+    args.instance("rbm", rbm, RBM), args.whole("n", n), args.whole("k", k)
     if start is None:
-        start = torch.rand(n, rbm.n_visible, device=rbm.W.device, generator=generator) < torch.sigmoid(rbm.a)
-    v = start.to(rbm.W.dtype)
+        start = uniform((n, rbm.n_visible), rbm.a, generator) < torch.sigmoid(rbm.a)
+    v = args.any_bits("start", start, rbm.n_visible).to(rbm.W)
     if k > 1:
         v = rbm.gibbs(v, k - 1, generator)
     return rbm.sample_visible(rbm.sample_hidden(v, generator)[0], generator)
@@ -323,7 +351,7 @@ class Evaluation(dict):
             f"{self['test_reverse']:.2f} by reverse\n"
             f"train               {self['train_forward']:.2f} nats by forward AIS\n"
             f"({self['n_temperatures']} temperatures, {self['n_chains']} chains; "
-            f"log Z = {self['log_Z_forward']:.2f} ± {self['standard_error']:.2f} forward, "
+            f"log Z = {self['log_Z_forward']:.2f} +- {self['standard_error']:.2f} forward, "
             f"{self['log_Z_reverse']:.2f} reverse; "
             f"effective samples {self['effective_samples']:.0f} and {self['effective_samples_reverse']:.0f})"
         )
@@ -344,6 +372,9 @@ def evaluate(
     "Mean log p(v) of the sets, with log Z by AIS in both directions from the data's base rates."
     from tqdm.auto import tqdm
 
+    sets = dict(train=train, test=test) if held_out is None else dict(train=train, test=test, held_out=held_out)
+    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, grey=False, values=True)
+    args.whole("n_temperatures", n_temperatures), args.whole("n_chains", n_chains), args.whole("burn_in", burn_in)
     base, bar = log_odds(train), partial(tqdm, desc="AIS", unit="temp", disable=not progress, leave=False)
     if start is None: start = dream(rbm, n_chains, 1, None, generator)[0]
     v, _ = dream(rbm, n_chains, burn_in, start[:n_chains], generator)
@@ -369,6 +400,7 @@ def log_odds(
     v: torch.Tensor,  # (n, n_visible) zeros and ones
 ) -> torch.Tensor:  # (n_visible,)
     "log p/(1−p) of each unit's mean, with one imagined 0 and one imagined 1 (Laplace's rule)."
+    args.bits("v", args.floats("v", v, ndim=2, finite=False, values=False))
     ones = v.sum(0) + 1
     return torch.log(ones / (len(v) + 2 - ones))
 
@@ -379,8 +411,7 @@ def glorot_std(
     gain: float = 4.0,  # 4 for sigmoid units, 1 for tanh
 ) -> float:
     "Standard deviation of weights that are uniform between ±gain·√(6/(n_visible + n_hidden))."
-    if n_visible < 1 or n_hidden < 1 or not gain > 0:
-        raise ValueError(f"n_visible is {n_visible}, n_hidden {n_hidden}, gain {gain}; each must be positive")
+    args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden), args.positive("gain", gain)
     return gain * math.sqrt(2 / (n_visible + n_hidden))
 
 # %% ../nbs/05_mnist_rbm.ipynb #05fc180c
@@ -391,6 +422,8 @@ def free_energy_gap(
     held_out: torch.Tensor,  # (n′, n_visible) bits it has not
 ) -> float:
     "Mean log p of the training images minus that of the held-out ones, in nats, from free energies alone."
+    args.instance("rbm", rbm, RBM)
+    args.machine(rbm.W, rbm.a, rbm.b, {"train": train, "held_out": held_out}, rows=True, values=True)
     return (rbm.free_energy(held_out).mean() - rbm.free_energy(train).mean()).item()
 
 # %% ../nbs/05_mnist_rbm.ipynb #a37956c6
@@ -401,6 +434,8 @@ def pseudo_log_likelihood(
     i: torch.Tensor,  # (n,) integers: the pixel to ask about in each row
 ) -> torch.Tensor:  # (n,)
     "n_visible · log p(v_i | v_−i) of each row, for one pixel i a row: (n, n_visible), (n,) → (n,)."
+    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True, grey=False)
+    i = args.indices("i", i, rbm.n_visible, 1, v.device, values=args.on_host(v))
     if i.shape != v.shape[:1]:
         raise ValueError(f"i has shape {tuple(i.shape)}; it must hold one pixel for each of the {len(v)} rows")
     i = i.unsqueeze(1)
@@ -415,8 +450,8 @@ def hidden_activity(
     batch_size: int = 1000,  # rows at a time
 ) -> torch.Tensor:  # (n_hidden,)
     "Mean of p(h_j = 1 | v) over all rows of v, computed a batch at a time: (n, n_visible) → (n_hidden,)."
-    if batch_size < 1 or len(v) < 1:
-        raise ValueError(f"batch_size is {batch_size} and v has {len(v)} rows; both must be at least 1")
+    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True)
+    args.whole("batch_size", batch_size)
     total = torch.zeros_like(rbm.b)
     for batch in v.split(batch_size):
         total += rbm.hidden_probability(batch).sum(0)
@@ -430,9 +465,8 @@ def training_flops(
     k: int = 1,  # Gibbs rounds a step
 ) -> int:
     "Floating-point operations in the matrix products of one CD-k step: a multiplication and an addition count as two."
-    if min(n_visible, n_hidden, batch_size, k) < 1:
-        sizes = f"n_visible {n_visible}, n_hidden {n_hidden}, batch_size {batch_size}, k {k}"
-        raise ValueError(f"sizes are {sizes}; each must be at least 1")
+    sizes = dict(n_visible=n_visible, n_hidden=n_hidden, batch_size=batch_size, k=k)
+    for name, size in sizes.items(): args.whole(name, size)
     return 2 * (2 * k + 3) * batch_size * n_visible * n_hidden
 
 # %% ../nbs/05_mnist_rbm.ipynb #5ba5270e
