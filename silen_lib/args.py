@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
            'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
-           'logarithms', 'machine', 'broadcast', 'finite_result']
+           'logarithms', 'machine', 'broadcast', 'axes', 'finite_result']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -336,7 +336,8 @@ def any_bits(
         place = "a device that holds numbers" if device is None else f"{device}: use {name}.to({str(device)!r})"
         raise ValueError(f"{name} is on {x.device}; it must be on {place}")
     if values and x.dtype != torch.bool and readable(x):
-        low, high = (end.item() for end in torch.aminmax(x.detach()))
+        low, high = torch.aminmax(x.detach())
+        low, high = low.item(), high.item()
         if not (low >= 0 and high <= 1):
             mend = f": divide by {high:g}" if low >= 0 and high > 1 else ""
             mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else mend
@@ -425,8 +426,8 @@ def logarithms(
 # %% ../nbs/lib/args.ipynb #b619f1c9
 def machine(
     W: Any,  # (n_visible, n_hidden)
-    a: Any = None,  # (n_visible,); None: the function has no such argument
-    b: Any = None,  # (n_hidden,)
+    a: Any = ...,  # (n_visible,); left out where the function has no such argument
+    b: Any = ...,  # (n_hidden,)
     visible: dict[str, Any] | None = None,  # by name: bits (…, n_visible), or probabilities
     hidden: dict[str, Any] | None = None,  # by name: (…, n_hidden); leading axes must fit those of the visible ones
     rows: bool = False,  # must the states be (B, n)?
@@ -438,7 +439,7 @@ def machine(
     floats("W", W, ndim=2, values=look)
     layers = (("a", a, visible or {}), ("b", b, hidden or {}))
     for n, (name, bias, states) in zip(W.shape, layers):
-        if bias is not None:
+        if bias is not ...:
             floats(name, bias, ndim=1, last=n, like=("W", W), values=look)
         for state, x in states.items():
             bits(state, x, n, like=("W", W), grey=grey, values=look)
@@ -455,6 +456,20 @@ def broadcast(**tensors: Tensor):
     except RuntimeError:
         shapes = [tuple(x.shape) for x in tensors.values()]
         raise ValueError(f"{' and '.join(tensors)} have shapes {shapes}; all but the last axis must fit") from None
+
+
+def axes(
+    **named: tuple[Any, str],  # (tensor, a letter for each axis)
+):
+    "Tensors of real numbers, of one dtype and device, whose axes with the same letter have the same size."
+    sizes, first = {}, None
+    for name, (x, letters) in named.items():
+        floats(name, x, ndim=len(letters), like=first, values=False)
+        first = (name, x) if first is None else first
+        for letter, size in zip(letters, x.shape):
+            if sizes.setdefault(letter, size) != size:
+                want = ", ".join(f"{letter} = {sizes[letter]}" for letter in letters)
+                raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({', '.join(letters)}) with {want}")
 
 
 def finite_result(

@@ -281,7 +281,7 @@ def toss_(
     out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
 ) -> torch.Tensor:
     "Toss one coin for each probability."
-    args.bits("p", p, values=args.on_host(p))
+    args.bits("p", args.floats("p", p, values=False), values=args.on_host(p))
     if p.device.type != self.device.type:
         raise ValueError(f"p is on {p.device} and the coins on {self.device}; make Coins({p.device.type!r})")
     out = p if out is None else args.floats("out", out, like=("p", p), values=False)
@@ -372,7 +372,8 @@ def _make_buffers(self: Trainer, generator):
     self.h, self.mu, self.lam = new(self.n_chains, H), new(V), new(H)
     # W takes its gradient directly unless the gradient must be kept (momentum) or shared (reduce)
     self.velocity = [new(V, H), new(V), new(H)] if self.momentum or self.reduce else None
-    self.coins, self._views, self._looked = Coins(W.device, generator), {}, False
+    self.coins, self._views = Coins(W.device, generator), {}
+    self._on_host, self._looked = args.on_host(W), False
     self._largest_lr = torch.finfo(W.dtype).max / max(1.0, self.weight_decay)
 
 # %% ../nbs/04_rbm.ipynb #2c555225
@@ -422,7 +423,7 @@ def _rows(self: Trainer, n: int) -> SimpleNamespace:
 @patch
 def _check_batch(self: Trainer, v: Tensor):
     "Bits of the right width, not more rows than there is room for."
-    look = args.on_host(self.X) or not self._looked
+    look = self._on_host or not self._looked
     args.any_bits("v", v, self.rbm.n_visible, 2, self.X.device, values=look)
     if len(v) > self.batch_size:
         raise ValueError(f"v has {len(v)} rows; this trainer's batch_size lets it have 1 … {self.batch_size}")
@@ -501,7 +502,7 @@ def _update(self: Trainer, r: SimpleNamespace, lr: float):
     else:
         self._update_through_velocity(r, da, db, activity, lr)
     self.lam.lerp_(activity, self.hidden_rate)
-    if args.on_host(activity) and not math.isfinite(activity.sum().item()):
+    if self._on_host and not math.isfinite(activity.sum().item()):
         raise FloatingPointError("the machine has become NaN or infinite: use a smaller lr or weight_decay")
 
 # %% ../nbs/04_rbm.ipynb #9cbc79ea
