@@ -267,12 +267,15 @@ def fit_vae(
     "Raise the ELBO of the data with Adam; an ELBO that is not finite stops it with a FloatingPointError."
     args.instance("vae", vae, VAE), args.whole("epochs", epochs, 0), args.whole("batch_size", batch_size)
     args.bits("x", args.floats("x", vae._picture(x), ndim=2, values=False))
-    args.real("lr", lr, 0, torch.finfo(x.dtype).max, above=True), args.generator(generator)
+    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True), args.generator(generator)
     optimiser, history = torch.optim.Adam(vae.parameters(), lr), []
     for _ in range(epochs):
         total = torch.zeros((), dtype=wide_dtype(x.device), device=x.device)
         for rows in permutation(len(x), x.device, generator).split(batch_size):
-            loss = -vae.elbo(x[rows], generator).mean()
+            try:
+                loss = -vae.elbo(x[rows], generator).mean()
+            except ValueError as error:  # x has been looked at: the network is to blame
+                raise FloatingPointError(f"the network has diverged ({error}): use a smaller lr than {lr:g}") from error
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

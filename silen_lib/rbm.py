@@ -196,8 +196,8 @@ def contrastive_divergence(
     v = rbm.gibbs(v_data, k, generator)
     for p, change in zip((rbm.W, rbm.a, rbm.b), cd_gradient(v_data, v, rbm.W, rbm.b)):
         p += lr * change
-    if not bool(rbm.W.isfinite().all()):
-        raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr")
+    if not math.isfinite(rbm.W.norm().item()):
+        raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN, infinite or too large: use a smaller lr")
     return F.mse_loss(v, v_data).item()
 
 # %% ../nbs/04_rbm.ipynb #dc6dd03c
@@ -502,8 +502,8 @@ def _update(self: Trainer, r: SimpleNamespace, lr: float):
     else:
         self._update_through_velocity(r, da, db, activity, lr)
     self.lam.lerp_(activity, self.hidden_rate)
-    if self._on_host and not math.isfinite(activity.sum().item()):
-        raise FloatingPointError("the machine has become NaN or infinite: use a smaller lr or weight_decay")
+    if self._on_host and not math.isfinite(self.rbm.b.dot(self.rbm.b).item()):  # any NaN has come to b
+        raise FloatingPointError("the machine has become NaN, infinite or too large: use a smaller lr or weight_decay")
 
 # %% ../nbs/04_rbm.ipynb #9cbc79ea
 @patch

@@ -38,6 +38,7 @@ KINDS = {
     "real": _tensors,
     "alone": lambda x: {name: y for name, y in _tensors(x).items() if name != "meta"},  # no other tensor beside it
     "bits": _bits,
+    "alone bits": lambda x: {name: y for name, y in _bits(x).items() if name not in ("meta", "narrow", "one column")},
     "binary": lambda x: _bits(x) | {"grey": x * 0.5},
     "any bits": _any_bits,
     "distribution": lambda x: _tensors(x) | {"negative": -x, "double": 2 * x, "empty": x[:0]},
