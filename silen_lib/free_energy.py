@@ -200,9 +200,9 @@ def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.Seque
     "Linear layers with tanh between them; weights N(0, 1/inputs) from the generator, biases 0."
     stack = []
     for n_in, n_out in zip(sizes, sizes[1:]):
-        layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # the usual initialisation would draw from the global state
-        layer.weight.data = normal((n_out, n_in), layer.weight.data, generator) * n_in**-0.5
-        nn.init.zeros_(layer.bias)
+        layer = nn.Linear(n_in, n_out, device="meta")  # elsewhere its initialisation would draw from the global state
+        layer.weight = nn.Parameter(normal((n_out, n_in), torch.empty(0), generator) * n_in**-0.5)
+        layer.bias = nn.Parameter(torch.zeros(n_out))
         stack += [layer, nn.Tanh()]
     return nn.Sequential(*stack[:-1])
 
@@ -468,7 +468,7 @@ def learn(self: PredictiveCodingNetwork, x: Sequence[Tensor], lr: float, decay: 
     for W, b, dW, db in zip(self.W, self.b, W_moves, b_moves):
         W.mul_(1 - decay).add_(dW, alpha=scale)
         b.add_(db, alpha=scale)
-        if not bool(W.isfinite().all()):
+        if args.on_host(W) and not bool(W.isfinite().all()):
             raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr")
 
 # %% ../nbs/10_free_energy.ipynb #eaa53f20
