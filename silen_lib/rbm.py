@@ -353,6 +353,9 @@ class Trainer:
         if self.persistent:
             self.coins._toss(self.h.copy_(self.lam), self.h)
 
+    def __getstate__(self) -> dict:
+        return vars(self) | dict(_views={})  # a pickle would cut them from the buffers they are views of
+
 # %% ../nbs/04_rbm.ipynb #10cb65d9
 @patch
 def _check_mean(self: Trainer, data_mean: Tensor | None):

@@ -532,3 +532,84 @@ def test_the_list_of_doors_is_complete():
     methods = {name for c in classes for name, f in vars(c).items() if callable(f) and not name.startswith("_")}
     data = {"MAZE_PLACES", "MAZE_OUTCOMES", "GaussianMixture", "DecisionModel", "ExpectedFreeEnergy"}
     assert set(E.__all__) | methods <= set(doors()) | set(METHODS) | data
+
+
+# forbidden outcomes, divergence, transforms
+
+
+def forbidden_model():
+    "Two actions; the second may lead to an outcome of preference −∞, the first cannot."
+    A = torch.tensor([[0.6, 0.1], [0.4, 0.5], [0.0, 0.4]], dtype=torch.float64)
+    B = torch.stack([torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])]).double()
+    return E.DecisionModel(A, B, torch.tensor([math.log(0.8), math.log(0.2), -math.inf]).double(),
+                           torch.tensor([0.5, 0.5], dtype=torch.float64))  # fmt: skip
+
+
+def test_a_forbidden_outcome_costs_infinity_and_only_where_it_can_come():
+    m = forbidden_model()
+    efe = E.expected_free_energy(m, torch.tensor([[0], [1]]))
+    assert not any(bool(x.isnan().any()) for x in efe)
+    assert efe.pragmatic[0].item() == pytest.approx(0.6 * math.log(0.8) + 0.4 * math.log(0.2))
+    assert efe.pragmatic[1] == -math.inf and efe.G[1] == math.inf
+    assert efe.G[0].item() == pytest.approx(-(efe.epistemic[0] + efe.pragmatic[0]).item())
+    for depth in (1, 2, 3):
+        values = E.plan_values(m, m.D, depth)
+        assert math.isfinite(values[0]) and values[1] == math.inf
+        assert values[0].item() == pytest.approx(reacting_plans(m, m.D, depth))
+    assert [a for a, _, _ in E.run_agent(m, 1, 3, generator(0))] == [0, 0, 0]
+    assert E.plan_values(m, m.D, 2, curiosity=0.0)[1] == math.inf
+
+
+def test_the_impossible_leaves_gradients_finite():
+    q = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    minus = torch.tensor([-1.0, -math.inf], dtype=torch.float64)
+    for f in (
+        lambda: E.variational_free_energy(q, minus),
+        lambda: E.complexity_accuracy(q, torch.tensor([1.0, 0.0]).double(), minus)[0],
+        lambda: E.complexity_accuracy(q, q.detach(), minus)[1],
+    ):  # fmt: skip
+        assert bool(torch.autograd.grad(f(), q)[0].isfinite().all())
+
+
+@pytest.mark.parametrize("lr", [1e30, 3e37])
+def test_a_diverging_autoencoder_says_so(lr):
+    x = (torch.rand(40, 9, generator=generator(0)) < 0.5).float()
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        E.fit_vae(E.VAE(9, 2, 8, generator=generator(1)), x, 20, 10, lr, generator(2))
+
+
+def test_a_network_whose_weights_require_grad_learns():
+    nn = E.PredictiveCodingNetwork([3, 4, 2], generator=generator(3))
+    for W in nn.W:
+        W.requires_grad_()
+    before = [W.detach().clone() for W in nn.W]
+    x = nn.forward(torch.ones(2, 3))
+    x[-1] = torch.zeros(2, 2)
+    nn.learn(x, 0.1)
+    assert any(not torch.equal(W, b) for W, b in zip(nn.W, before))
+
+
+def transformed():
+    q, logs, m = simplex(3, 2), torch.zeros(3, 2, dtype=torch.float64) - 1, forbidden_model()
+    rbm, vae = RBM(5, 2, dtype=torch.float64), E.VAE(5).double()
+    v = torch.ones(3, 5, dtype=torch.float64)
+    return {
+        "variational_free_energy": (E.variational_free_energy, (q, logs)),
+        "complexity_accuracy": (lambda q: E.complexity_accuracy(q, m.D, logs[0])[0], (q,)),
+        "mixture_responsibilities": (lambda d: E.mixture_responsibilities(d, m.D).sum(-1), (logs,)),
+        "gaussian_kl": (E.gaussian_kl, (logs, logs)),
+        "risk_and_ambiguity": (lambda s: E.risk_and_ambiguity(s, m.A, m.A[:, 0].log_softmax(0))[0], (q,)),
+        "information_gain": (lambda s: E.information_gain(s, m.A), (q,)),
+        "rbm_variational_free_energy": (lambda q: E.rbm_variational_free_energy(rbm, v[0], q), (q,)),
+        "VAE.encode": (lambda x: vae.encode(x)[0].sum(-1), (v,)),
+    }
+
+
+@pytest.mark.parametrize("name", transformed())
+def test_transforms_see_through_the_checks(name):
+    "vmap, func.grad and compile in one graph: the values are not looked at there."
+    f, x = transformed()[name]
+    want = torch.stack([f(*row) for row in zip(*x)])
+    torch.testing.assert_close(torch.func.vmap(f)(*x), want)
+    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape

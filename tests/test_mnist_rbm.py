@@ -458,3 +458,36 @@ def test_the_list_of_doors_is_complete():
     "A new function or method cannot be forgotten."
     methods = {name for name, f in vars(m.ProductionRBM).items() if callable(f) and not name.startswith("_")}
     assert set(m.__all__) | methods <= set(doors()) | {"get_weight_stats", "run_epochs", "Evaluation"}
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+def test_a_run_that_blows_up_says_so(lr):
+    v = (torch.rand(50, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        m.train_rbm_production(m.ProductionRBM(9, 4), v, 3, lr=lr, progress=False)
+    sick = m.ProductionRBM(9, 4)
+    sick.b.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        m.monitor(sick, v)
+
+
+@pytest.mark.parametrize("lr", [float("inf"), float("nan"), 0.0])
+def test_an_impossible_learning_rate_is_refused_before_any_work(lr):
+    with pytest.raises(ValueError, match="lr is"):
+        m.train_rbm_production(m.ProductionRBM(9, 4), torch.zeros(8, 9), 1, lr=lr, progress=False)
+
+
+def test_a_plain_machine_and_foreign_loaders_are_refused_by_name():
+    from silen_lib.rbm import RBM
+
+    v = torch.zeros(8, 9)
+    for loader in (v.numpy(), [v.numpy()], None, 3, [v + 255], v[:0], [v[:, :0]]):
+        with pytest.raises(ValueError, match="train_loader"):
+            m.train_rbm_production(m.ProductionRBM(9, 4), loader, 1, progress=False)
+    with pytest.raises(ValueError, match="rbm is a RBM; it must be of class ProductionRBM"):
+        m.train_rbm_production(RBM(9, 4), v, 1, progress=False)
+
+
+def test_what_an_evaluation_prints_is_ascii():
+    v = (torch.rand(20, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    str(m.evaluate(m.ProductionRBM(9, 4), v, v, 5, 4, 3, progress=False)).encode("ascii")

@@ -6,6 +6,7 @@ Statistical tests either use fixed generators or tolerances with a false alarm b
 import copy
 import itertools
 import math
+import pickle
 
 import pytest
 import torch
@@ -756,3 +757,137 @@ def test_the_list_of_doors_is_complete():
     "A new function or method cannot be forgotten."
     methods = {name for name, f in vars(R.RBM).items() if callable(f) and not name.startswith("_")}
     assert set(R.__all__) | methods <= set(doors()) | {"extra_repr", "AIS"}
+
+
+@pytest.mark.parametrize("rows", [9, 16, 0, None, "pixel"])
+def test_a_batch_that_does_not_fit_is_refused_in_words_and_changes_nothing(rows):
+    rbm, v = R.RBM(6, 4, generator=generator(0)), bits(16, 6, dtype=torch.float32)
+    trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), generator=generator(1))
+    before = {k: x.clone() for k, x in (rbm.state_dict() | trainer.state_dict()).items()}
+    wrong = {9: v[:9], 16: v, 0: v[:0], None: v[0], "pixel": v[:8, :1]}[rows]
+    with pytest.raises(ValueError, match="^v (has|is empty)"):
+        trainer.step(wrong, 0.1)
+    after = rbm.state_dict() | trainer.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
+def test_batches_of_bits_of_any_dtype_train_alike(dtype):
+    machines = []
+    for kind in (torch.float32, dtype):
+        rbm = R.RBM(6, 4, generator=generator(0))
+        trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), generator=generator(1))
+        for i in range(5):
+            trainer.step(bits(8, 6, seed=i, dtype=torch.float32).to(kind), 0.1)
+        machines.append(rbm.W)
+    assert torch.equal(*machines)
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+@pytest.mark.parametrize("settings", [{}, dict(momentum=0.9), dict(persistent=False), dict(centred=False)])
+def test_divergence_is_said(lr, settings):
+    rbm, v = R.RBM(6, 4), bits(8, 6, dtype=torch.float32)
+    trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), **settings)
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        for _ in range(20):
+            trainer.step(v, lr)
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        for _ in range(20):
+            R.contrastive_divergence(rbm if rbm.W.isfinite().all() else R.RBM(6, 4), v, lr=lr)
+    sick = R.RBM(6, 4)
+    sick.W.data[0, 0] = math.nan
+    for use in (
+        lambda: R.Trainer(sick, centred=False), lambda: R.ais(sick, 5), lambda: R.exact_samples(sick, 5),
+        sick.log_partition, lambda: R.relaxation_time(sick), lambda: R.log_likelihood(sick, v, 1.0),
+        lambda: sick.gibbs(v), lambda: sick.sample_hidden(v), lambda: R.complete(sick, v, v[0] > 0), lambda: R.contrastive_divergence(sick, v),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="W contains NaN"):
+            use()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_by_name(dtype):
+    "In bfloat16 p + 2⁻⁹ is p: coins would be biased; float16 overflows in the tosses."
+    with pytest.raises(ValueError, match="p has dtype"):
+        R.Coins().toss_(torch.full((9,), 0.1, dtype=dtype))
+    with pytest.raises(ValueError, match="dtype is"):
+        R.RBM(5, 4, dtype=dtype)
+    half = R.RBM(5, 4).to(dtype)
+    for use in (lambda: R.Trainer(half, centred=False), lambda: R.ais(half, 5), lambda: R.exact_samples(half, 5)):
+        with pytest.raises(ValueError, match="rbm.W has dtype"):
+            use()
+    with pytest.raises(ValueError, match="has dtype"):
+        half.free_energy(torch.zeros(5, dtype=dtype))
+
+
+def transformed():
+    p, rbm = parts(), R.RBM(5, 4)
+    return {
+        "rbm_energy": (lambda v, h: R.rbm_energy(v, h, p["W"], p["a"], p["b"]), (p["v"], p["h"])),
+        "rbm_free_energy": (lambda v: R.rbm_free_energy(v, p["W"], p["a"], p["b"]), (p["v"],)),
+        "rbm_log_partition": (lambda W: R.rbm_log_partition(W, p["a"], p["b"]), (torch.stack([p["W"]] * 3),)),
+        "ais_increment": (lambda v: R.ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2), (p["v"],)),
+        "energy": (rbm.energy, (p["v"], p["h"])),
+        "free_energy": (rbm.free_energy, (p["v"],)),
+        "hidden_probability": (rbm.hidden_probability, (p["v"],)),
+        "visible_probability": (rbm.visible_probability, (p["h"],)),
+    }
+
+
+@pytest.mark.parametrize("name", transformed())
+def test_transforms_see_through_the_checks(name):
+    "vmap, func.grad and compile in one graph: the values are not looked at there."
+    f, x = transformed()[name]
+    want = torch.stack([f(*row) for row in zip(*x)])
+    torch.testing.assert_close(torch.func.vmap(f)(*x), want)
+    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape
+
+
+def test_machines_and_trainers_can_be_copied_and_pickled():
+    rbm = R.RBM(6, 4, generator=generator(0))
+    trainer = R.Trainer(rbm, 4, data_mean=torch.full((6,), 0.5), generator=generator(1))
+    trainer.step(bits(4, 6), 0.1)
+    for twin in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        assert repr(twin.rbm) == repr(rbm)
+        twin.step(bits(4, 6, seed=1), 0.1)
+    trainer.step(bits(4, 6, seed=1), 0.1)
+    assert torch.equal(twin.rbm.W, rbm.W)
+
+
+def test_a_state_that_would_broadcast_is_refused_and_nothing_is_loaded():
+    mean = torch.full((6,), 0.5)
+    one, four = (R.Trainer(R.RBM(6, 4), 4, n_chains=n, data_mean=mean) for n in (1, 4))
+    before = four.state_dict()
+    for wrong in (one.state_dict(), before | dict(lam=torch.zeros(1)), before | dict(coins=torch.zeros(3))):
+        with pytest.raises(RuntimeError, match="h has shape|lam has shape|coins"):
+            four.load_state_dict(wrong)
+    assert all(torch.equal(x, four.state_dict()[name]) for name, x in before.items())
+
+
+def test_what_is_printed_is_ascii():
+    estimate = R.ais(R.RBM(5, 4), 5, 4)
+    for text in (str(estimate), repr(estimate), repr(R.RBM(5, 4)), repr(R.Coins())):
+        text.encode("ascii")
+
+
+def test_log_partition_is_a_method():
+    rbm = machine(4, 3)
+    assert rbm.log_partition() == R.log_partition(rbm) and "log_partition" not in R.__all__
+
+
+def test_draws_and_updates_take_tensors_that_require_grad():
+    p = torch.nn.Parameter(torch.full((50,), 0.5))
+    assert set(R.Coins().toss_(p).unique().tolist()) <= {0.0, 1.0}
+    rbm, mean = R.RBM(6, 4), torch.nn.Parameter(torch.full((6,), 0.5))
+    trainer = R.Trainer(rbm, 4, data_mean=mean)
+    trainer.step(bits(4, 6), 0.1)
+    assert not trainer.mu.requires_grad
+    assert math.isfinite(R.ais(rbm, 5, 4, base_bias=torch.nn.Parameter(torch.zeros(6))).log_Z)
+
+
+def test_what_is_unknown_may_be_anything():
+    v = torch.tensor([1.0, math.nan, 0.0, 255.0, 1.0])
+    known = torch.tensor([True, False, True, False, True])
+    filled = R.complete(R.RBM(5, 4), v, known, 3)
+    assert torch.equal(filled[known], v[known]) and bool(((filled >= 0) & (filled <= 1)).all())
