@@ -799,7 +799,8 @@ def test_divergence_is_said(lr, settings):
     for use in (
         lambda: R.Trainer(sick, centred=False), lambda: R.ais(sick, 5), lambda: R.exact_samples(sick, 5),
         sick.log_partition, lambda: R.relaxation_time(sick), lambda: R.log_likelihood(sick, v, 1.0),
-        lambda: sick.gibbs(v), lambda: sick.sample_hidden(v), lambda: R.complete(sick, v, v[0] > 0), lambda: R.contrastive_divergence(sick, v),
+        lambda: sick.gibbs(v), lambda: sick.sample_hidden(v), lambda: sick.free_energy(v),
+        lambda: R.complete(sick, v, v[0] > 0), lambda: R.contrastive_divergence(sick, v),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="W contains NaN"):
             use()
