@@ -121,16 +121,16 @@ def categorical(
 
 # %% ../nbs/lib/core.ipynb #c176ce5e
 def integers(
-    low: int,
-    high: int,  # not drawn itself
+    n: int,
     shape: Sequence[int],
     device: torch.device,  # of the result
     generator: torch.Generator | None = None,
+    low: int = 0,
     dtype: torch.dtype = torch.int64,
 ) -> torch.Tensor:
-    "Whole numbers from `low` to `high` − 1."
+    "Whole numbers from `low` to n − 1, each as likely."
     place = _place(device, generator)
-    return torch.randint(low, high, tuple(shape), generator=generator, dtype=dtype, device=place).to(device)
+    return torch.randint(low, n, tuple(shape), generator=generator, dtype=dtype, device=place).to(device)
 
 # %% ../nbs/lib/core.ipynb #afecdac7
 def course_root() -> Path | None:

@@ -88,7 +88,7 @@ def pseudo_likelihood(
 ) -> float:
     "Besag's pseudo-log-likelihood Σ_i log p(v_i | v_−i), nats an image, from one random i per row; Z cancels."
     args.instance("rbm", rbm, RBM), args.floats("v", v, last=rbm.n_visible, ndim=2, values=False)
-    i = integers(0, rbm.n_visible, (len(v), 1), v.device, generator)
+    i = integers(rbm.n_visible, (len(v), 1), v.device, generator)
     return pseudo_log_likelihood(rbm, v, i.squeeze(1)).mean().item()
 
 # %% ../nbs/05_mnist_rbm.ipynb #f4197d7b

@@ -253,7 +253,7 @@ class Coins:
         self.device, self.generator, self.source = torch.device(device), args.generator(generator), None
         if self.device.type == "cpu":
             high = 2**62 if generator is None or generator.device.type == "cpu" else 2**31  # mps draws 32 bits
-            self.source = np.random.SFC64(integers(0, high, (2,), self.device, generator).tolist())
+            self.source = np.random.SFC64(integers(high, (2,), self.device, generator).tolist())
         self.shift = torch.tensor(-32768.5, device="cpu")
 
 # %% ../nbs/04_rbm.ipynb #337741d5
@@ -261,7 +261,7 @@ class Coins:
 def _random_int16(self: Coins, shape: torch.Size) -> Tensor:
     "Random int16 of this shape."
     if self.source is None:  # drawn as int16: not every device has the full range of wider integers
-        return integers(-(2**15), 2**15, shape, self.device, self.generator, torch.int16)
+        return integers(2**15, shape, self.device, self.generator, -(2**15), torch.int16)
     n = shape.numel()
     words = torch.from_numpy(self.source.random_raw(-(-n // 4)).view(np.int16))
     return words[:n].view(shape)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hostile import refuses
+from refusals import refuses
 from torch import Tensor
 
 from silen_lib import free_energy as E

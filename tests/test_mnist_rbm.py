@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from hostile import refuses
+from refusals import refuses
 from wandb_run import read
 
 from silen_lib import mnist_rbm as m

@@ -11,7 +11,7 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from hostile import refuses
+from refusals import refuses
 
 from silen_lib import rbm as R
 from silen_lib.data import bars_and_stripes, shapes_8x8
