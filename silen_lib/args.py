@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
            'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
-           'logarithms', 'machine', 'broadcast', 'finite_result', 'points', 'rows', 'memory', 'words', 'spin_memory',
-           'power', 'beta', 'scale', 'levels', 'scores', 'in_range', 'held', 'function']
+           'logarithms', 'machine', 'broadcast', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
+           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'in_range', 'held', 'function']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -506,6 +506,20 @@ def memory(
     "States, and the stored patterns that they are compared with: one width, dtype and device."
     rows(stored, patterns, "(P, d) with at least one pattern", half=half, values=values)
     return points(name, x, patterns.shape[1], like=(stored, patterns), half=half, values=values)
+
+
+def pairs(
+    keys: Any,  # (n, d)
+    values: Any,  # (n, c), one row for each key
+    bandwidth: Any,
+    least: int = 1,  # how many
+) -> float:
+    "Keys with their values, and the width of a kernel, which is returned."
+    rows("keys", keys, f"(n, d) with n at least {least}", least)
+    rows("values", values, "(n, c), one row for each key", like=("keys", keys))
+    if len(values) != len(keys):
+        raise ValueError(f"keys and values have {len(keys)} and {len(values)} rows; each key needs its value")
+    return positive("bandwidth", bandwidth)
 
 # %% ../nbs/lib/args.ipynb #fd982169
 def words(
