@@ -6,7 +6,8 @@
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
            'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
            'logarithms', 'machine', 'broadcast', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
-           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'in_range', 'held', 'function']
+           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'shares', 'in_range', 'products', 'held',
+           'function']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -475,10 +476,18 @@ def points(
     values: bool = True,
 ) -> Tensor:
     "Vectors (..., d) of at least one number each; the batch may be empty."
-    floats(name, x, last=last, ndim=ndim, like=like, half=half, finite=finite, empty=True, values=values)
+    floats(name, x, last=last, ndim=ndim, like=like, half=half, empty=True, values=False)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be (..., n) with n ≥ 1")
+    if finite and values and readable(x) and not _bounded(x):
+        raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
     return x
+
+
+def _bounded(x: Tensor) -> bool:
+    "Are all entries finite?"
+    low, high = torch.aminmax(x.detach()) if x.numel() else (x.new_zeros(()), x.new_zeros(()))
+    return low.item() > -math.inf and high.item() < math.inf  # NaN fails both
 
 
 def rows(
@@ -531,7 +540,11 @@ def words(
 ) -> Tensor:
     "Words (..., n) of ±1; the batch may be empty."
     points(name, x, n, like=like, finite=False, values=False)
-    return spins(name, x, values=values) if x.numel() else x
+    if values and x.numel() and readable(x):
+        low, high = torch.aminmax(x.detach().square())
+        if not low.item() == high.item() == 1:
+            spins(name, x)  # says what is wrong
+    return x
 
 
 def spin_memory(
@@ -618,11 +631,8 @@ def scale(
 
 def _fits(name: str, x: Tensor, batch: tuple[int, ...]) -> Tensor:
     "A tensor that broadcasts to a shape without making it larger."
-    try:
-        fits = torch.broadcast_shapes(x.shape, batch) == torch.Size(batch)
-    except RuntimeError:
-        fits = False
-    if not fits:
+    pairs = zip(reversed(x.shape), reversed(batch))
+    if x.ndim > len(batch) or not all(size in (1, whole) for size, whole in pairs):
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be one number or fit {batch}")
     return x
 
@@ -661,11 +671,25 @@ def scores(
     points(name, x, last, like=like, finite=False, values=False)
     if values and x.numel() and readable(x):
         best = x.detach().amax(-1)  # NaN where there is one
-        if not bool((best.abs() < math.inf).all()):
+        if not _bounded(best):
             if bool(best.isnan().any()) or bool((best == math.inf).any()):
                 raise ValueError(f"{name} contains NaN or +inf; a score is a number, or −inf, which forbids a choice")
             raise ValueError(f"{name} forbids every choice of a row (all −inf); at least one must be allowed")
     return x
+
+
+def shares(
+    name: str,
+    p: Any,  # (..., n)
+    like: tuple[str, Tensor] | None = None,
+) -> Tensor:
+    "A whole divided among n choices: a `distribution` in each row, and a batch of none."
+    points(name, p, like=like, finite=False, values=False)
+    if p.numel() and readable(p):
+        least, most = torch.aminmax(p.detach().sum(-1))
+        if not (p.detach().amin().item() >= 0 and least.item() >= 1 - 1e-4 and most.item() <= 1 + 1e-4):
+            distribution(name, p)  # says what is wrong
+    return p
 
 
 def in_range(
@@ -680,8 +704,7 @@ def in_range(
     for x in (result, *more):
         if not on_host(x) or not readable(x) or x.numel() == 0:
             continue
-        low, high = torch.aminmax(x.detach())
-        if not bool((low <= high) if infinite else (low > -math.inf) & (high < math.inf)):  # NaN fails
+        if bool(x.detach().isnan().any()) if infinite else not _bounded(x):
             raise ValueError(_spoilt(inputs, x.dtype))
     return result
 
@@ -696,6 +719,28 @@ def _spoilt(inputs: dict[str, Any], dtype: torch.dtype) -> str:
     known = [f"{name} is {x}" for name, x in numbers.items()]
     known += [f"{name} goes up to {x:g}" for name, x in sizes.items()]
     return f"{', '.join(known)}: the result is beyond the range of {dtype}; take smaller numbers or a wider dtype"
+
+
+def products(
+    beta: float | Tensor,
+    **vectors: Tensor,  # (..., d), by name
+) -> None:
+    """Finite vectors whose dot products, times beta, stay in range: for a kernel that hides what went wrong.
+
+    On a GPU nothing is looked at."""
+    if not all(on_host(x) and readable(x) for x in vectors.values()):
+        return
+    largest = 0.0
+    for name, x in vectors.items():
+        low, high = (end.item() for end in torch.aminmax(x.detach())) if x.numel() else (0.0, 0.0)
+        if not (low > -math.inf and high < math.inf):
+            raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
+        largest = max(largest, -low, high)
+    if isinstance(beta, Tensor):
+        beta = beta.detach().item() if on_host(beta) and readable(beta) else 1.0
+    width, dtype = x.shape[-1], torch.promote_types(x.dtype, torch.float32)
+    if beta * width * largest**2 > torch.finfo(dtype).max:
+        raise ValueError(_spoilt({"beta": beta, **vectors}, dtype))
 
 
 def held(

@@ -30,7 +30,7 @@ def tsallis_entropy(
     alpha: float = 1.0,  # ≥ 1; 1: Shannon's entropy in nats, 2: half of Gini's index
 ) -> Tensor:             # (...)
     "Entropy $H_\\alpha(p) = \\sum_j (p_j - p_j^\\alpha) / (\\alpha(\\alpha-1))$ (Tsallis 1988; Peters et al. 2019)."
-    args.distribution("p", p)
+    args.shares("p", p)
     alpha = _alpha(alpha)
     if alpha - 1 < 1e-8:  # nearer to Shannon's than rounding is
         return torch.special.entr(p).sum(-1)
@@ -145,8 +145,10 @@ def shared(
     y: Tensor,  # (b, n) ±1
 ) -> Tensor:    # (a, b) whole numbers
     "Number of hard locations within the radius of both words."
-    args.rows("x", x, "(a, n)", 0, finite=False, values=False)
-    args.rows("y", y, "(b, n)", 0, finite=False, values=False)
+    n = self.addresses.shape[1]
+    for name, words in {"x": x, "y": y}.items():
+        args.rows(name, words, "(rows, n)", 0, last=n, like=("addresses", self.addresses), finite=False, values=False)
+        args.words(name, words)
     return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
 
 # %% ../nbs/07_attention.ipynb #071cd197
@@ -238,7 +240,7 @@ def attention_free_energy(
     beta: float = 1.0,   # exchange rate between score and entropy, > 0
 ) -> Tensor:             # (...)
     "Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$."
-    args.distribution("p", p)
+    args.shares("p", p)
     args.scores("scores", scores, p.shape[-1], like=("p", p))
     beta = args.positive("beta", beta)
     chosen = scores.masked_fill((p == 0) & scores.isinf(), 0)  # a forbidden choice costs nothing untaken

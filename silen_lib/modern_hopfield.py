@@ -108,15 +108,16 @@ def hopfield_settle(
 
     After each step the states are looked at, to see whether they rest: one wait for a GPU."""
     args.memory("x", x, patterns)
-    args.real("tol", tol, 0)
+    tol, beta, start = args.real("tol", tol, 0), args.beta("beta", beta), x
     fixed = args.held("fixed", fixed, x)
     for _ in range(args.whole("max_steps", max_steps)):
-        new, weights = modern_hopfield_update(x, patterns, beta)
+        weights = torch.softmax(beta * (x @ patterns.T), -1)
+        new = weights @ patterns
         new = new if fixed is None else torch.where(fixed, x, new)
         if x.numel() == 0 or (new - x).abs().max() <= tol:
             break
         x = new
-    return new, weights
+    return args.in_range(new, beta=beta, x=start, patterns=patterns), weights
 
 # %% ../nbs/06_modern_hopfield.ipynb #9c8bf6dd
 def pattern_separation(
@@ -224,6 +225,7 @@ def modern_hopfield_retrieve(
     Its fused kernel needs values as wide as the patterns; others are read in blocks of queries instead."""
     args.memory("x", x, patterns, half=True)
     beta = args.beta("beta", beta)
+    args.products(beta, x=x, patterns=patterns)  # the kernel gives zeros for NaN
     values = patterns if values is None else _read_out(values, "patterns", patterns)
     q = x.reshape(-1, x.shape[-1])
     for _ in range(args.whole("n_steps", n_steps) - 1):
@@ -478,7 +480,8 @@ def as_multihead_attention(self: _Heads) -> nn.MultiheadAttention:
             state[name][: self.embed_dim] *= scale.view(-1, *[1] * (state[name].ndim - 1))
     plain = nn.MultiheadAttention(
         self.embed_dim, self.num_heads, self.dropout, self.in_proj_bias is not None, self.bias_k is not None,
-        self.add_zero_attn, self.kdim, self.vdim, self.batch_first).to(self.out_proj.weight)  # fmt: skip
+        self.add_zero_attn, self.kdim, self.vdim, self.batch_first, self.out_proj.weight.device,
+        self.out_proj.weight.dtype)  # fmt: skip
     plain.load_state_dict(state)
     return plain.train(self.training)
 
@@ -530,7 +533,7 @@ def effective_patterns(
     weights: Tensor,  # attention weights, ≥ 0, (..., P), each row adding up to 1
 ) -> Tensor:  # (...), from 1 to P
     "Effective number of patterns $1/\\sum_\\mu a_\\mu^2$ (the participation ratio): (..., P) → (...)."
-    args.distribution("weights", weights)
+    args.shares("weights", weights)
     return 1 / weights.square().sum(-1)
 
 # %% ../nbs/06_modern_hopfield.ipynb #b43a73cc

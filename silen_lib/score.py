@@ -422,8 +422,10 @@ def denoising_score_matching(
     noise: Tensor,          # (n, d) standard normal
 ) -> Tensor:                # a 0-d tensor, can be differentiated
     "Denoising loss $σ² |s(x + σε, σ) + ε/σ|²$: sum over d, mean over points (Vincent 2011; Song & Ermon 2019)."
-    args.floats("x", args.points("x", x, values=False), values=args.on_host(x))
-    args.floats("noise", noise, like=("x", x), values=args.on_host(x))
+    args.function("score", score)
+    look = args.on_host(args.points("x", x, values=False))
+    args.floats("x", x, values=look)
+    args.floats("noise", noise, like=("x", x), values=look)
     if noise.shape != x.shape:
         raise ValueError(f"noise has shape {tuple(noise.shape)}; it must be that of x, {tuple(x.shape)}")
     sigma = _level(sigma, x).expand(x.shape[:-1])
