@@ -605,28 +605,28 @@ def scale(
     look: bool = True,  # at the numbers of a tensor on a GPU too
 ) -> float | Tensor:
     "Widths, step sizes or temperatures: finite and above 0, and not 0 in the dtype in which they will be used."
+    if type(value) is float and max(least, 1e-37) < value < 1e37:  # the common case, in the loops of walks
+        return value
     limit = f"{least:g} or above" if zero or least else "above 0"
-    if isinstance(value, Tensor):
-        if not value.is_floating_point() and (value.is_complex() or value.dtype == torch.bool):
-            raise ValueError(f"{name} has dtype {value.dtype}; it must hold real numbers")
-        low, high = 1.0, 1.0
-        if value.numel() and readable(value) and (look or on_host(value)):
-            low, high = (end.item() for end in torch.aminmax(value.detach()))
-    else:
+    looked = not isinstance(value, Tensor) or (value.numel() > 0 and readable(value) and (look or on_host(value)))
+    if not isinstance(value, Tensor):
         if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
             raise ValueError(f"{name} is {_got(value)}; {name} must be a number or a tensor of numbers, {limit}")
         low = high = real(name, value)
+    elif value.is_complex() or value.dtype == torch.bool:
+        raise ValueError(f"{name} has dtype {value.dtype}; it must hold real numbers")
+    elif looked:
+        low, high = value.min().item(), value.max().item()
     most = math.inf if like is None else torch.finfo(like.dtype).max
-    small_enough = high <= most and high < math.inf
-    if not (small_enough and (low >= least if zero or least else low > 0)):  # NaN fails every comparison
+    if looked and not (high <= most and high < math.inf and (low >= least if zero or least else low > 0)):  # NaN fails
         raise ValueError(f"{name} spans {low:g} … {high:g}; {name} must be finite and {limit}")
+    tiny = 0.0 if like is None or zero else torch.finfo(like.dtype).tiny
     if not isinstance(value, Tensor):
-        return low if like is None or low == 0 else max(low, torch.finfo(like.dtype).tiny)
+        return max(low, tiny)
     if batch is not None:
         _fits(name, value, tuple(batch))
-    if like is None:
-        return value
-    return value.to(like) if zero else value.to(like).clamp(min=torch.finfo(like.dtype).tiny)
+    value = value if like is None else value.to(like)
+    return value if tiny == 0 or (looked and low >= tiny) else value.clamp(min=tiny)
 
 
 def _fits(name: str, x: Tensor, batch: tuple[int, ...]) -> Tensor:

@@ -566,7 +566,11 @@ class HopfieldAttention(_Heads):
 
     Same arguments, parameter names, masks and layouts, so a `state_dict` loads both ways; with `n_steps=1` and the
     default `beta` the outputs are the same. `n_steps` updates; `beta` fixed, or learned per head with `learn_beta`. A
-    query whose keys are all masked gives NaN with `need_weights`, zeros before `out_proj` without, as there."""
+    query whose keys are all masked gives NaN with `need_weights`, zeros before `out_proj` without, as there.
+
+    Nested tensors are taken for self-attention, as an evaluating `nn.TransformerEncoder` hands them over. A checkpoint
+    made with another number of heads or steps or another `beta` is refused. Can be traced, exported and compiled, not
+    scripted. Numbers are not looked at: nothing waits for a GPU."""
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
