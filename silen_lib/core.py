@@ -86,7 +86,7 @@ def uniform(
 ) -> torch.Tensor:
     "Numbers from [0, 1)."
     place = _place(like.device, generator)
-    return torch.rand(*shape, generator=generator, dtype=_drawn(like.dtype, place), device=place).to(like)
+    return torch.rand(tuple(shape), generator=generator, dtype=_drawn(like.dtype, place), device=place).to(like)
 
 
 def normal(
@@ -96,7 +96,7 @@ def normal(
 ) -> torch.Tensor:
     "Numbers from the standard normal distribution."
     place = _place(like.device, generator)
-    return torch.randn(*shape, generator=generator, dtype=_drawn(like.dtype, place), device=place).to(like)
+    return torch.randn(tuple(shape), generator=generator, dtype=_drawn(like.dtype, place), device=place).to(like)
 
 
 def permutation(
@@ -119,7 +119,7 @@ def categorical(
     drawn = torch.multinomial(p.to(place, _drawn(p.dtype, place)), n_samples, replacement=True, generator=generator)
     return drawn.to(p.device)
 
-# %% ../nbs/lib/core.ipynb #c176ce5e
+# %% ../nbs/lib/core.ipynb #62ce23d4
 def integers(
     n: int,
     shape: Sequence[int],
