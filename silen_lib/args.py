@@ -305,8 +305,8 @@ def instance(
 
 
 def generator(
+    name: str,
     value: Any,
-    name: str = "generator",
 ) -> torch.Generator | None:
     "A source of random numbers, or None for torch's own."
     if value is not None and not isinstance(value, torch.Generator):

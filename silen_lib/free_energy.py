@@ -267,7 +267,7 @@ def fit_vae(
     "Raise the ELBO of the data with Adam; an ELBO that is not finite stops it with a FloatingPointError."
     args.instance("vae", vae, VAE), args.whole("epochs", epochs, 0), args.whole("batch_size", batch_size)
     args.bits("x", args.floats("x", vae._picture(x), ndim=2, values=False))
-    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True), args.generator(generator)
+    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True), args.generator("generator", generator)
     optimiser, history = torch.optim.Adam(vae.parameters(), lr), []
     for _ in range(epochs):
         total = torch.zeros((), dtype=wide_dtype(x.device), device=x.device)
@@ -645,7 +645,8 @@ def run_agent(
 ) -> list[tuple[int, int, Tensor]]:  # action, outcome, belief (S,) after it, for each step
     "An agent that minimises expected free energy by reacting plans, in a world that works as its model says."
     _check_model(model)
-    args.whole("state", state, 0, len(model.D) - 1), args.whole("n_steps", n_steps), args.generator(generator)
+    args.whole("state", state, 0, len(model.D) - 1), args.whole("n_steps", n_steps)
+    args.generator("generator", generator)
     belief, history = model.D, []
     for left in range(n_steps, 0, -1):
         action = int(plan_values(model, belief, left).argmin())

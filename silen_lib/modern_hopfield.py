@@ -75,7 +75,7 @@ def dense_update(
 
     Once a sweep the states are looked at, to stop when nothing moved: one wait for a GPU."""
     args.spin_memory(state, patterns, every=True)
-    args.generator(generator)
+    args.generator("generator", generator)
     wide = core.wide_dtype(state.device)  # whole numbers: their powers are exact in float64
     args.power("power", power, state.shape[-1] + 2, wide)
     sweeps = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
@@ -191,7 +191,7 @@ def add_noise_snr(
     args.points("x", x)
     args.real("snr_db", snr_db, -300, 300)
     sigma = x.norm(dim=-1, keepdim=True) * (10 ** (-snr_db / 10) / x.shape[-1]) ** 0.5
-    noisy = x + sigma * core.normal(x.shape, x, args.generator(generator))
+    noisy = x + sigma * core.normal(x.shape, x, args.generator("generator", generator))
     return args.in_range(noisy, snr_db=snr_db, x=x)
 
 # %% ../nbs/06_modern_hopfield.ipynb #b224f7c0

@@ -91,7 +91,8 @@ class RBM(nn.Module):
         super().__init__()
         self.n_visible, self.n_hidden = args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden)
         args.choice("dtype", dtype, (None, torch.float32, torch.float64))
-        W = normal((n_visible, n_hidden), torch.empty(0, dtype=dtype, device="cpu"), args.generator(generator))
+        args.generator("generator", generator)
+        W = normal((n_visible, n_hidden), torch.empty(0, dtype=dtype, device="cpu"), generator)
         self.W = nn.Parameter((W * args.real("weight_std", weight_std, 0)).to(device))
         self.a, self.b = (nn.Parameter(torch.zeros(n, device=device, dtype=dtype)) for n in (n_visible, n_hidden))
 
@@ -250,7 +251,7 @@ class Coins:
         device: str | torch.device = "cpu",
         generator: torch.Generator | None = None,  # None: torch's own
     ):
-        self.device, self.generator, self.source = torch.device(device), args.generator(generator), None
+        self.device, self.generator, self.source = torch.device(device), args.generator("generator", generator), None
         if self.device.type == "cpu":
             high = 2**62 if generator is None or generator.device.type == "cpu" else 2**31  # mps draws 32 bits
             self.source = np.random.SFC64(integers(high, (2,), self.device, generator).tolist())
@@ -346,7 +347,7 @@ class Trainer:
         self.sparsity_target = args.real("sparsity_target", sparsity_target, 0, 1, above=True, below=True)
         self.product_dtype = args.choice("product_dtype", product_dtype, (None, torch.bfloat16))
         self._check_mean(data_mean)
-        self._make_buffers(args.generator(generator))
+        self._make_buffers(args.generator("generator", generator))
         self.lam.copy_(rbm.b.detach().sigmoid())
         if self.centred:
             self.mu.copy_(data_mean.detach())
@@ -599,7 +600,8 @@ def ais(
 
     Forward, the mean of the Z estimates is Z, so log Z is underestimated on average; reverse (Burda, Grosse &
     Salakhutdinov 2015), from exact samples of the model, it is overestimated. Chains are tossed with 16-bit coins."""
-    args.whole("n_temperatures", n_temperatures), args.whole("n_chains", n_chains), args.generator(generator)
+    args.whole("n_temperatures", n_temperatures), args.whole("n_chains", n_chains)
+    args.generator("generator", generator)
     W, a, b = _parameters(rbm)
     a0 = a if base_bias is None else _beside(W, "base_bias", args.floats("base_bias", base_bias, ndim=1, last=len(W)))
     sign, v, betas, coins = _ais_start(W, a0, n_temperatures, n_chains, reverse_from, generator)
@@ -636,7 +638,7 @@ def exact_samples(
 ) -> Tensor:  # (n, n_visible)
     "Independent samples of p(v), by enumeration: no chain, no burn-in."
     W, _, _ = _parameters(rbm)
-    args.whole("n", n), args.generator(generator)
+    args.whole("n", n), args.generator("generator", generator)
     states = all_states(rbm.n_visible, W.dtype, W.device)
     p = torch.softmax(-rbm.free_energy(states).to(wide_dtype(W.device)), 0)
     u = uniform((n,), p, generator)

@@ -115,7 +115,7 @@ def sample(
 # %% ../nbs/08_sampling.ipynb #aa2a75b8
 def _start(step: Callable, x: Tensor | Walkers, generator: torch.Generator | None) -> Walkers:
     "The first walkers of `sample`, with complaints about its arguments."
-    args.function("step", step); args.generator(generator)
+    args.function("step", step); args.generator("generator", generator)
     w = x if isinstance(x, Walkers) else Walkers(x)
     return w._replace(x=args.points("x", w.x).detach())
 
@@ -169,7 +169,7 @@ def grid_draws(
     generator: torch.Generator | None = None, # None: torch's global generator
 ) -> Tensor:                             # (n_samples, d), float64
     "Draws from the Boltzmann law in a box of few dimensions: a cell by its probability, then a place within it."
-    args.function("energy", energy); args.generator(generator)
+    args.function("energy", energy); args.generator("generator", generator)
     for name, ends in {"low": low, "high": high}.items():
         if not isinstance(ends, Sequence) or len(ends) == 0:
             raise ValueError(f"{name} is {ends!r}; it must be a list of d numbers")

@@ -99,7 +99,7 @@ def sample_mixture(
 ) -> Tensor:               # (n, d)
     "Independent draws from a mixture of round Gaussians."
     args.whole("n", n)
-    args.generator(generator)
+    args.generator("generator", generator)
     _, _, stds = _mixture(weights, means, stds)
     k = core.categorical(weights, n, generator).to(means.device)
     return means[k] + stds[k, None] * core.normal((n, means.shape[1]), means, generator)
@@ -236,7 +236,7 @@ def train_score(
     if not low < high: raise ValueError(f"low and high are {low} and {high}; want 0 < low < high")
     steps, batch = args.whole("steps", steps), args.whole("batch", batch)
     lr, average = args.positive("lr", lr), args.real("average", average, 0, 1, below=True)
-    args.generator(generator)
+    args.generator("generator", generator)
     weights, losses, checked = _trainable(net, data), [], 0
     every = 1 if args.on_host(data) else 100
     mean, optimiser = [p.detach().clone() for p in weights], torch.optim.Adam(weights, lr, foreach=True)
@@ -270,7 +270,7 @@ def sigma_ladder(
 def _walk(score: Callable, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     "Where a walk by a score begins."
     args.function("score", score)
-    args.generator(generator)
+    args.generator("generator", generator)
     return args.points("x", x)
 
 # %% ../nbs/09_score_matching.ipynb #5aae38ab
@@ -323,7 +323,7 @@ def noise_start(
     args.rows("data", data, "(m, d) with at least 2 points", 2)
     sigma = args.scale("sigma", args.real("sigma", sigma, 0), data, zero=True)
     values, vectors = _principal(data)
-    z = core.normal((n, data.shape[1]), data, args.generator(generator))
+    z = core.normal((n, data.shape[1]), data, args.generator("generator", generator))
     return data.mean(0) + (z * (values.clamp(min=0) + sigma**2).sqrt()) @ vectors.T
 
 # %% ../nbs/09_score_matching.ipynb #cc7e2339
