@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 
 from silen_lib.data import Batches, binarise, load, load_mnist, mnist_state
-from silen_lib.mnist_rbm import Config, Ranks, Run
 from silen_lib.rbm import RBM, Trainer
+from silen_lib.train import Config, Ranks, Run
 
 warnings.filterwarnings("ignore")
 N_VISIBLE = 784

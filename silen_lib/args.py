@@ -4,7 +4,10 @@
 
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
-           'square', 'temperature']
+           'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
+           'logarithms', 'machine', 'broadcast', 'axes', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
+           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'shares', 'in_range', 'products', 'held',
+           'function']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -37,7 +40,7 @@ def _got(x: Any) -> str:
     "What was given, in a few words."
     if isinstance(x, Tensor):
         return f"a tensor of shape {tuple(x.shape)}"
-    if isinstance(x, (bool, int, float, str)) or x is None:
+    if isinstance(x, (bool, int, float, str, torch.dtype)) or x is None:
         return repr(x)
     return f"a {type(x).__name__}"
 
@@ -71,7 +74,7 @@ def real(
     "A finite number within limits, as a float."
     try:
         number = math.nan if isinstance(value, (bool, str)) or value is None else float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         number = math.nan
     inside = (number > low if above else number >= low) and (number < high if below else number <= high)
     if not math.isfinite(number) or not inside:
@@ -288,3 +291,495 @@ def temperature(
             want = f"one number or one for each state {tuple(batch)}"
             raise ValueError(f"{name} must be {want}; got shape {tuple(t.shape)}")
     return t
+
+# %% ../nbs/lib/args.ipynb #86572f86
+def instance(
+    name: str,
+    value: Any,
+    kind: type,
+) -> Any:
+    "An object of a class."
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {_got(value)}; it must be of class {kind.__name__}")
+    return value
+
+
+def generator(
+    name: str,
+    value: Any,
+) -> torch.Generator | None:
+    "A source of random numbers, or None for torch's own."
+    if value is not None and not isinstance(value, torch.Generator):
+        raise ValueError(f"{name} is {_got(value)}; it must be a torch.Generator or None")
+    return value
+
+# %% ../nbs/lib/args.ipynb #85e4cc17
+def any_bits(
+    name: str,
+    x: Any,  # bool, integers or floats
+    n: int | None = None,  # size of the last axis
+    ndim: int | None = None,
+    device: torch.device | None = None,  # where x must lie; None: anywhere it can be copied from
+    grey: bool = True,  # are probabilities right here?
+    values: bool = True,
+) -> Tensor:
+    "Zeros and ones of any dtype, or probabilities: for a function that converts them itself."
+    if not isinstance(x, Tensor):
+        mend = f": use torch.as_tensor({name})" if type(x).__module__ == "numpy" else ""
+        raise ValueError(f"{name} is {_got(x)}; it must be a torch tensor of 0 and 1{mend}")
+    if x.is_complex() or x.numel() == 0:
+        got = f"has dtype {x.dtype}" if x.is_complex() else f"is empty (shape {tuple(x.shape)})"
+        raise ValueError(f"{name} {got}; it must hold 0 and 1, at least one of them")
+    if ndim is not None and x.ndim != ndim:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}")
+    if n is not None and x.shape[-1:] != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
+    if x.device != device and (device is not None or x.is_meta):
+        place = "a device that holds numbers" if device is None else f"{device}: use {name}.to({str(device)!r})"
+        raise ValueError(f"{name} is on {x.device}; it must be on {place}")
+    if values and x.dtype != torch.bool and readable(x):
+        low, high = torch.aminmax(x.detach())
+        low, high = low.item(), high.item()
+        if not (low >= 0 and high <= 1):
+            mend = f": divide by {high:g}" if low >= 0 and high > 1 else ""
+            mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else mend
+            want = "it must hold 0 and 1 (or probabilities), without NaN"
+            raise ValueError(f"{name} spans {low:g} … {high:g}; {want}{mend}")
+        if not grey and not bool(((x == 0) | (x == 1)).all()):
+            raise ValueError(f"{name} holds values between 0 and 1; it must hold 0 and 1: use binarise({name})")
+    return x
+
+
+def mask(
+    name: str,
+    x: Any,
+    n: int,  # size of the last axis
+    like: Tensor,  # x is moved to its device
+) -> Tensor:
+    "A tensor of True and False."
+    if not isinstance(x, Tensor) or x.dtype != torch.bool or x.is_meta != like.is_meta:
+        got = f"on {x.device} with dtype {x.dtype}" if isinstance(x, Tensor) else _got(x)
+        raise ValueError(f"{name} is {got}; it must be a tensor of True and False beside the data: use {name}.bool()")
+    if x.shape[-1:] != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
+    return x.to(like.device)
+
+
+def indices(
+    name: str,
+    x: Any,
+    n: int,  # they run from 0 to n − 1
+    ndim: int | None = None,
+    device: torch.device | None = None,  # where x must lie
+    values: bool = True,
+) -> Tensor:
+    "A tensor of positions, as int64."
+    want = f"it must be a tensor of integers from 0 to {n - 1}"
+    if not isinstance(x, Tensor) or x.dtype == torch.bool or x.is_floating_point() or x.is_complex():
+        raise ValueError(f"{name} is {f'of dtype {x.dtype}' if isinstance(x, Tensor) else _got(x)}; {want}")
+    if x.numel() == 0 or (ndim is not None and x.ndim != ndim):
+        axes = "" if ndim is None else f" with {ndim} {'axis' if ndim == 1 else 'axes'}"
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}{axes}, not empty")
+    if device is not None and x.device != device:
+        raise ValueError(f"{name} is on {x.device}; it must be on {device}: use {name}.to({str(device)!r})")
+    if values and readable(x):
+        low, high = torch.aminmax(x)
+        if not bool((low >= 0) & (high < n)):
+            raise ValueError(f"{name} holds {low.item()} … {high.item()}; {want}")
+    return x.long()
+
+# %% ../nbs/lib/args.ipynb #f3c5249a
+def distribution(
+    name: str,
+    p: Any,
+    dim: int = -1,  # the axis along which it sums to 1
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Probabilities that sum to 1."
+    floats(name, p, like=like, values=False)
+    if p.ndim == 0:
+        raise ValueError(f"{name} has shape (); it must have an axis of probabilities")
+    if values and readable(p):
+        gap = (p.detach().sum(dim) - 1).abs().amax()
+        lowest = p.detach().amin()
+        if not bool((lowest >= 0) & (gap <= 1e-4)):  # NaN fails both comparisons
+            if not bool(lowest >= 0):
+                raise ValueError(f"{name} holds negative numbers or NaN; probabilities are ≥ 0")
+            off = f"it is off by {gap.item():.3g}"
+            raise ValueError(f"{name} must sum to 1 along axis {dim}; {off}: divide by the sum")
+    return p
+
+
+def logarithms(
+    name: str,
+    x: Any,
+    last: int | None = None,
+    ndim: int | None = None,
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Logarithms of probabilities or densities: finite, or −∞ for the impossible."
+    floats(name, x, last=last, ndim=ndim, like=like, finite=False)
+    if values and readable(x) and not bool(x.detach().amax() < math.inf):  # NaN fails the comparison
+        raise ValueError(f"{name} contains NaN or +∞; a logarithm of a probability is finite or −∞")
+    return x
+
+# %% ../nbs/lib/args.ipynb #b619f1c9
+def machine(
+    W: Any,  # (n_visible, n_hidden)
+    a: Any = ...,  # (n_visible,); left out where the function has no such argument
+    b: Any = ...,  # (n_hidden,)
+    visible: dict[str, Any] | None = None,  # by name: bits (…, n_visible), or probabilities
+    hidden: dict[str, Any] | None = None,  # by name: (…, n_hidden); leading axes must fit those of the visible ones
+    rows: bool = False,  # must the states be (B, n)?
+    grey: bool = True,  # are probabilities right here?
+    values: bool | None = None,  # look at the numbers? None: where they lie in main memory
+):
+    "Weights, biases and states of a two-layer machine of bits that fit each other."
+    look = isinstance(W, Tensor) and on_host(W) if values is None else values
+    floats("W", W, ndim=2, values=look)
+    layers = (("a", a, visible or {}), ("b", b, hidden or {}))
+    for n, (name, bias, states) in zip(W.shape, layers):
+        if bias is not ...:
+            floats(name, bias, ndim=1, last=n, like=("W", W), values=look)
+        for state, x in states.items():
+            bits(state, x, n, like=("W", W), grey=grey, values=look)
+            if rows and x.ndim != 2:
+                raise ValueError(f"{state} has shape {tuple(x.shape)}; it must be (rows, {n})")
+    if visible and hidden:
+        broadcast(**visible, **hidden)
+
+
+def broadcast(**tensors: Tensor):
+    "Tensors whose axes before the last one broadcast."
+    try:
+        torch.broadcast_shapes(*(x.shape[:-1] for x in tensors.values()))
+    except RuntimeError:
+        shapes = [tuple(x.shape) for x in tensors.values()]
+        raise ValueError(f"{' and '.join(tensors)} have shapes {shapes}; all but the last axis must fit") from None
+
+
+def axes(
+    **named: tuple[Any, str],  # (tensor, a letter for each axis)
+):
+    "Tensors of real numbers, of one dtype and device, whose axes with the same letter have the same size."
+    sizes, first = {}, None
+    for name, (x, letters) in named.items():
+        floats(name, x, ndim=len(letters), like=first, values=False)
+        first = (name, x) if first is None else first
+        for letter, size in zip(letters, x.shape):
+            if sizes.setdefault(letter, size) != size:
+                want = ", ".join(f"{letter} = {sizes[letter]}" for letter in letters)
+                raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({', '.join(letters)}) with {want}")
+
+
+def finite_result(
+    result: Tensor,  # sums and products of the inputs
+    **inputs: Tensor,
+) -> Tensor:
+    "The result when it is finite; else the input that spoilt it is named. One look at the result instead of many."
+    if on_host(result) and readable(result) and not bool(result.detach().isfinite().all()):
+        for name, x in inputs.items():
+            floats(name, x)
+    return result
+
+# %% ../nbs/lib/args.ipynb #012fc113
+def points(
+    name: str,
+    x: Any,
+    last: int | None = None,  # d, where it is known
+    *,
+    ndim: int | None = None,
+    like: tuple[str, Tensor] | None = None,
+    half: bool = False,
+    finite: bool = True,
+    values: bool = True,
+) -> Tensor:
+    "Vectors (..., d) of at least one number each; the batch may be empty."
+    floats(name, x, last=last, ndim=ndim, like=like, half=half, empty=True, values=False)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be (..., n) with n ≥ 1")
+    if finite and values and readable(x) and not _bounded(x):
+        raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
+    return x
+
+
+def _bounded(x: Tensor) -> bool:
+    "Are all entries finite?"
+    low, high = torch.aminmax(x.detach()) if x.numel() else (x.new_zeros(()), x.new_zeros(()))
+    return low.item() > -math.inf and high.item() < math.inf  # NaN fails both
+
+
+def rows(
+    name: str,
+    x: Any,
+    want: str = "(n, d) with at least one row",  # the shape in words
+    least: int = 1,  # how many rows
+    **how: Any,  # as in `points`
+) -> Tensor:
+    "A matrix of at least `least` rows."
+    points(name, x, **{**how, "values": False})
+    if x.ndim != 2 or len(x) < least:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {want}")
+    return points(name, x, **how)
+
+
+def memory(
+    name: str,
+    x: Any,  # states (..., d)
+    patterns: Any,  # (P, d)
+    stored: str = "patterns",  # name of the patterns
+    half: bool = False,
+    values: bool = False,  # look at the numbers here; `in_range` looks at the result instead
+) -> Tensor:
+    "States, and the stored patterns that they are compared with: one width, dtype and device."
+    rows(stored, patterns, "(P, d) with at least one pattern", half=half, values=values)
+    return points(name, x, patterns.shape[1], like=(stored, patterns), half=half, values=values)
+
+
+def pairs(
+    keys: Any,  # (n, d)
+    values: Any,  # (n, c), one row for each key
+    bandwidth: Any,
+    least: int = 1,  # how many
+) -> float:
+    "Keys with their values, and the width of a kernel, which is returned."
+    rows("keys", keys, f"(n, d) with n at least {least}", least)
+    rows("values", values, "(n, c), one row for each key", like=("keys", keys))
+    if len(values) != len(keys):
+        raise ValueError(f"keys and values have {len(keys)} and {len(values)} rows; each key needs its value")
+    return positive("bandwidth", bandwidth)
+
+# %% ../nbs/lib/args.ipynb #fd982169
+def words(
+    name: str,
+    x: Any,
+    n: int | None = None,  # how many units a word has
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Words (..., n) of ±1; the batch may be empty."
+    points(name, x, n, like=like, finite=False, values=False)
+    if values and x.numel() and readable(x):
+        low, high = torch.aminmax(x.detach().square())
+        if not low.item() == high.item() == 1:
+            spins(name, x)  # says what is wrong
+    return x
+
+
+def spin_memory(
+    state: Any,  # (..., N) of ±1
+    patterns: Any,  # (P, N) of ±1
+    every: bool = False,  # look at every pattern, for a function that walks through them many times
+) -> Tensor:
+    "States and stored patterns of ±1. A few states are compared with many patterns faster than all are looked at."
+    rows("patterns", patterns, "(P, N) with at least one pattern", finite=False, values=False)
+    words("state", state, patterns.shape[1], like=("patterns", patterns))
+    P, N = patterns.shape
+    some = P if every else max(1, 2048 // N, state.numel() // N * P // 16)
+    words("patterns", patterns[:some])
+    return state
+
+
+def power(
+    name: str,
+    value: Any,
+    largest: int = 1,  # what is raised to it
+    dtype: torch.dtype = torch.float64,
+) -> int | str:
+    "A power n ≥ 2 whose largest value this dtype can hold, or \"exp\"."
+    if isinstance(value, str) and value == "exp":
+        return value
+    if isinstance(value, (str, float)) or value is None:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number ≥ 2 or 'exp'")
+    n = whole(name, value, 2)
+    if n * math.log(largest) > math.log(torch.finfo(dtype).max):
+        raise ValueError(f"{name} is {n}; {largest}**{n} is beyond {dtype}: take a smaller power, or 'exp'")
+    return n
+
+# %% ../nbs/lib/args.ipynb #c8e638c5
+def beta(
+    name: str,
+    value: Any,  # a number, or a tensor of one entry, which may ask for a gradient
+) -> float | Tensor:
+    "An inverse temperature: one finite number above 0. A tensor on a GPU is not looked at."
+    if not isinstance(value, Tensor):
+        return positive(name, value)
+    if not value.is_floating_point():
+        raise ValueError(f"{name} has dtype {value.dtype}; it must be floating point: use {name}.float()")
+    if value.numel() != 1:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; it must be one number")
+    if on_host(value) and readable(value):
+        positive(name, value.detach().item())
+    return value.reshape(())
+
+
+def scale(
+    name: str,
+    value: Any,  # a number, or a tensor of numbers
+    like: Tensor | None = None,  # a tensor gets its dtype and device
+    *,
+    zero: bool = False,  # is 0 right here?
+    least: float = 0.0,  # smaller ones are refused
+    batch: Sequence[int] | None = None,  # a tensor must broadcast to this shape
+    look: bool = True,  # at the numbers of a tensor on a GPU too
+) -> float | Tensor:
+    "Widths, step sizes or temperatures: finite and above 0, and not 0 in the dtype in which they will be used."
+    if type(value) is float and max(least, 1e-37) < value < 1e37:  # the common case, in the loops of walks
+        return value
+    limit = f"{least:g} or above" if zero or least else "above 0"
+    looked = not isinstance(value, Tensor) or (value.numel() > 0 and readable(value) and (look or on_host(value)))
+    if not isinstance(value, Tensor):
+        if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+            raise ValueError(f"{name} is {_got(value)}; {name} must be a number or a tensor of numbers, {limit}")
+        low = high = real(name, value)
+    elif value.is_complex() or value.dtype == torch.bool:
+        raise ValueError(f"{name} has dtype {value.dtype}; it must hold real numbers")
+    elif looked:
+        low, high = value.min().item(), value.max().item()
+    most = math.inf if like is None else torch.finfo(like.dtype).max
+    if looked and not (high <= most and high < math.inf and (low >= least if zero or least else low > 0)):  # NaN fails
+        raise ValueError(f"{name} spans {low:g} … {high:g}; {name} must be finite and {limit}")
+    tiny = 0.0 if like is None or zero else torch.finfo(like.dtype).tiny
+    if not isinstance(value, Tensor):
+        return max(low, tiny)
+    if batch is not None:
+        _fits(name, value, tuple(batch))
+    value = value if like is None else value.to(like)
+    return value if tiny == 0 or (looked and low >= tiny) else value.clamp(min=tiny)
+
+
+def _fits(name: str, x: Tensor, batch: tuple[int, ...]) -> Tensor:
+    "A tensor that broadcasts to a shape without making it larger."
+    pairs = zip(reversed(x.shape), reversed(batch))
+    if x.ndim > len(batch) or not all(size in (1, whole) for size, whole in pairs):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be one number or fit {batch}")
+    return x
+
+
+def levels(
+    name: str,
+    sigmas: Any,  # a sequence of numbers, or a tensor (n,)
+    rising: bool = False,
+    zero: bool = True,  # may the lowest level be 0?
+) -> list[float]:
+    "Levels of noise as numbers, strictly falling, or rising."
+    if isinstance(sigmas, Tensor):
+        sigmas = sigmas.tolist() if sigmas.ndim == 1 and not sigmas.is_complex() and readable(sigmas) else None
+    try:
+        found = [] if isinstance(sigmas, str) else [float(s) for s in sigmas]
+    except (TypeError, ValueError, OverflowError):
+        found = []
+    down = found[::-1] if rising else found
+    falling = all(a > b for a, b in zip(down, down[1:]))  # NaN fails the comparison
+    if not found or not falling or not 0 < down[0] < math.inf or not (down[-1] >= 0 if zero else down[-1] > 0):
+        shown = f"{found[:4]}{'…' if len(found) > 4 else ''}" if found else _got(sigmas)
+        way = "rise to" if rising else "fall from"
+        low = "not below 0" if zero else "stay above 0"
+        raise ValueError(f"{name} are {shown}; they must be numbers that {way} a finite positive one, and {low}")
+    return found
+
+# %% ../nbs/lib/args.ipynb #a40b4d7c
+def scores(
+    name: str,
+    x: Any,
+    last: int | None = None,
+    like: tuple[str, Tensor] | None = None,
+    values: bool = True,
+) -> Tensor:
+    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed."
+    points(name, x, last, like=like, finite=False, values=False)
+    if values and x.numel() and readable(x):
+        best = x.detach().amax(-1)  # NaN where there is one
+        if not _bounded(best):
+            if bool(best.isnan().any()) or bool((best == math.inf).any()):
+                raise ValueError(f"{name} contains NaN or +inf; a score is a number, or −inf, which forbids a choice")
+            raise ValueError(f"{name} forbids every choice of a row (all −inf); at least one must be allowed")
+    return x
+
+
+def shares(
+    name: str,
+    p: Any,  # (..., n)
+    like: tuple[str, Tensor] | None = None,
+) -> Tensor:
+    "A whole divided among n choices: a `distribution` in each row, and a batch of none."
+    points(name, p, like=like, finite=False, values=False)
+    if p.numel() and readable(p):
+        least, most = torch.aminmax(p.detach().sum(-1))
+        if not (p.detach().amin().item() >= 0 and least.item() >= 1 - 1e-4 and most.item() <= 1 + 1e-4):
+            distribution(name, p)  # says what is wrong
+    return p
+
+
+def in_range(
+    result: Tensor,
+    *more: Tensor,
+    infinite: bool = False,  # are infinities right here?
+    **inputs: Any,  # the arguments it was computed from, by name
+) -> Tensor:
+    """The result when it is finite; otherwise the argument that spoilt it is named.
+
+    One look at a small result instead of one at each large input. On a GPU nothing is looked at."""
+    for x in (result, *more):
+        if not on_host(x) or not readable(x) or x.numel() == 0:
+            continue
+        if bool(x.detach().isnan().any()) if infinite else not _bounded(x):
+            raise ValueError(_spoilt(inputs, x.dtype))
+    return result
+
+
+def _spoilt(inputs: dict[str, Any], dtype: torch.dtype) -> str:
+    "Which argument made a result that is no number."
+    for name, x in inputs.items():
+        if isinstance(x, Tensor) and not bool(x.detach().isfinite().all()):
+            return f"{name} contains NaN or infinity; every entry must be finite"
+    numbers = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
+    sizes = {name: x.detach().abs().max().item() for name, x in inputs.items() if isinstance(x, Tensor) and x.numel()}
+    known = [f"{name} is {x}" for name, x in numbers.items()]
+    known += [f"{name} goes up to {x:g}" for name, x in sizes.items()]
+    return f"{', '.join(known)}: the result is beyond the range of {dtype}; take smaller numbers or a wider dtype"
+
+
+def products(
+    beta: float | Tensor,
+    **vectors: Tensor,  # (..., d), by name
+) -> None:
+    """Finite vectors whose dot products, times beta, stay in range: for a kernel that hides what went wrong.
+
+    On a GPU nothing is looked at."""
+    if not all(on_host(x) and readable(x) for x in vectors.values()):
+        return
+    largest = 0.0
+    for name, x in vectors.items():
+        low, high = (end.item() for end in torch.aminmax(x.detach())) if x.numel() else (0.0, 0.0)
+        if not (low > -math.inf and high < math.inf):
+            raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
+        largest = max(largest, -low, high)
+    if isinstance(beta, Tensor):
+        beta = beta.detach().item() if on_host(beta) and readable(beta) else 1.0
+    width, dtype = x.shape[-1], torch.promote_types(x.dtype, torch.float32)
+    if beta * width * largest**2 > torch.finfo(dtype).max:
+        raise ValueError(_spoilt({"beta": beta, **vectors}, dtype))
+
+
+def held(
+    name: str,
+    fixed: Any,  # (N,) or (..., N) bool, or None: no unit is held
+    state: Tensor,  # (..., N)
+) -> Tensor | None:
+    "Which units stay where they are, in the shape of the states."
+    if fixed is None:
+        return None
+    return _fits(name, mask(name, fixed, state.shape[-1], state), tuple(state.shape)).expand(state.shape)
+
+
+def function(
+    name: str,
+    value: Any,
+) -> Any:
+    "Something that can be called."
+    if not callable(value):
+        raise ValueError(f"{name} is {_got(value)}; it must be a function")
+    return value

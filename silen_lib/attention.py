@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['tsallis_entropy', 'SparseDistributedMemory', 'kanerva_radius', 'expected_shared', 'sdm_signal_to_noise',
-           'sdm_read_errors', 'attention_free_energy', 'max_entropy_weights', 'hamming_distances',
+           'sdm_read_errors', 'squared_distances', 'attention_free_energy', 'max_entropy_weights', 'hamming_distances',
            'circle_intersection', 'nadaraya_watson', 'leave_one_out_error']
 
 # %% ../nbs/07_attention.ipynb #eac80029
@@ -16,26 +16,13 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor
 
-# %% ../nbs/07_attention.ipynb #9cc8f1fa
-def _beta(beta: float) -> float:
-    if not 0 < beta < math.inf:
-        raise ValueError(f"beta is {beta}; it must be positive and finite")
-    return beta
-
-
-def _scores(scores: Tensor) -> Tensor:
-    if not isinstance(scores, Tensor) or not scores.is_floating_point() or scores.ndim < 1 or scores.shape[-1] == 0:
-        got = f"{scores.dtype} of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"scores must be a floating-point tensor (..., n) with n ≥ 1; got {got}")
-    if scores.isnan().any():
-        raise ValueError("scores contains NaN; every score must be a number (−inf forbids a choice)")
-    return scores
+from . import args
+from .core import wide_dtype
 
 # %% ../nbs/07_attention.ipynb #ee2fc2d1
 def _alpha(alpha: float) -> float:
-    if not 1 <= alpha < math.inf:
-        raise ValueError(f"alpha is {alpha}; it must be at least 1 (1: Shannon, 2: Gini) and finite")
-    return alpha
+    "Which entropy: a finite number ≥ 1."
+    return args.real("alpha", alpha, 1)
 
 
 def tsallis_entropy(
@@ -43,21 +30,14 @@ def tsallis_entropy(
     alpha: float = 1.0,  # ≥ 1; 1: Shannon's entropy in nats, 2: half of Gini's index
 ) -> Tensor:             # (...)
     "Entropy $H_\\alpha(p) = \\sum_j (p_j - p_j^\\alpha) / (\\alpha(\\alpha-1))$ (Tsallis 1988; Peters et al. 2019)."
-    if _alpha(alpha) == 1:
+    args.shares("p", p)
+    alpha = _alpha(alpha)
+    if alpha - 1 < 1e-8:  # nearer to Shannon's than rounding is
         return torch.special.entr(p).sum(-1)
+    if alpha < 1.01:  # p and p^α nearly agree: their difference loses digits
+        log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log()
+        return -(p * ((alpha - 1) * log_p).expm1()).sum(-1) / (alpha * (alpha - 1))
     return (p - p**alpha).sum(-1) / (alpha * (alpha - 1))
-
-# %% ../nbs/07_attention.ipynb #b0bd192f
-def _words(name: str, x: Tensor, n: int | None = None) -> Tensor:
-    "`x` itself when it is a float32 or float64 tensor of ±1 with n bits in its last axis."
-    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64):
-        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} is {got}; it must be a float32 or float64 tensor of ±1")
-    if x.ndim < 1 or x.shape[-1] == 0 or (n is not None and x.shape[-1] != n):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be (..., {n or 'n'}) with at least one bit")
-    if not (x.abs() == 1).all():
-        raise ValueError(f"{name} must hold only +1 and −1; for bits 0 and 1 use 2*{name} - 1")
-    return x
 
 # %% ../nbs/07_attention.ipynb #5d3dbbaf
 class SparseDistributedMemory:
@@ -69,14 +49,11 @@ class SparseDistributedMemory:
     does not fit."""
 
     def __init__(self, addresses: Tensor, radius: int, n_data: int | None = None):
-        if _words("addresses", addresses).ndim != 2 or len(addresses) == 0:
-            raise ValueError(f"addresses has shape {tuple(addresses.shape)}; it must be (r, n) with r ≥ 1")
-        if int(radius) != radius or not 0 <= radius <= addresses.shape[1]:
-            raise ValueError(f"radius is {radius}; it must be a whole number from 0 to n = {addresses.shape[1]}")
-        if n_data is not None and n_data < 1:
-            raise ValueError(f"n_data is {n_data}; it must be None (as many as address bits) or at least 1")
-        self.addresses, self.radius = addresses, int(radius)
-        self.counters = addresses.new_zeros(len(addresses), n_data or addresses.shape[1])
+        args.rows("addresses", addresses, "(r, n) with r ≥ 1", finite=False, values=False)
+        n = args.words("addresses", addresses).shape[1]
+        self.addresses, self.radius = addresses, args.whole("radius", radius, 0, n)
+        n_data = n if n_data is None else args.whole("n_data", n_data)
+        self.counters = addresses.new_zeros(len(addresses), n_data)
 
 # %% ../nbs/07_attention.ipynb #ca30e3ad
 @patch
@@ -86,7 +63,8 @@ def active(
 ) -> Tensor:          # (..., r) bool
     "Which hard locations lie within the radius of each address."
     n = self.addresses.shape[1]
-    return _words("address", address, n) @ self.addresses.T >= n - 2 * self.radius
+    args.words("address", address, n, like=("addresses", self.addresses))
+    return address @ self.addresses.T >= n - 2 * self.radius
 
 @patch
 def _portions(self: SparseDistributedMemory, address: Tensor):
@@ -105,7 +83,10 @@ def write(
     "Add each data word to the counters of every location within the radius of its address."
     n, n_data = self.addresses.shape[1], self.counters.shape[1]
     data = address if data is None else data
-    x, y = _words("address", address, n).reshape(-1, n), _words("data", data, n_data).reshape(-1, n_data)
+    args.words("address", address, n, like=("addresses", self.addresses))
+    args.words("data", data, n_data)
+    args.alike("data", data.to(self.addresses.dtype), "addresses", self.addresses)
+    x, y = address.reshape(-1, n), data.reshape(-1, n_data)
     if address.shape[:-1] != data.shape[:-1]:
         raise ValueError(f"address {tuple(address.shape)} and data {tuple(data.shape)} must agree but in the last axis")
     for part, (row, place) in self._portions(x):
@@ -119,7 +100,8 @@ def read_sums(
     address: Tensor,  # (..., n) ±1
 ) -> Tensor:          # (..., n_data) whole numbers
     "Sum of the counters of all locations within the radius of each address; 0 when there are none."
-    x = _words("address", address, self.addresses.shape[1]).reshape(-1, self.addresses.shape[1])
+    n = self.addresses.shape[1]
+    x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
     out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
     for part, (row, place) in self._portions(x):
         first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
@@ -141,10 +123,13 @@ def recall(
     address: Tensor,      # (..., n) ±1
     max_reads: int = 20,  # stop after so many, or when nothing changes
 ) -> Tensor:              # (..., n) ±1
-    "Read again at what was read, until it repeats; bits without a majority keep their value. Needs n_data = n."
+    """Read again at what was read, until it repeats; bits without a majority keep their value. Needs n_data = n.
+
+    Each time the words are looked at, to see whether they repeat: one wait for a GPU."""
     if self.counters.shape[1] != self.addresses.shape[1]:
         raise ValueError(f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits")
-    for _ in range(max_reads):
+    args.words("address", address, self.addresses.shape[1], like=("addresses", self.addresses))
+    for _ in range(args.whole("max_reads", max_reads, 0)):
         bits = self.read(address)
         new = torch.where(bits == 0, address, bits.to(address.dtype))
         if torch.equal(new, address):
@@ -160,6 +145,10 @@ def shared(
     y: Tensor,  # (b, n) ±1
 ) -> Tensor:    # (a, b) whole numbers
     "Number of hard locations within the radius of both words."
+    n = self.addresses.shape[1]
+    for name, words in {"x": x, "y": y}.items():
+        args.rows(name, words, "(rows, n)", 0, last=n, like=("addresses", self.addresses), finite=False, values=False)
+        args.words(name, words)
     return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
 
 # %% ../nbs/07_attention.ipynb #071cd197
@@ -168,19 +157,14 @@ def _chances(n: int) -> list[int]:
     return list(accumulate(range(n), lambda c, k: c * (n - k) // (k + 1), initial=1))
 
 # %% ../nbs/07_attention.ipynb #bada6287
-def _counts(**numbers: float):
-    for name, value in numbers.items():
-        if not 1 <= value < math.inf:
-            raise ValueError(f"{name} is {value}; it must be at least 1 and finite")
-
-
 def kanerva_radius(
     n_bits: int,
     n_locations: float,  # r; 2.0**n_bits for a location at every word
     n_patterns: float,   # m
 ) -> int:
     "Radius whose circle holds the fraction $p^* = (2mr)^{-1/3}$ of all words, as nearly as whole bits allow."
-    _counts(n_bits=n_bits, n_locations=n_locations, n_patterns=n_patterns)
+    args.whole("n_bits", n_bits)
+    n_locations, n_patterns = args.real("n_locations", n_locations, 1), args.real("n_patterns", n_patterns, 1)
     want = n_bits * math.log(2) - (math.log(2) + math.log(n_patterns) + math.log(n_locations)) / 3
     return min(enumerate(accumulate(_chances(n_bits))), key=lambda item: abs(math.log(item[1]) - want))[0]
 
@@ -191,7 +175,9 @@ def expected_shared(
     radius: int,
 ) -> Tensor:             # (n_bits + 1,) float64
     "Expected number of hard locations within the radius of both of two words 0 … n_bits bits apart: $r I(v)/2^n$."
-    _counts(n_bits=n_bits, n_locations=n_locations)
+    args.whole("n_bits", n_bits)
+    args.whole("radius", radius, 0, n_bits)
+    n_locations = args.real("n_locations", n_locations, 1)
     inside = [circle_intersection(n_bits, radius, v) if v <= 2 * radius else 0 for v in range(n_bits + 1)]
     return n_locations * torch.tensor([i / 2**n_bits for i in inside], dtype=torch.float64)
 
@@ -210,7 +196,7 @@ def sdm_signal_to_noise(
     radius: int,
 ) -> float:
     "Mean over standard deviation of a bit's sum, read at its own address, with all distances of other words counted."
-    _counts(n_patterns=n_patterns)
+    n_patterns = args.real("n_patterns", n_patterns, 1)
     shared = expected_shared(n_bits, n_locations, radius)
     return (shared[0] / (shared[0] + (n_patterns - 1) * _crowd(n_bits, shared)[0]).sqrt()).item()
 
@@ -222,25 +208,30 @@ def sdm_read_errors(
     radius: int,
 ) -> Tensor:             # (n_bits + 1,) float64: entry v for a cue with v wrong bits
     "Expected number of wrong bits after one read of a self-addressed memory, in the Gaussian approximation."
-    _counts(n_patterns=n_patterns)
+    n_patterns = args.real("n_patterns", n_patterns, 1)
     shared, v = expected_shared(n_bits, n_locations, radius), torch.arange(n_bits + 1, dtype=torch.float64)
     variance, pull = ((n_patterns - 1) * x for x in _crowd(n_bits, shared))
     wrong = lambda signal: torch.special.ndtr(-signal / (shared + variance + 1e-30).sqrt())  # 0/0: a fair coin
     return (n_bits - v) * wrong(shared + pull) + v * wrong(shared - pull)
 
-# %% ../nbs/07_attention.ipynb #4f33196f
-def _regression(query: Tensor | None, keys: Tensor, values: Tensor, bandwidth: float):
-    "Raise ValueError unless the shapes fit, (B, d), (n, d) and (n, c), and the bandwidth is a positive number."
-    for name, x in {"query": query, "keys": keys, "values": values}.items():
-        if x is not None and (not isinstance(x, Tensor) or x.ndim != 2 or not x.is_floating_point()):
-            got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(f"{name} must be a floating-point matrix, one row for each point; got {got}")
-    if len(keys) == 0 or len(keys) != len(values):
-        raise ValueError(f"keys and values have {len(keys)} and {len(values)} rows; they must be equal and at least 1")
-    if query is not None and query.shape[1] != keys.shape[1]:
-        raise ValueError(f"query has {query.shape[1]} columns and keys {keys.shape[1]}; they must be equal")
-    if not 0 < bandwidth < math.inf:
-        raise ValueError(f"bandwidth is {bandwidth}; it must be positive and finite")
+# %% ../nbs/07_attention.ipynb #12d58417
+def squared_distances(
+    x: Tensor,  # (..., d)
+    y: Tensor,  # (n, d)
+) -> Tensor:    # (..., n), float64 where the device has it
+    "Squares of all distances, by differences: $x^2 - 2xy + y^2$ loses the digits of points that lie close together."
+    args.memory("x", x, y, "y")
+    x, y = x.to(wide_dtype(x.device)), y.to(wide_dtype(x.device))
+    total = x.new_zeros(*x.shape[:-1], len(y))
+    for j in range(x.shape[-1]):
+        total = total + (x[..., j, None] - y[:, j]).square()
+    return total
+
+
+def _kernel_weights(r2: Tensor, bandwidth: float) -> Tensor:
+    "Softmax of $-r^2/2h^2$ over the last axis; the nearest comes out first, so that no h is too small."
+    near = r2.amin(-1, keepdim=True).detach()
+    return (-(r2 - near) / bandwidth / bandwidth / 2).softmax(-1)
 
 # %% ../nbs/07_attention.ipynb #eb0530d4
 def attention_free_energy(
@@ -249,7 +240,12 @@ def attention_free_energy(
     beta: float = 1.0,   # exchange rate between score and entropy, > 0
 ) -> Tensor:             # (...)
     "Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$."
-    return -(p * _scores(scores)).sum(-1) - torch.special.entr(p).sum(-1) / _beta(beta)
+    args.shares("p", p)
+    args.scores("scores", scores, p.shape[-1], like=("p", p))
+    beta = args.positive("beta", beta)
+    chosen = scores.masked_fill((p == 0) & scores.isinf(), 0)  # a forbidden choice costs nothing untaken
+    F = -(p * chosen).sum(-1) - torch.special.entr(p).sum(-1) / beta
+    return args.in_range(F, infinite=True, beta=beta, p=p)
 
 # %% ../nbs/07_attention.ipynb #16c58f09
 def max_entropy_weights(
@@ -258,10 +254,11 @@ def max_entropy_weights(
     beta: float = 1.0,   # inverse temperature, > 0
 ) -> Tensor:             # (..., n) shares, each row adds up to 1; no gradient flows through alpha > 1
     "The division of belief that maximises $\\beta \\sum_j p_j s_j + H_\\alpha(p)$, by bisection on the price."
-    s = _beta(beta) * _scores(scores)
-    if _alpha(alpha) == 1:
-        return s.softmax(-1)
-    s = (s - s.amax(-1, keepdim=True)).detach().double()  # the best score is 0, the price between −1/(α − 1) and 0
+    s = args.positive("beta", beta) * args.scores("scores", scores)
+    if _alpha(alpha) - 1 < 1e-8:  # nearer to the softmax than rounding is
+        return args.in_range(s.softmax(-1), beta=beta, scores=scores)
+    s = (s - s.amax(-1, keepdim=True)).detach().to(wide_dtype(s.device))
+    # the best score is 0 now, the price between −1/(α − 1) and 0
     shares = lambda tau: ((alpha - 1) * (s - tau)).clamp(min=0) ** (1 / (alpha - 1))
     high = torch.zeros_like(s[..., :1])
     low = high - 1 / (alpha - 1)
@@ -270,7 +267,8 @@ def max_entropy_weights(
         cheap = shares(mid).sum(-1, keepdim=True) > 1
         low, high = torch.where(cheap, mid, low), torch.where(cheap, high, mid)
     p = shares((low + high) / 2)
-    return (p / p.sum(-1, keepdim=True)).to(scores.dtype)
+    p = (p / p.sum(-1, keepdim=True)).to(scores.dtype)
+    return args.in_range(p, beta=beta, scores=scores)
 
 # %% ../nbs/07_attention.ipynb #17cf2a68
 def hamming_distances(
@@ -278,7 +276,9 @@ def hamming_distances(
     y: Tensor,  # (m, n) words of ±1
 ) -> Tensor:    # (..., m)
     "Number of bits in which each word of x differs from each word of y, by one matrix product."
-    return (_words("x", x).shape[-1] - x @ _words("y", y, x.shape[-1]).T) / 2
+    args.words("x", x)
+    args.rows("y", args.words("y", y, x.shape[-1], like=("x", x)), "(m, n)", 0, values=False)
+    return (x.shape[-1] - x @ y.T) / 2
 
 # %% ../nbs/07_attention.ipynb #4f5946ab
 def circle_intersection(
@@ -287,8 +287,8 @@ def circle_intersection(
     v: int,  # bits in which the two centres differ
 ) -> int:
     "Number of n-bit words within distance d of both of two words that differ in v bits (Kanerva 1988)."
-    if not (n >= 1 and 0 <= d <= n and 0 <= v <= n):
-        raise ValueError(f"n, d, v are {n}, {d}, {v}; n must be at least 1, and d and v between 0 and n")
+    n = args.whole("n", n)
+    d, v = args.whole("d", d, 0, n), args.whole("v", v, 0, n)
     shared, split = _chances(n - v), [0, *accumulate(_chances(v))]  # split[k]: ways with a < k
     reach = ((c, min(v, d - c), max(0, v - d + c)) for c in range(min(n - v, d) + 1))  # c, largest and smallest a
     return sum(shared[c] * (split[most + 1] - split[least]) for c, most, least in reach if least <= most)
@@ -301,12 +301,11 @@ def nadaraya_watson(
     bandwidth: float,  # h > 0, standard deviation of the Gaussian kernel
 ) -> Tensor:           # (B, c)
     "Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964)."
-    _regression(query, keys, values, bandwidth)
-    centre = keys.mean(0)
-    q, k = query - centre, keys - centre
-    q = torch.cat([q, torch.ones_like(q[:, :1])], 1)[None]  # one coordinate more: q·k − ‖k‖²/2
-    k = torch.cat([k, -k.square().sum(1, keepdim=True) / 2], 1)[None]
-    return F.scaled_dot_product_attention(q, k, values[None], scale=bandwidth**-2)[0]
+    bandwidth = args.pairs(keys, values, bandwidth)
+    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
+    weights = _kernel_weights(squared_distances(query, keys), bandwidth)
+    out = (weights @ values.to(weights.dtype)).to(values.dtype)
+    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 # %% ../nbs/07_attention.ipynb #63ed4d6d
 def leave_one_out_error(
@@ -315,8 +314,10 @@ def leave_one_out_error(
     bandwidth: float,  # h > 0
 ) -> Tensor:           # scalar
     "Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs."
-    _regression(None, keys, values, bandwidth)
-    if len(keys) < 2:
-        raise ValueError(f"keys has {len(keys)} row; leaving one out needs at least 2")
-    scores = -torch.cdist(keys, keys).square() / (2 * bandwidth**2)
-    return (scores.fill_diagonal_(-math.inf).softmax(-1) @ values - values).square().mean()
+    bandwidth = args.pairs(keys, values, bandwidth, least=2)
+    itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+    r2 = squared_distances(keys, keys).masked_fill(itself, math.inf)
+    weights = _kernel_weights(r2, bandwidth)
+    values = values.to(weights.dtype)
+    error = (weights @ values - values).square().mean().to(keys.dtype)
+    return args.in_range(error, bandwidth=bandwidth, keys=keys, values=values)

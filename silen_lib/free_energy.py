@@ -20,24 +20,21 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from . import args
+from .core import categorical, normal, permutation, wide_dtype
 from .plot import COLORS, subplots
+from .rbm import RBM
 
 # %% ../nbs/10_free_energy.ipynb #e5e95db1
-def _distribution(name: str, p: Tensor, dim: int = -1) -> Tensor:
-    "`p` itself when it holds probabilities that sum to 1 along `dim`; otherwise a ValueError."
-    if not isinstance(p, Tensor) or not p.is_floating_point() or p.ndim == 0 or p.numel() == 0:
-        got = f"{p.dtype} {tuple(p.shape)}" if isinstance(p, Tensor) else type(p).__name__
-        raise ValueError(f"{name} must be a non-empty floating tensor of probabilities; got {got}")
-    if not bool((p >= 0).all()):  # NaN fails too
-        raise ValueError(f"{name} holds negative numbers or NaN; probabilities are ≥ 0")
-    if (gap := (p.detach().sum(dim) - 1).abs().max().item()) > 1e-4:
-        raise ValueError(f"{name} must sum to 1 along axis {dim}; it is off by {gap:.3g}: divide by the sum")
-    return p
+def _where_believed(q: Tensor, x: Tensor) -> Tensor:
+    "The terms q·x, 0 where q is 0: also beside an infinite x, and without NaN in a gradient."
+    return q * torch.where(q > 0, x, 0)
 
 # %% ../nbs/10_free_energy.ipynb #2e9967f1
 def _kl(q: Tensor, p: Tensor) -> Tensor:
     "Kullback–Leibler divergence over the last axis, in nats."
-    return (torch.special.xlogy(q, q) - torch.where(q > 0, torch.special.xlogy(q, p), 0)).sum(-1)
+    believed = q > 0
+    return (q * (torch.where(believed, q, 1).log() - torch.where(believed, p, 1).log())).sum(-1)
 
 # %% ../nbs/10_free_energy.ipynb #a021847e
 def complexity_accuracy(
@@ -46,8 +43,11 @@ def complexity_accuracy(
     log_likelihood: Tensor,  # (K,) or (..., K), log p(x | z) at the observed x
 ) -> tuple[Tensor, Tensor]:  # complexity, accuracy: (...), nats; F = complexity − accuracy
     "The two halves of the free energy: $KL(q \\| p(z))$ and $E_q[\\log p(x|z)]$; q and prior must sum to 1."
-    _distribution("q", q), _distribution("prior", prior)
-    return _kl(q, prior), torch.where(q > 0, q * log_likelihood, 0).sum(-1)
+    args.distribution("q", q), args.distribution("prior", prior, like=("q", q))
+    args.logarithms("log_likelihood", log_likelihood, last=q.shape[-1], like=("q", q))
+    args.floats("prior", prior, last=q.shape[-1], values=False)
+    args.broadcast(q=q, prior=prior, log_likelihood=log_likelihood)
+    return _kl(q, prior), _where_believed(q, log_likelihood).sum(-1)
 
 # %% ../nbs/10_free_energy.ipynb #e83b4431
 def _belief_surface(joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,7 +66,11 @@ def draw_bound(
     names: Sequence[str] = ("1", "2", "3"),
 ) -> Figure:
     "The triangle of beliefs over three causes with contours of F, and the parts of F at the belief (a, b, 1−a−b)."
-    a, b = max(a, 1e-3), max(b, 1e-3)
+    a, b = max(args.real("a", a), 1e-3), max(args.real("b", b), 1e-3)
+    args.floats("joint", joint, ndim=1, last=3)
+    if joint.is_meta or not bool((joint > 0).all()) or len(names) != 3:
+        raise ValueError(f"joint is {joint}, names {tuple(names)}; they must be three numbers > 0 and three words")
+    joint = joint.cpu()
     a, b = (v / max(a + b + 1e-3, 1) for v in (a, b))
     q, evidence = joint.new_tensor([a, b, 1 - a - b]), joint.sum()
     fig, (left, right) = subplots(1, 2, figsize=(7.4, 3.4), width_ratios=(1.15, 1))
@@ -90,9 +94,12 @@ def factorised_posterior(
     q: tuple[Tensor, Tensor] | None = None,  # where to start; None: uniform
 ) -> tuple[Tensor, Tensor, Tensor]:  # q1 (K1,), q2 (K2,), F at the start and after each half-sweep (2·sweeps + 1,)
     "Mean-field inference by coordinate descent on F: each factor in turn $\\propto \\exp E_{other}[\\log p(x,a,b)]$."
-    if log_joint.ndim != 2 or not bool(log_joint.isfinite().all()):
-        raise ValueError(f"log_joint must be a finite (K1, K2) table; got shape {tuple(log_joint.shape)}")
+    args.floats("log_joint", log_joint, ndim=2), args.whole("sweeps", sweeps, 0)
+    if q is not None and len(q) != 2:
+        raise ValueError(f"q holds {len(q)} beliefs; it must hold two, (K1,) and (K2,)")
     q1, q2 = q or [log_joint.new_full((n,), 1 / n) for n in log_joint.shape]
+    for belief, n in zip((q1, q2), log_joint.shape):
+        args.distribution("q", args.floats("q", belief, ndim=1, last=n, finite=False), like=("log_joint", log_joint))
     score = lambda: variational_free_energy(torch.outer(q1, q2).flatten(), log_joint.flatten())
     trace = [score()]
     for _ in range(sweeps):
@@ -105,7 +112,9 @@ def factorised_posterior(
 # %% ../nbs/10_free_energy.ipynb #4bda116e
 def _gaussian_log_density(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
     "log N(x; mean_k, covariance_k): (N, D), (K, D), (K, D, D) → (N, K)."
-    L = torch.linalg.cholesky(covariances)
+    L, failed = torch.linalg.cholesky_ex(covariances)
+    if args.readable(failed) and bool(failed.any()):
+        raise ValueError("covariances are not all positive definite: use a larger ridge")
     scaled = torch.linalg.solve_triangular(L, (x[:, None] - means).transpose(0, 1).mT, upper=False)  # (K, D, N)
     log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return -0.5 * scaled.square().sum(1).T - log_det - x.shape[-1] / 2 * math.log(2 * math.pi)
@@ -121,6 +130,13 @@ class GaussianMixture(NamedTuple):
 @patch
 def log_joint(self: GaussianMixture, x: Tensor) -> Tensor:
     "log p(x_n, z = k): (N, D) → (N, K)."
+    args.distribution("weights", self.weights), args.floats("weights", self.weights, ndim=1)
+    K, D = args.floats("means", self.means, ndim=2, like=("weights", self.weights)).shape
+    args.floats("covariances", self.covariances, ndim=3, last=D, like=("weights", self.weights))
+    args.floats("x", x, ndim=2, last=D, like=("means", self.means))
+    if len(self.weights) != K or self.covariances.shape != (K, D, D):
+        shapes = [tuple(t.shape) for t in self]
+        raise ValueError(f"weights, means, covariances have shapes {shapes}; they must be (K,), (K, D), (K, D, D)")
     return _gaussian_log_density(x, self.means, self.covariances) + self.weights.log()
 
 # %% ../nbs/10_free_energy.ipynb #8f4401c8
@@ -130,7 +146,8 @@ def mixture_update(
     ridge: float = 1e-6,  # added to each covariance's diagonal
 ) -> GaussianMixture:
     "The M step: the mixture that minimises F for these responsibilities (Dempster, Laird & Rubin 1977)."
-    _distribution("responsibilities", responsibilities)
+    args.floats("x", x, ndim=2), args.distribution("responsibilities", responsibilities, like=("x", x))
+    args.floats("responsibilities", responsibilities, ndim=2, values=False), args.real("ridge", ridge, 0)
     if x.ndim != 2 or responsibilities.shape[:1] != x.shape[:1]:
         raise ValueError(f"x is {tuple(x.shape)}, responsibilities {tuple(responsibilities.shape)}; both need N rows")
     n = responsibilities.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
@@ -147,17 +164,22 @@ def mixture_free_energy(
     mixture: GaussianMixture,
 ) -> Tensor:  # scalar, nats per point
     "F(q, θ) of a Gaussian mixture per observation (Neal & Hinton 1998)."
-    return variational_free_energy(responsibilities, mixture.log_joint(x)).mean()
+    args.instance("mixture", mixture, GaussianMixture)
+    log_joint = mixture.log_joint(x)
+    args.distribution("responsibilities", responsibilities, like=("x", x))
+    if responsibilities.shape != log_joint.shape:
+        shapes = f"{tuple(responsibilities.shape)}; it must be {tuple(log_joint.shape)}, (N, K)"
+        raise ValueError(f"responsibilities has shape {shapes}")
+    return variational_free_energy(responsibilities, log_joint).mean()
 
 # %% ../nbs/10_free_energy.ipynb #3117b626
 def rbm_variational_free_energy(
-    rbm: nn.Module,  # an RBM of chapter 4
+    rbm: RBM,
     v: Tensor,  # (..., n_visible), zeros and ones
     q: Tensor,  # (..., n_hidden), the belief: probability that each hidden unit is on
 ) -> Tensor:  # (...)
     "$E_q[E(v,h)] - H[q]$ for independent hidden units; its minimum over q is `rbm.free_energy(v)`."
-    if not bool(((q >= 0) & (q <= 1)).all()):
-        raise ValueError("q must hold probabilities in [0, 1]")
+    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, {"q": q})
     return rbm.energy(v, q) + (torch.special.xlogy(q, q) + torch.special.xlogy(1 - q, 1 - q)).sum(-1)
 
 # %% ../nbs/10_free_energy.ipynb #b2a782c2
@@ -167,18 +189,20 @@ def reparameterise(
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (..., D), one sample for each mean
     "A differentiable sample of $N(\\mu, \\sigma^2)$: $\\mu + \\sigma\\varepsilon$ (Kingma & Welling 2014, §2.4)."
-    device = generator.device if generator else mean.device
-    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=device).to(mean.device)
-    return mean + (log_var / 2).exp() * noise
+    args.floats("log_var", log_var, like=("mean", args.floats("mean", mean, values=False)), values=False)
+    if mean.shape != log_var.shape:
+        raise ValueError(f"mean is {tuple(mean.shape)} and log_var {tuple(log_var.shape)}; they must have one shape")
+    sample = mean + (log_var / 2).exp() * normal(mean.shape, mean, generator)
+    return args.finite_result(sample, mean=mean, log_var=log_var)
 
 # %% ../nbs/10_free_energy.ipynb #efa59421
 def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.Sequential:
     "Linear layers with tanh between them; weights N(0, 1/inputs) from the generator, biases 0."
     stack = []
     for n_in, n_out in zip(sizes, sizes[1:]):
-        layer = nn.utils.skip_init(nn.Linear, n_in, n_out)  # the usual initialisation would draw from the global state
-        nn.init.normal_(layer.weight, std=n_in**-0.5, generator=generator)
-        nn.init.zeros_(layer.bias)
+        layer = nn.Linear(n_in, n_out, device="meta")  # elsewhere its initialisation would draw from the global state
+        layer.weight = nn.Parameter(normal((n_out, n_in), torch.empty(0), generator) * n_in**-0.5)
+        layer.bias = nn.Parameter(torch.zeros(n_out))
         stack += [layer, nn.Tanh()]
     return nn.Sequential(*stack[:-1])
 
@@ -197,22 +221,30 @@ class VAE(nn.Module):
     ):
         super().__init__()
         for name, n in dict(n_visible=n_visible, n_latent=n_latent, n_hidden=n_hidden).items():
-            if n < 1:
-                raise ValueError(f"{name} is {n}; it must be at least 1")
+            args.whole(name, n)
         self.n_visible, self.n_latent = n_visible, n_latent
         self.encoder = _layers((n_visible, n_hidden, 2 * n_latent), generator)
         self.decoder = _layers((n_latent, n_hidden, n_hidden, n_visible), generator)
 
 # %% ../nbs/10_free_energy.ipynb #7002e1d7
 @patch
+def _picture(self: VAE, x: Tensor) -> Tensor:
+    "Bits or probabilities beside the network; looked at in main memory only."
+    weight = self.decoder[-1].weight
+    return args.bits("x", x, self.n_visible, like=("the network", weight), values=args.on_host(weight))
+
+
+@patch
 def encode(self: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
     "The belief about z: its mean and log variance, (..., n_visible) → twice (..., n_latent)."
-    return self.encoder(x).chunk(2, -1)
+    return self.encoder(self._picture(x)).chunk(2, -1)
 
 
 @patch
 def log_likelihood(self: VAE, x: Tensor, z: Tensor) -> Tensor:
     "log p(x | z) of each pair, broadcast over leading axes, in nats."
+    args.floats("z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x))
+    args.broadcast(x=x, z=z)
     logits = self.decoder(z)
     return (x * logits - softplus(logits)).sum(-1)
 
@@ -232,27 +264,32 @@ def fit_vae(
     lr: float = 5e-3,
     generator: torch.Generator | None = None,
 ) -> list[float]:  # mean ELBO of each epoch, nats
-    "Raise the ELBO of the data with Adam."
-    if x.shape[-1:] != (vae.n_visible,) or not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueError(f"x must be (N, {vae.n_visible}) with entries in [0, 1]; got shape {tuple(x.shape)}")
+    "Raise the ELBO of the data with Adam; an ELBO that is not finite stops it with a FloatingPointError."
+    args.instance("vae", vae, VAE), args.whole("epochs", epochs, 0), args.whole("batch_size", batch_size)
+    args.bits("x", args.floats("x", vae._picture(x), ndim=2, values=False))
+    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True), args.generator("generator", generator)
     optimiser, history = torch.optim.Adam(vae.parameters(), lr), []
     for _ in range(epochs):
-        total = 0.0
-        for rows in torch.randperm(len(x), generator=generator).split(batch_size):
-            loss = -vae.elbo(x[rows], generator).mean()
+        total = torch.zeros((), dtype=wide_dtype(x.device), device=x.device)
+        for rows in permutation(len(x), x.device, generator).split(batch_size):
+            try:
+                loss = -vae.elbo(x[rows], generator).mean()
+            except ValueError as error:  # x has been looked at: the network is to blame
+                raise FloatingPointError(f"the network has diverged ({error}): use a smaller lr than {lr:g}") from error
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            total -= loss.item() * len(rows)
-        history.append(total / len(x))
+            total -= loss.detach().to(total.dtype) * len(rows)
+        history.append(total.item() / len(x))
+        if not math.isfinite(history[-1]):
+            raise FloatingPointError(f"the ELBO of epoch {len(history)} is {history[-1]}: use a smaller lr than {lr:g}")
     return history
 
 # %% ../nbs/10_free_energy.ipynb #43a7008f
 @patch
 def importance_bound(self: VAE, x: Tensor, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
     "The bound of Burda, Grosse & Salakhutdinov (2016) with n_samples weights: (B, n) → (B,); 1 is the ELBO."
-    if n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; it must be at least 1")
+    args.whole("n_samples", n_samples)
     mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
     z = reparameterise(mean, log_var, generator)
     log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
@@ -264,6 +301,7 @@ def log_evidence(self: VAE, x: Tensor, n: int = 101, span: float = 5.0) -> Tenso
     "log p(x) by summing over a grid of n points a dimension on ±span; for at most 2 latent dimensions: (B, n) → (B,)."
     if self.n_latent > 2:
         raise ValueError(f"n_latent is {self.n_latent}; a grid is feasible for at most 2: use importance_bound")
+    args.floats("x", self._picture(x), ndim=2, values=False), args.whole("n", n, 2), args.positive("span", span)
     axis = torch.linspace(-span, span, n, dtype=x.dtype, device=x.device)
     z = torch.cartesian_prod(*[axis] * self.n_latent).view(-1, self.n_latent)
     log_cell = self.n_latent * (math.log(2 * span / (n - 1)) - 0.5 * math.log(2 * math.pi)) - z.square().sum(-1) / 2
@@ -285,15 +323,18 @@ class PredictiveCodingNetwork:
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ):
-        if len(sizes) < 2 or min(sizes) < 1:
+        if len(sizes) < 2:
             raise ValueError(f"sizes is {tuple(sizes)}; it needs at least two layers of at least one unit")
-        if not (output_variance > 0 and top_variance > 0):
-            raise ValueError(f"variances are {output_variance} and {top_variance}; they must be positive")
-        if activation not in ("tanh", "linear"):
-            raise ValueError(f"activation is {activation!r}; it must be tanh or linear")
+        for size in sizes: args.whole("sizes", size)
+        args.positive("output_variance", output_variance)
+        if top_variance != math.inf:
+            args.positive("top_variance", top_variance)
+        args.choice("activation", activation, ("tanh", "linear"))
+        args.choice("dtype", dtype, (None, torch.float32, torch.float64))
         self.sizes, self.activation = tuple(sizes), activation
         self.variances = [top_variance, *[1.0] * (len(sizes) - 2), output_variance]
-        self.W = [torch.randn(m, n, generator=generator, dtype=dtype) / n**0.5 for m, n in zip(sizes[1:], sizes)]
+        like = torch.empty(0, dtype=dtype)
+        self.W = [normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)]
         self.b = [torch.zeros(m, dtype=dtype) for m in sizes[1:]]
 
 # %% ../nbs/10_free_energy.ipynb #3d418c85
@@ -303,29 +344,57 @@ def _f(self: PredictiveCodingNetwork, x: Tensor) -> Tensor:
 
 
 @patch
+def _check(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> None:
+    "Values of every layer: finite (B, n) beside the weights."
+    if not isinstance(x, (list, tuple)):
+        raise ValueError(f"x is a {type(x).__name__}; it must be a list with a tensor (B, n) for n in {self.sizes}")
+    shapes = [tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in x]
+    if len({s[:1] for s in shapes}) != 1 or [s[1:] for s in shapes] != [(n,) for n in self.sizes]:
+        raise ValueError(f"x has shapes {shapes}; it must hold (B, n) for n in {self.sizes}")
+    for v in x: args.floats("x", v, like=("the network", self.W[0]))
+
+
+@patch
 def predictions(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
     "μ_l of every layer, given the values of all: zero for the top."
-    return [torch.zeros_like(x[0]), *[self._f(v) @ W.T + b for v, W, b in zip(x, self.W, self.b)]]
+    self._check(x)
+    return self._predictions(x)
 
 
 @patch
 def errors(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
     "ε_l = (x_l − μ_l)/σ_l² of every layer."
-    return [(v - m) / s for v, m, s in zip(x, self.predictions(x), self.variances)]
+    self._check(x)
+    return self._errors(x)
 
 
 @patch
 def energy(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> Tensor:
     "F = Σ_l σ_l² |ε_l|²/2 of each example: (B,)."
-    terms = [s * e.square().sum(-1) / 2 for e, s in zip(self.errors(x), self.variances) if s < math.inf]
+    self._check(x)
+    return self._energy(x)
+
+# %% ../nbs/10_free_energy.ipynb #ebdd7341
+@patch
+def _predictions(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(x[0]), *[self._f(v) @ W.T + b for v, W, b in zip(x, self.W, self.b)]]
+
+
+@patch
+def _errors(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
+    return [(v - m) / s for v, m, s in zip(x, self._predictions(x), self.variances)]
+
+
+@patch
+def _energy(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> Tensor:
+    terms = [s * e.square().sum(-1) / 2 for e, s in zip(self._errors(x), self.variances) if s < math.inf]
     return sum(terms)
 
 # %% ../nbs/10_free_energy.ipynb #e0ccf775
 @patch
 def forward(self: PredictiveCodingNetwork, top: Tensor) -> list[Tensor]:
     "Every layer at its prediction: the values of an ordinary feed-forward pass, errors zero below the top."
-    if top.ndim != 2 or top.shape[1] != self.sizes[0]:
-        raise ValueError(f"top has shape {tuple(top.shape)}; it must be (B, {self.sizes[0]})")
+    args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
     x = [top]
     for W, b in zip(self.W, self.b):
         x.append(self._f(x[-1]) @ W.T + b)
@@ -335,24 +404,21 @@ def forward(self: PredictiveCodingNetwork, top: Tensor) -> list[Tensor]:
 @patch
 def drives(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
     "−∂F/∂x_l of every layer, each from its own errors and those of the next layer alone."
-    e = self.errors(x)
+    self._check(x)
+    return self._drives(x)
+
+
+@patch
+def _drives(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
+    e = self._errors(x)
     slopes = [1 - v.tanh() ** 2 if self.activation == "tanh" else torch.ones_like(v) for v in x]
-    return [*[pc_drive(*args) for args in zip(e, slopes, e[1:], self.W)], -e[-1]]
+    return [*[pc_drive(*layer) for layer in zip(e, slopes, e[1:], self.W)], -e[-1]]
 
 # %% ../nbs/10_free_energy.ipynb #edec69d8
 @patch
-def _check(self: PredictiveCodingNetwork, x: Sequence[Tensor], free: Sequence[int]) -> None:
-    shapes = [tuple(v.shape) for v in x]
-    if [s[1:] for s in shapes] != [(n,) for n in self.sizes] or len({s[0] for s in shapes}) > 1:
-        raise ValueError(f"x has shapes {shapes}; it must hold (B, n) for n in {self.sizes}")
-    if not set(free) <= set(range(len(self.sizes))):
-        raise ValueError(f"free is {tuple(free)}; layers are 0 … {len(self.sizes) - 1}")
-
-
-@patch
 def _moved(self: PredictiveCodingNetwork, x: list[Tensor], free: Sequence[int], eta: Tensor, observed) -> list[Tensor]:
     "The values after a step of size eta (B, 1) along the drives of the free layers."
-    drive, new = self.drives(x), list(x)
+    drive, new = self._drives(x), list(x)
     if observed is not None:
         drive[-1] = drive[-1] * ~observed
     for l in free:
@@ -366,14 +432,18 @@ def infer(
     x: Sequence[Tensor],  # starting values of all layers
     free: Sequence[int],  # the layers that may move; the others are clamped
     n_steps: int = 50, step: float = 0.2,  # the first step; then each example adapts its own
-    observed: Tensor | None = None,  # (sizes[-1],), True: a unit of the last layer that stays clamped
+    observed: Tensor | None = None,  # (sizes[-1],), True (bool): a unit of the last layer that stays clamped
 ) -> tuple[list[Tensor], Tensor]:  # the settled values; F of each example, (n_steps + 1, B), never rising
     "Perception: descend F over the free layers, each example with its own adaptive step."
-    self._check(x, free)
-    x, value = list(x), self.energy(x)
+    self._check(x), args.whole("n_steps", n_steps, 0), args.positive("step", step)
+    for layer in free: args.whole("free", layer, 0, len(self.sizes) - 1)
+    if observed is not None:
+        observed = args.mask("observed", observed, self.sizes[-1], x[-1])
+    x, value = list(x), self._energy(x)
     trace, eta = [value], torch.full_like(value, step)[:, None]
     for _ in range(n_steps):
-        proposed = self.energy(new := self._moved(x, free, eta, observed))
+        new = self._moved(x, free, eta, observed)
+        proposed = self._energy(new)
         good = (proposed <= value)[:, None]
         x = [torch.where(good, b, a) for a, b in zip(x, new)]
         value, eta = torch.where(good[:, 0], proposed, value), torch.where(good, eta * 1.1, eta / 2)
@@ -389,18 +459,26 @@ def weight_gradients(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> tupl
 
 
 @patch
+@torch.no_grad()
 def learn(self: PredictiveCodingNetwork, x: Sequence[Tensor], lr: float, decay: float = 0.0) -> None:
     "One step of the weights down F at the settled values x, in place; lr is scaled by the output variance."
+    args.real("lr", lr, 0), args.fraction("decay", decay)
     W_moves, b_moves = self.weight_gradients(x)
     scale = lr * self.variances[-1]
     for W, b, dW, db in zip(self.W, self.b, W_moves, b_moves):
         W.mul_(1 - decay).add_(dW, alpha=scale)
         b.add_(db, alpha=scale)
+        if args.on_host(W) and not bool(W.isfinite().all()):
+            raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr")
 
 # %% ../nbs/10_free_energy.ipynb #eaa53f20
 @patch
 def backprop_gradients(self: PredictiveCodingNetwork, top: Tensor, target: Tensor) -> list[Tensor]:
     "Backpropagation's updates: −∂/∂W_l of ½|target − output|² of the feed-forward network, averaged over a batch."
+    args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
+    args.floats("target", target, ndim=2, last=self.sizes[-1], like=("top", top))
+    if len(top) != len(target):
+        raise ValueError(f"top has {len(top)} rows and target {len(target)}; they must be as many")
     weights, x = [W.detach().requires_grad_() for W in self.W], top
     for W, b in zip(weights, self.b):
         x = self._f(x) @ W.T + b
@@ -449,19 +527,24 @@ def t_maze(
 ) -> DecisionModel:  # float64; states are 2·place + context, context 0 = left
     "The T-maze with a sign (after Friston et al. 2015): actions go to one of MAZE_PLACES, arms cannot be left."
     for name, v in dict(reliability=reliability, cheese=cheese, left=left).items():
-        if not 0 <= v <= 1:
-            raise ValueError(f"{name} is {v}; it must be a probability")
+        args.fraction(name, v)
+    args.real("stake", stake), args.real("cost", cost)
     utility = torch.tensor([0, -cost, -cost, stake, -stake], dtype=torch.float64)
     D = torch.tensor([left, 1 - left, *[0] * 6], dtype=torch.float64)
     return DecisionModel(_maze_outcomes(reliability, cheese), _maze_moves(), utility.log_softmax(0), D)
 
 # %% ../nbs/10_free_energy.ipynb #e4717526
-def _check_model(m: DecisionModel) -> None:
-    _distribution("A", m.A, 0), _distribution("B", m.B, 1), _distribution("D", m.D)
-    n_outcomes, n_states = m.A.shape
+def _check_model(m: DecisionModel, **beliefs: Tensor) -> None:
+    "Tables that fit each other, and beliefs about the hidden state."
+    args.instance("model", m, DecisionModel)
+    args.distribution("A", m.A, 0), args.distribution("B", args.floats("B", m.B, ndim=3), 1, like=("A", m.A))
+    args.logarithms("C", m.C, like=("A", m.A)), args.distribution("D", m.D, like=("A", m.A))
+    n_outcomes, n_states = args.floats("A", m.A, ndim=2, values=False).shape
     if m.B.shape[1:] != (n_states, n_states) or m.C.shape != (n_outcomes,) or m.D.shape != (n_states,):
         shapes = [tuple(t.shape) for t in m]
         raise ValueError(f"A, B, C, D have shapes {shapes}; they must be (O, S), (U, S, S), (O,), (S,)")
+    for name, belief in beliefs.items():
+        args.floats(name, belief, last=n_states, finite=False), args.distribution(name, belief, like=("A", m.A))
 
 # %% ../nbs/10_free_energy.ipynb #b9391c71
 class ExpectedFreeEnergy(NamedTuple):
@@ -479,15 +562,14 @@ def expected_free_energy(
     belief: Tensor | None = None,  # (S,), where the agent thinks it is; None: model.D
 ) -> ExpectedFreeEnergy:
     "Expected free energy of fixed action sequences, step by step from predicted states (Da Costa et al. 2020)."
-    _check_model(model)
-    whole = policies.ndim == 2 and not policies.is_floating_point()
-    if not whole or not bool(((policies >= 0) & (policies < len(model.B))).all()):
-        raise ValueError(f"policies must be (P, T) integers below {len(model.B)}; got shape {tuple(policies.shape)}")
-    states = (model.D if belief is None else _distribution("belief", belief)).expand(len(policies), -1)
+    belief = model.D if belief is None and isinstance(model, DecisionModel) else belief
+    _check_model(model, belief=belief)
+    policies = args.indices("policies", policies, len(model.B), 2, model.A.device)
+    states = args.floats("belief", belief, ndim=1, values=False).expand(len(policies), -1)
     parts = []
     for actions in policies.T:
         states = torch.einsum("pij,pj->pi", model.B[actions], states)
-        pragmatic = states @ model.A.T @ model.C
+        pragmatic = _where_believed(states @ model.A.T, model.C).sum(-1)
         two = risk_and_ambiguity(states, model.A, model.C)
         parts.append(torch.stack([*two, information_gain(states, model.A), pragmatic]))
     risk, ambiguity, epistemic, pragmatic = torch.stack(parts).sum(0)
@@ -500,7 +582,9 @@ def belief_update(
     outcome: int,
 ) -> Tensor:  # (..., S)
     "Bayes' rule for one outcome: the belief of least variational free energy. An impossible one is a ValueError."
-    joint = _distribution("states", states) * A[outcome]
+    args.distribution("A", args.floats("A", A, ndim=2), 0), args.distribution("states", states, like=("A", A))
+    args.floats("states", states, last=A.shape[1], values=False), args.whole("outcome", outcome, 0, len(A) - 1)
+    joint = states * A[outcome]
     if not bool((joint.sum(-1) > 0).all()):
         raise ValueError(f"outcome {outcome} has probability 0 under this belief")
     return joint / joint.sum(-1, keepdim=True)
@@ -511,15 +595,20 @@ def plan_values(
     belief: Tensor,  # (..., S)
     depth: int,  # steps to look ahead; the work grows as (U·O)^depth
     curiosity: float = 1.0,  # weight of the epistemic value; 1 is the expected free energy, 0 leaves the wishes alone
-) -> Tensor:  # (..., U), G of each first action when all later ones are chosen best
+) -> Tensor:  # (..., U), G of each first action when all later ones are chosen best; +∞ where the forbidden may come
     "Expected free energy of each action under plans that react to outcomes (Friston et al. 2021, recursive form)."
+    _check_model(model, belief=belief), args.whole("depth", depth), args.real("curiosity", curiosity)
     states = torch.einsum("uij,...j->...ui", model.B, belief)
-    value = -curiosity * information_gain(states, model.A) - states @ model.A.T @ model.C
+    outcomes = states @ model.A.T
+    value = -curiosity * information_gain(states, model.A) - _where_believed(outcomes, model.C).sum(-1)
     if depth > 1:
         joint = states[..., None, :] * model.A
         chance = joint.sum(-1)
-        after = joint / chance.clamp(min=torch.finfo(chance.dtype).tiny)[..., None]
-        value = value + (chance * plan_values(model, after, depth - 1, curiosity).amin(-1)).sum(-1)
+        possible = chance > 0
+        after = joint / torch.where(possible, chance, 1)[..., None]
+        after = torch.where(possible[..., None], after, states[..., None, :])  # never used: an outcome that cannot come
+        best = plan_values(model, after / after.sum(-1, keepdim=True), depth - 1, curiosity).amin(-1)
+        value = value + _where_believed(chance, best).sum(-1)
     return value
 
 # %% ../nbs/10_free_energy.ipynb #c4f191df
@@ -528,16 +617,24 @@ def sign_threshold(
     stake: float | Tensor,  # c ≥ 0
     cheese: float | Tensor = 0.9,  # p, in [½, 1]
     curiosity: float = 1.0,
-) -> Tensor:  # float64, nats
+) -> Tensor:  # float64 (on mps float32), nats
     "Cost below which a reacting agent reads the T-maze's sign before it chooses an arm; two steps, even odds."
-    r, c, p = (torch.as_tensor(v, dtype=torch.float64) for v in (reliability, stake, cheese))
-    if not bool(((r >= 0.5) & (r <= 1)).all() and ((p >= 0.5) & (p <= 1)).all() and (c >= 0).all()):
+    args.real("curiosity", curiosity)
+    r, c, p = _wide("reliability", reliability), _wide("stake", stake), _wide("cheese", cheese)
+    if not bool(((r >= 0.5) & (r <= 1)).all() and ((p >= 0.5) & (p <= 1)).all() and ((c >= 0) & (c < math.inf)).all()):
         raise ValueError("reliability and cheese must lie in [½, 1] and stake must be ≥ 0")
     h = lambda x: -torch.special.xlogy(x, x) - torch.special.xlogy(1 - x, 1 - x)
     twice = lambda x, y: h(x * y + (1 - x) * (1 - y))  # entropy of a second look of quality y after one of quality x
     then_arm = (2 * r - 1) * (2 * p - 1) * c + curiosity * (twice(r, p) - h(r) - twice(p, p) + h(p))
     read_again = curiosity * (twice(r, r) / 2 - h(r) - twice(p, p) / 2 + h(p))
     return torch.maximum(then_arm, read_again)
+
+
+def _wide(name: str, x: float | Tensor) -> Tensor:
+    "A number or a tensor of numbers in the widest floats of its device."
+    if isinstance(x, Tensor):
+        return args.floats(name, x).to(wide_dtype(x.device))
+    return torch.tensor(args.real(name, x), dtype=torch.float64)
 
 # %% ../nbs/10_free_energy.ipynb #af06c845
 def run_agent(
@@ -548,11 +645,13 @@ def run_agent(
 ) -> list[tuple[int, int, Tensor]]:  # action, outcome, belief (S,) after it, for each step
     "An agent that minimises expected free energy by reacting plans, in a world that works as its model says."
     _check_model(model)
+    args.whole("state", state, 0, len(model.D) - 1), args.whole("n_steps", n_steps)
+    args.generator("generator", generator)
     belief, history = model.D, []
     for left in range(n_steps, 0, -1):
         action = int(plan_values(model, belief, left).argmin())
-        state = int(torch.multinomial(model.B[action, :, state], 1, generator=generator))
-        outcome = int(torch.multinomial(model.A[:, state], 1, generator=generator))
+        state = int(categorical(model.B[action, :, state], 1, generator))
+        outcome = int(categorical(model.A[:, state], 1, generator))
         belief = belief_update(model.B[action] @ belief, model.A, outcome)
         history.append((action, outcome, belief))
     return history
@@ -560,6 +659,7 @@ def run_agent(
 # %% ../nbs/10_free_energy.ipynb #cff1b937
 def draw_maze(reliability: float = 0.95, stake: float = 2.0, cost: float = 0.0, night: int = 0) -> Figure:
     "One run in the T-maze: the belief after each step, and G of each first move; the cheese is left on even nights."
+    args.whole("night", night, 0)
     model, generator = t_maze(reliability, stake, cost), torch.Generator().manual_seed(night)
     history = run_agent(model, night % 2, generator=generator)
     fig, (left, right) = subplots(1, 2, figsize=(7.6, 3.1))
@@ -579,7 +679,8 @@ def variational_free_energy(
     log_joint: Tensor,  # (..., K), log p(x, z) at the observed x; −∞ is allowed
 ) -> Tensor:  # (...), nats; +∞ when q believes in the impossible
     "Variational free energy $\\sum_z q(z)[\\log q(z) - \\log p(x,z)]$ (Neal & Hinton 1998, sign turned)."
-    _distribution("q", q)
+    args.distribution("q", q), args.logarithms("log_joint", log_joint, last=q.shape[-1], like=("q", q))
+    args.broadcast(q=q, log_joint=log_joint)
     believed = q > 0  # elsewhere 0·log 0 = 0, with a gradient that is not NaN
     return (q * (torch.where(believed, q, 1).log() - torch.where(believed, log_joint, 0))).sum(-1)
 
@@ -589,7 +690,9 @@ def mixture_responsibilities(
     weights: Tensor,  # (K,), the mixture's weights π, positive, sum 1
 ) -> Tensor:  # (N, K), rows sum to 1
     "The E step: posterior probability of each component for each point, $\\propto \\pi_k N(x_n; \\mu_k, \\Sigma_k)$."
-    if log_density.ndim < 1 or log_density.shape[-1:] != _distribution("weights", weights).shape:
+    args.logarithms("log_density", log_density)
+    args.distribution("weights", weights, like=("log_density", log_density))
+    if log_density.shape[-1:] != weights.shape:
         shapes = f"{tuple(log_density.shape)} and {tuple(weights.shape)}"
         raise ValueError(f"log_density and weights have shapes {shapes}; they must be (N, K) and (K,)")
     return (log_density + weights.log()).softmax(-1)
@@ -600,9 +703,11 @@ def gaussian_kl(
     log_var: Tensor,  # (..., D), log σ²
 ) -> Tensor:  # (...), nats
     "$KL(N(\\mu, \\sigma^2) \\| N(0, 1))$ summed over the last axis (Kingma & Welling 2014, appendix B)."
+    args.floats("log_var", log_var, like=("mean", args.floats("mean", mean, values=False)), values=False)
     if mean.shape != log_var.shape:
         raise ValueError(f"mean is {tuple(mean.shape)} and log_var {tuple(log_var.shape)}; they must have one shape")
-    return (mean.square() + log_var.exp() - 1 - log_var).sum(-1) / 2
+    kl = (mean.square() + log_var.exp() - 1 - log_var).sum(-1) / 2
+    return args.finite_result(kl, mean=mean, log_var=log_var)
 
 # %% ../nbs/10_free_energy.ipynb #2a056584
 def pc_drive(
@@ -612,7 +717,9 @@ def pc_drive(
     W: Tensor,  # (m, n), μ_{l+1} = W f(x_l) + b
 ) -> Tensor:  # (B, n)
     "The drive $-\\partial F/\\partial x_l = -\\varepsilon_l + f'(x_l) W^T \\varepsilon_{l+1}$ (Whittington & Bogacz)."
-    return torch.addcmul(-error, slope, error_next @ W)
+    args.axes(W=(W, "mn"), error=(error, "Bn"), slope=(slope, "Bn"), error_next=(error_next, "Bm"))
+    drive = torch.addcmul(-error, slope, error_next @ W)
+    return args.finite_result(drive, error=error, slope=slope, error_next=error_next, W=W)
 
 # %% ../nbs/10_free_energy.ipynb #2ac6a981
 def risk_and_ambiguity(
@@ -621,11 +728,13 @@ def risk_and_ambiguity(
     log_preference: Tensor,  # (O,), log of the preferred outcome distribution
 ) -> tuple[Tensor, Tensor]:  # risk, ambiguity: (...), nats
     "Risk $KL(q(o) \\| \\tilde p(o))$ and ambiguity $E_{q(s)} H[p(o|s)]$ of one step (Da Costa et al. 2020)."
+    args.distribution("states", states), args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states))
+    args.logarithms("log_preference", log_preference, like=("states", states))
     if (len(A), states.shape[-1]) != (len(log_preference), A.shape[1]):
         shapes = [tuple(t.shape) for t in (states, A, log_preference)]
         raise ValueError(f"states, A and log_preference have shapes {shapes}; they must be (..., S), (O, S), (O,)")
     outcomes, column_entropy = states @ A.T, -torch.special.xlogy(A, A).sum(0)
-    wish = torch.where(outcomes > 0, outcomes * log_preference, 0.0)
+    wish = outcomes * torch.where(outcomes > 0, log_preference, 0.0)  # 0·(−∞) = 0
     return (torch.special.xlogy(outcomes, outcomes) - wish).sum(-1), states @ column_entropy
 
 # %% ../nbs/10_free_energy.ipynb #0e36ced3
@@ -634,6 +743,7 @@ def information_gain(
     A: Tensor,  # (O, S), p(o | s)
 ) -> Tensor:  # (...), nats
     "Expected $KL(q(s|o) \\| q(s))$: the mutual information of state and outcome, $H[q(o)] - E_{q(s)} H[p(o|s)]$."
+    args.distribution("states", states), args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states))
     if states.shape[-1] != A.shape[1]:
         raise ValueError(f"states is {tuple(states.shape)} and A {tuple(A.shape)}; they must be (..., S) and (O, S)")
     outcomes = states @ A.T

@@ -18,32 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-# %% ../nbs/06_modern_hopfield.ipynb #b55a521a
-def _finite(name: str, x: Tensor) -> Tensor:
-    "`x` itself when it is a finite floating tensor; otherwise a ValueError."
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        got = f"dtype {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} must be a floating-point tensor; got {got}")
-    low, high = torch.aminmax(x.detach()) if x.numel() else (0, 0)
-    if not (-math.inf < low and high < math.inf):  # NaN fails both comparisons
-        raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
-    return x
-
-
-def _memory(x: Tensor, patterns: Tensor, name: str = "x") -> None:
-    "States (..., d) and patterns (P, d) that fit each other; otherwise a ValueError."
-    if _finite("patterns", patterns).ndim != 2 or patterns.shape[0] == 0 or patterns.shape[1] == 0:
-        raise ValueError(f"patterns has shape {tuple(patterns.shape)}; it must be (P, d) with at least one pattern")
-    if _finite(name, x).ndim == 0 or x.shape[-1] != patterns.shape[1]:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last size must be {patterns.shape[1]}, as patterns'")
-    if x.dtype != patterns.dtype:
-        raise ValueError(f"{name} is {x.dtype} and patterns is {patterns.dtype}; convert one of them")
-
-# %% ../nbs/06_modern_hopfield.ipynb #23ae90be
-def _power(power: int | str) -> int | str:
-    if power != "exp" and (not isinstance(power, int) or isinstance(power, bool) or power < 2):
-        raise ValueError(f"power is {power!r}; it must be an integer of at least 2, or 'exp'")
-    return power
+from . import args, core
 
 # %% ../nbs/06_modern_hopfield.ipynb #de99e997
 def flip_costs(
@@ -54,27 +29,33 @@ def flip_costs(
     """Change of $-\\sum_\\mu F(m_\\mu)$ when one neuron flips, for every neuron, in O(PN) (Krotov & Hopfield 2016).
 
     "exp": the change divided by the positive number $\\max_\\mu e^{m_\\mu}$, so that nothing overflows."""
-    _memory(state, patterns, "state")
+    args.spin_memory(state, patterns)
+    args.power("power", power)
     m = state @ patterns.T
-    if _power(power) == "exp":
+    if power == "exp":
         e = (m - m.amax(-1, keepdim=True)).exp()
         common, odd = (1 - math.cosh(2)) * e, math.sinh(2) * e
     else:
         up, down = (m + 2) ** power, (m - 2) ** power
         common, odd = m**power - (up + down) / 2, (up - down) / 2
-    return common.sum(-1, keepdim=True) + state * (odd @ patterns)
+    costs = common.sum(-1, keepdim=True) + state * (odd @ patterns)
+    return args.in_range(costs, power=power, patterns=patterns)
 
 # %% ../nbs/06_modern_hopfield.ipynb #1716a41c
 def dense_capacity(n: int, N: int) -> float:
     "Patterns kept without error by F(m) = mⁿ in N neurons (Krotov & Hopfield 2016, sec. 2)."
-    if _power(n) == "exp" or N < 2:
-        raise ValueError(f"n and N are {n!r} and {N}; both must be integers of at least 2")
-    return N ** (n - 1) / (2 * math.prod(range(2 * n - 3, 0, -2)) * math.log(N))
+    args.whole("n", n, 2, 150)
+    args.whole("N", N, 2)
+    try:
+        return N ** (n - 1) / (2 * math.prod(range(2 * n - 3, 0, -2)) * math.log(N))
+    except OverflowError:
+        raise ValueError(f"n is {n} and N is {N}; the capacity is above 1e308") from None
 
 
 def dense_error(n: int, N: int, K: float) -> float:
     "Share of unstable bits of K stored random patterns under F(m) = mⁿ (Krotov & Hopfield 2016, sec. 2)."
-    return 0.5 * math.erfc(math.sqrt(dense_capacity(n, N) * math.log(N) / K))
+    capacity = dense_capacity(n, N)
+    return 0.5 * math.erfc(math.sqrt(capacity * math.log(N) / args.positive("K", K)))
 
 # %% ../nbs/06_modern_hopfield.ipynb #cbb8937f
 def _bent(m: Tensor, power: int | str) -> Tensor:
@@ -88,33 +69,31 @@ def dense_update(
     power: int | str = 3,  # n for F(m) = mⁿ, or "exp"
     sweeps: int | None = None,  # over all neurons, in a fresh random order each; None: until no neuron flips
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a neuron where it is
 ) -> Tensor:  # (..., N)
-    "Asynchronous recall: each neuron flips when that lowers the energy (Krotov & Hopfield 2016, sec. 2)."
-    _memory(state, patterns, "state")
-    _power(power)
-    s, xi, done = state.double().clone(), patterns.double(), 0  # whole numbers: their powers are exact in float64
-    m, device = s @ xi.T, generator.device if generator else None
-    while sweeps is None or done < sweeps:
+    """Asynchronous recall: each neuron flips when that lowers the energy (Krotov & Hopfield 2016, sec. 2).
+
+    Once a sweep the states are looked at, to stop when nothing moved: one wait for a GPU."""
+    args.spin_memory(state, patterns, every=True)
+    args.generator("generator", generator)
+    wide = core.wide_dtype(state.device)  # whole numbers: their powers are exact in float64
+    args.power("power", power, state.shape[-1] + 2, wide)
+    sweeps = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
+    free = None if fixed is None else ~args.held("fixed", fixed, state)
+    s, xi, done = state.to(wide, copy=True), patterns.to(wide), 0
+    m, tie = s @ xi.T, 1e-12 if wide == torch.float64 else 1e-6
+    while done < sweeps:
         before, done = s.clone(), done + 1
-        for i in torch.randperm(s.shape[-1], generator=generator, device=device).tolist():
+        for i in core.permutation(s.shape[-1], torch.device("cpu"), generator).tolist():
             change = 2 * s[..., i, None] * xi[:, i]
             old, new = _bent(m, power), _bent(m - change, power)
-            turn = new > old + 1e-12 * old.abs()  # a tie keeps the spin
+            turn = new > old + tie * old.abs()  # a tie keeps the spin
+            turn = turn if free is None else turn & free[..., i]
             m = m - change * turn[..., None]
-            s[..., i] *= 1 - 2 * turn.double()
+            s[..., i] *= 1 - 2 * turn.to(wide)
         if torch.equal(s, before):
             break
     return s.to(state.dtype)
-
-# %% ../nbs/06_modern_hopfield.ipynb #88a97a6e
-def _beta(beta: float | Tensor) -> float | Tensor:
-    "β itself when it is one positive finite number."
-    if isinstance(beta, Tensor) and beta.numel() != 1:
-        raise ValueError(f"beta has shape {tuple(beta.shape)}; it must be one number")
-    value = float(beta.detach()) if isinstance(beta, Tensor) else float(beta)
-    if not 0 < value < math.inf:
-        raise ValueError(f"beta is {value:g}; it must be positive and finite (beta is 1/T)")
-    return beta
 
 # %% ../nbs/06_modern_hopfield.ipynb #df436b8d
 def hopfield_settle(
@@ -123,36 +102,50 @@ def hopfield_settle(
     beta: float = 1.0,  # inverse temperature, > 0
     tol: float = 1e-10,  # stop when no entry moves by more
     max_steps: int = 10_000,
+    fixed: Tensor | None = None,  # (d,) or (..., d) bool: True holds an entry where it is
 ) -> tuple[Tensor, Tensor]:  # resting states (..., d), their attention weights (..., P)
-    "Repeat `modern_hopfield_update` until the state rests: its fixed points are the stationary points of the energy."
-    for _ in range(max_steps):
-        new, weights = modern_hopfield_update(x, patterns, beta)
+    """Repeat `modern_hopfield_update` until the state rests: its fixed points are the stationary points of the energy.
+
+    After each step the states are looked at, to see whether they rest: one wait for a GPU."""
+    args.memory("x", x, patterns)
+    tol, beta, start = args.real("tol", tol, 0), args.beta("beta", beta), x
+    fixed = args.held("fixed", fixed, x)
+    for _ in range(args.whole("max_steps", max_steps)):
+        weights = torch.softmax(beta * (x @ patterns.T), -1)
+        new = weights @ patterns
+        new = new if fixed is None else torch.where(fixed, x, new)
         if x.numel() == 0 or (new - x).abs().max() <= tol:
             break
         x = new
-    return new, weights
+    return args.in_range(new, beta=beta, x=start, patterns=patterns), weights
 
 # %% ../nbs/06_modern_hopfield.ipynb #9c8bf6dd
 def pattern_separation(
     patterns: Tensor,  # (P, d), at least two
 ) -> Tensor:  # (P,); negative when another pattern has the larger overlap
     "Separation $Δ_i = ξ^i·ξ^i − \\max_{j≠i} ξ^i·ξ^j$ of every pattern (Ramsauer et al. 2021)."
-    _memory(patterns, patterns)
-    if len(patterns) < 2:
-        raise ValueError(f"patterns has shape {tuple(patterns.shape)}; a separation needs at least two patterns")
-    scores = patterns @ patterns.T
-    own = scores.diagonal().clone()
-    return own - scores.fill_diagonal_(-math.inf).amax(1)
+    args.rows("patterns", patterns, "(P, d) with at least two patterns", 2, values=False)
+    scores = args.in_range(patterns @ patterns.T, patterns=patterns)
+    itself = torch.eye(len(patterns), dtype=torch.bool, device=patterns.device)
+    return scores.diagonal() - scores.masked_fill(itself, -math.inf).amax(1)
 
 # %% ../nbs/06_modern_hopfield.ipynb #5f41ce29
 def separation_bound(P: int, M: float, beta: float) -> float:
     "The separation that makes P patterns of length ≤ M well separated (Ramsauer et al. 2021, Theorem 4's condition)."
-    return 2 / (_beta(beta) * P) + math.log(2 * (P - 1) * P * beta * M**2) / beta
+    args.whole("P", P, 2)
+    M, beta = args.positive("M", M), args.positive("beta", beta)
+    crowd = args.positive("2 (P − 1) P beta M²", 2 * (P - 1) * P * beta * M**2)
+    return 2 / (beta * P) + math.log(crowd) / beta
 
 
 def one_step_bound(delta: Tensor, distance: Tensor, P: int, M: float, beta: float) -> Tensor:
     "Upper bound on the error of one step from a query at `distance` (Ramsauer et al. 2021, Theorem 5)."
-    return 2 * M * (P - 1) * torch.exp(-_beta(beta) * (delta - 2 * M * distance))
+    args.floats("delta", delta)
+    args.floats("distance", distance, like=("delta", delta))
+    args.whole("P", P, 2)
+    M, beta = args.positive("M", M), args.positive("beta", beta)
+    bound = 2 * M * (P - 1) * torch.exp(-beta * (delta - 2 * M * distance))
+    return args.in_range(bound, beta=beta, M=M, delta=delta, distance=distance)
 
 # %% ../nbs/06_modern_hopfield.ipynb #fe6983f2
 def _lambert_w(z: float) -> float:
@@ -165,19 +158,27 @@ def _lambert_w(z: float) -> float:
 
 def guaranteed_patterns(d: int, K: float, p: float = 0.001, beta: float = 1.0) -> tuple[float, float]:
     "The base c and the number √p c^((d−1)/4) of random patterns (Ramsauer et al. 2021, Theorem 3)."
-    a = 2 / (d - 1) * (1 + math.log(2 * _beta(beta) * K**2 * p * (d - 1)))
-    b = 0.4 * K**2 * beta
-    c = b / _lambert_w(math.exp(a + math.log(b)))
-    return c, math.sqrt(p) * c ** ((d - 1) / 4)
+    args.whole("d", d, 2)
+    K, p, beta = args.positive("K", K), args.real("p", p, 0, 1, above=True), args.positive("beta", beta)
+    try:
+        a = 2 / (d - 1) * (1 + math.log(2 * beta * K**2 * p * (d - 1)))
+        b = 0.4 * K**2 * beta
+        c = b / _lambert_w(math.exp(a + math.log(b)))
+        return c, math.sqrt(p) * c ** ((d - 1) / 4)
+    except (OverflowError, ValueError, ZeroDivisionError):
+        got = f"d, K, p and beta are {d}, {K}, {p} and {beta}"
+        raise ValueError(f"{got}; the number leaves the range of floating point") from None
 
 # %% ../nbs/06_modern_hopfield.ipynb #f1e52b40
 def half_capacity(d: int, beta: float = 1.0) -> float:
     "P at which P − 1 random rivals of length √d hold, on average, as much weight as the stored pattern asked for."
-    if d < 2:
-        raise ValueError(f"d is {d}; it must be at least 2")
+    args.whole("d", d, 2)
+    beta = args.positive("beta", beta)
     theta = torch.linspace(0, math.pi, 20_001, dtype=torch.float64)
     density = theta.sin() ** (d - 2)
-    rival = (torch.exp(_beta(beta) * d * (theta.cos() - 1)) * density).sum() / density.sum()
+    rival = (torch.exp(beta * d * (theta.cos() - 1)) * density).sum() / density.sum()
+    if not rival > 1e-300:
+        raise ValueError(f"d and beta are {d} and {beta}; the number of patterns is beyond 1e300")
     return 1 + 1 / rival.item()
 
 # %% ../nbs/06_modern_hopfield.ipynb #7dc72a88
@@ -187,19 +188,13 @@ def add_noise_snr(
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (..., d)
     "White Gaussian noise at a stated signal-to-noise ratio, for each signal of the batch."
-    if not isinstance(snr_db, (int, float)) or not math.isfinite(snr_db):
-        raise ValueError(f"snr_db is {snr_db!r}; it must be a finite number of decibels")
-    sigma = _finite("x", x).norm(dim=-1, keepdim=True) * (10 ** (-snr_db / 10) / x.shape[-1]) ** 0.5
-    noise = torch.randn(x.shape, dtype=x.dtype, generator=generator, device=generator.device if generator else x.device)
-    return x + sigma * noise.to(x.device)
+    args.points("x", x)
+    args.real("snr_db", snr_db, -300, 300)
+    sigma = x.norm(dim=-1, keepdim=True) * (10 ** (-snr_db / 10) / x.shape[-1]) ** 0.5
+    noisy = x + sigma * core.normal(x.shape, x, args.generator("generator", generator))
+    return args.in_range(noisy, snr_db=snr_db, x=x)
 
 # %% ../nbs/06_modern_hopfield.ipynb #b224f7c0
-def _steps(n_steps: int) -> int:
-    if not isinstance(n_steps, int) or isinstance(n_steps, bool) or n_steps < 1:
-        raise ValueError(f"n_steps is {n_steps!r}; it must be an integer of at least 1")
-    return n_steps
-
-
 def _attend(q: Tensor, k: Tensor, v: Tensor, beta: float | Tensor) -> Tensor:
     "(n, d), (P, d), (P, d_v) → (n, d_v) by the fused kernel, which wants four axes and d_v = d; else in blocks."
     q, scale = (q * beta, 1.0) if isinstance(beta, Tensor) else (q, float(beta))
@@ -209,6 +204,15 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, beta: float | Tensor) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 # %% ../nbs/06_modern_hopfield.ipynb #fc14374a
+def _read_out(values: Tensor, stored: str, patterns: Tensor) -> Tensor:
+    "One row of values for each stored pattern."
+    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
+    args.rows("values", values, want, like=(stored, patterns), half=True, values=False)
+    if len(values) != len(patterns):
+        raise ValueError(f"values has shape {tuple(values.shape)}; it must be {want}")
+    return values
+
+
 def modern_hopfield_retrieve(
     x: Tensor,  # states, (..., d)
     patterns: Tensor,  # stored, (P, d)
@@ -219,15 +223,15 @@ def modern_hopfield_retrieve(
     """States after `n_steps` updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
 
     Its fused kernel needs values as wide as the patterns; others are read in blocks of queries instead."""
-    _memory(x, patterns)
-    _steps(n_steps)
-    values = patterns if values is None else _finite("values", values)
-    if values.ndim != 2 or len(values) != len(patterns):
-        raise ValueError(f"values has shape {tuple(values.shape)}; it must be (P = {len(patterns)}, d_v)")
+    args.memory("x", x, patterns, half=True)
+    beta = args.beta("beta", beta)
+    args.products(beta, x=x, patterns=patterns)  # the kernel gives zeros for NaN
+    values = patterns if values is None else _read_out(values, "patterns", patterns)
     q = x.reshape(-1, x.shape[-1])
-    for _ in range(n_steps - 1):
-        q = _attend(q, patterns, patterns, _beta(beta))
-    return _attend(q, patterns, values, _beta(beta)).reshape(*x.shape[:-1], values.shape[1])
+    for _ in range(args.whole("n_steps", n_steps) - 1):
+        q = _attend(q, patterns, patterns, beta)
+    out = _attend(q, patterns, values, beta).reshape(*x.shape[:-1], values.shape[1])
+    return args.in_range(out, beta=beta, x=x, patterns=patterns, values=values)
 
 # %% ../nbs/06_modern_hopfield.ipynb #9a52e00f
 def universal_retrieve(
@@ -238,17 +242,24 @@ def universal_retrieve(
     similarity: Callable[[Tensor, Tensor], Tensor] | None = None,  # (..., d), (P, d) → (..., P); None: dot products
 ) -> Tensor:  # (..., d_v)
     "One step of a universal Hopfield network: similarity, separation, projection (Millidge et al. 2022)."
-    _memory(query, keys, "query")
-    if _finite("values", values).ndim != 2 or len(values) != len(keys):
-        raise ValueError(f"values has shape {tuple(values.shape)}; it must be (P = {len(keys)}, d_v), one per key")
-    return separate(query @ keys.T if similarity is None else similarity(query, keys)) @ values
+    args.memory("query", query, keys, "keys")
+    _read_out(values, "keys", keys)
+    args.function("separate", separate)
+    if similarity is not None:
+        args.function("similarity", similarity)
+    scores = query @ keys.T if similarity is None else similarity(query, keys)
+    weights = separate(args.in_range(scores, query=query, keys=keys))
+    args.floats("separate(scores)", weights, last=len(keys), empty=True, finite=False, values=False)
+    return args.in_range(weights @ values, query=query, keys=keys, values=values)
 
 # %% ../nbs/06_modern_hopfield.ipynb #9e5a4fbc
 def entmax15(
     scores: Tensor,  # (..., P)
 ) -> Tensor:  # (..., P), ≥ 0, adding up to 1 over the last axis
     "1.5-entmax $\\max(z/2 - τ, 0)^2$, exactly, by sorting (Peters, Niculae & Martins 2019, ACL)."
-    z = (_finite("scores", scores) - scores.amax(-1, keepdim=True)) / 2
+    args.points("scores", scores)
+    z = (scores - scores.amax(-1, keepdim=True)) / 2
+    z = z.clamp(min=-2)  # below −1 no score is heard; squares stay finite
     ordered = z.sort(-1, descending=True).values
     k = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
     mean, square = ordered.cumsum(-1) / k, ordered.square().cumsum(-1) / k
@@ -261,6 +272,7 @@ def join_heads(
     x: Tensor,  # (B, H, L, e)
 ) -> Tensor:  # (B, L, H·e)
     "Undo `split_heads`."
+    args.floats("x", x, ndim=4, half=True, empty=True, values=False)
     return x.transpose(1, 2).flatten(2)
 
 # %% ../nbs/06_modern_hopfield.ipynb #c9d5ff28
@@ -275,11 +287,16 @@ class _Heads(nn.MultiheadAttention):
         beta: float | None = None,  # inverse temperature; None: 1/√head_dim, as in attention
         learn_beta: bool = False,  # β > 0 becomes a parameter of each head, starting from `beta`
     ):  # fmt: skip
-        if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+        if args.whole("embed_dim", embed_dim) % args.whole("num_heads", num_heads):
             raise ValueError(f"embed_dim is {embed_dim}; it must be a positive multiple of num_heads = {num_heads}")
+        for name, width in {"kdim": kdim, "vdim": vdim}.items():
+            if width is not None:
+                args.whole(name, width)
+        args.fraction("dropout", dropout)
         super().__init__(embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first,
                          device, dtype)  # fmt: skip
-        self.n_steps, self.beta = _steps(n_steps), self.head_dim**-0.5 if beta is None else float(_beta(beta))
+        self.n_steps = args.whole("n_steps", n_steps)
+        self.beta = self.head_dim**-0.5 if beta is None else args.positive("beta", beta)
         start = torch.full((num_heads,), math.log(self.beta), device=device, dtype=dtype)
         self.register_parameter("log_beta", nn.Parameter(start) if learn_beta else None)
 
@@ -293,20 +310,59 @@ def _reset_parameters(self: _Heads):
 
 
 @patch
-def _load_from_state_dict(self: _Heads, state_dict, prefix, *args):
-    "Weights of an nn.MultiheadAttention hold no β: a learned one then stays as it is."
+def _settings(self: _Heads) -> dict:
+    "What a checkpoint must share with the layer beside the shapes of its tensors; β is None where it is learned."
+    beta = self.beta if self.log_beta is None else None
+    return {"num_heads": self.num_heads, "n_steps": self.n_steps, "beta": beta, "add_zero_attn": self.add_zero_attn}
+
+
+@patch
+def extra_repr(self: _Heads) -> str:
+    beta = f"beta={self.beta:.4g}" if self.log_beta is None else "learn_beta=True"
+    size = f"{self.embed_dim}, num_heads={self.num_heads}"
+    return f"{size}, n_steps={self.n_steps}, {beta}, batch_first={self.batch_first}"
+
+
+@patch
+def _save_to_state_dict(self: _Heads, destination, prefix, keep_vars):
+    "The settings travel as metadata: the keys stay those of nn.MultiheadAttention."
+    nn.MultiheadAttention._save_to_state_dict(self, destination, prefix, keep_vars)
+    getattr(destination, "_metadata", {}).get(prefix[:-1], {})["hopfield"] = self._settings()
+
+
+@patch
+def _load_from_state_dict(self: _Heads, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+    "Refuse other settings. Weights without any are nn.MultiheadAttention's: a learned β then stays as it is."
+    mine, saved = self._settings(), local_metadata.get("hopfield", {})
+    same = lambda a, b: math.isclose(a, b, rel_tol=1e-6) if isinstance(a, float) and isinstance(b, float) else a == b
+    for name, value in saved.items():
+        if name in mine and not same(value, mine[name]):
+            errors.append(f"{prefix}{name} is {value} in the checkpoint and {mine[name]} here (None: a learned one); "
+                          "build the layer with the checkpoint's settings")  # fmt: skip
     if self.log_beta is not None:
         state_dict.setdefault(f"{prefix}log_beta", self.log_beta.detach())
-    nn.MultiheadAttention._load_from_state_dict(self, state_dict, prefix, *args)
+    nn.MultiheadAttention._load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)  # fmt: skip
+
+
+@patch
+def __prepare_scriptable__(self: _Heads):
+    name = type(self).__name__
+    raise NotImplementedError(f"{name} cannot be scripted; use torch.jit.trace, torch.export or torch.compile")
 
 # %% ../nbs/06_modern_hopfield.ipynb #6b8ebc66
 @patch
 def _check(self: _Heads, query: Tensor, key: Tensor, value: Tensor) -> None:
+    "Shapes, dtypes and devices, in the caller's layout; numbers are not looked at."
     named = {"query": (query, self.embed_dim), "key": (key, self.kdim), "value": (value, self.vdim)}
     for name, (x, width) in named.items():
-        if not isinstance(x, Tensor) or x.ndim != query.ndim or x.ndim not in (2, 3) or x.shape[-1] != width:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        args.floats(name, x, half=True, empty=True, values=False)
+        if x.ndim != query.ndim or x.ndim not in (2, 3) or x.shape[-1] != width:
+            got = tuple(x.shape)
             raise ValueError(f"{name} has shape {got}; it must end in {width}, with 2 or 3 axes like query")
+        weight = self.out_proj.weight
+        mixed = not x.is_meta and torch.is_autocast_enabled(x.device.type)  # torch then chooses dtypes
+        args.alike(name, x.to(weight.dtype) if mixed else x, "the layer", weight)
     batch = 0 if self.batch_first else 1
     if query.ndim == 3 and query.shape[batch] != key.shape[batch]:
         raise ValueError(f"query and key have batches of {query.shape[batch]} and {key.shape[batch]}; they must agree")
@@ -314,25 +370,28 @@ def _check(self: _Heads, query: Tensor, key: Tensor, value: Tensor) -> None:
         raise ValueError(f"key has shape {tuple(key.shape)} and value {tuple(value.shape)}; each key needs its value")
 
 # %% ../nbs/06_modern_hopfield.ipynb #e50d7679
-def _scores_mask(mask: Tensor | None, name: str, shapes: list[tuple], dtype: torch.dtype) -> Tensor | None:
-    "A mask as numbers to be added to the scores."
+def _scores_mask(mask: Tensor | None, name: str, shapes: list[tuple], q: Tensor) -> Tensor | None:
+    "A mask as numbers to be added to the scores of q."
     if mask is None:
         return None
     if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or mask.is_floating_point()):
         raise ValueError(f"{name} must be a tensor, bool (True: leave out) or floating point (added to the scores)")
     if tuple(mask.shape) not in shapes:
         raise ValueError(f"{name} has shape {tuple(mask.shape)}; it must be {' or '.join(map(str, shapes))}")
+    if mask.device != q.device:
+        mend = f"use {name}.to({str(q.device)!r})"
+        raise ValueError(f"{name} is on {mask.device} and query on {q.device}: {mend}")
     if mask.dtype == torch.bool:
-        return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(mask, -math.inf)
-    return mask.to(dtype)
+        return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(mask, -math.inf)
+    return mask.to(q.dtype)
 
 
 @patch
 def _mask(self: _Heads, q: Tensor, k: Tensor, padding: Tensor | None, attn: Tensor | None, batched: bool):
     "The masks of a call as one, added to the scores: broadcasts to (B, H, L, S); None when there is none."
-    B, L, S, H = len(q), q.shape[1], k.shape[1], self.num_heads
-    attn = _scores_mask(attn, "attn_mask", [(L, S), (B * H, L, S)], q.dtype)
-    padding = _scores_mask(padding, "key_padding_mask", [(B, S) if batched else (S,)], q.dtype)
+    B, L, S, H = q.shape[0], q.shape[1], k.shape[1], self.num_heads
+    attn = _scores_mask(attn, "attn_mask", [(L, S), (B * H, L, S)], q)
+    padding = _scores_mask(padding, "key_padding_mask", [(B, S) if batched else (S,)], q)
     if attn is not None:
         attn = attn.view(-1, H, L, S) if attn.ndim == 3 else attn.view(1, 1, L, S)
     if padding is not None:
@@ -352,10 +411,25 @@ def _project(self: _Heads, query: Tensor, key: Tensor, value: Tensor) -> tuple[T
 
 # %% ../nbs/06_modern_hopfield.ipynb #907efe80
 @patch
+def _padded(self: _Heads, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None):
+    "A nested tensor as a padded one, with the mask of its padding."
+    if key is not query or value is not query or padding is not None or query.layout != torch.strided:
+        raise ValueError("query is a nested tensor; that is right for self-attention (query is key is value), "
+                         "with the strided layout and without key_padding_mask")  # fmt: skip
+    lengths = torch.tensor([len(x) for x in query.unbind()], device=query.device)
+    query = torch.nested.to_padded_tensor(query, 0.0)
+    padding = torch.arange(query.shape[1], device=query.device) >= lengths[:, None]
+    return query if self.batch_first else query.transpose(0, 1), padding
+
+
+@patch
 def _enter(self: _Heads, query, key, value, padding=None, attn=None, is_causal=False):
     "Projected q (B, L, E), k and v (B, S, E), and the mask or None; S counts the appended memories."
     if is_causal and attn is None:
         raise ValueError("is_causal says that attn_mask is causal, and there is no attn_mask; give one")
+    if isinstance(query, Tensor) and query.is_nested:
+        query, padding = self._padded(query, key, value, padding)
+        key = value = query
     self._check(query, key, value)
     one, batched = query is key and key is value, query.ndim == 3
     turn = (lambda x: x if self.batch_first else x.transpose(0, 1)) if batched else (lambda x: x[None])
@@ -384,8 +458,10 @@ def _step(self: _Heads, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, la
 
 @patch
 def _leave(self: _Heads, out: Tensor, weights: Tensor | None, query: Tensor, average: bool):
-    "Outputs (B, L, E) and weights (B, H, L, S) in the layout of the query."
+    "Outputs (B, L, E) in the layout of the query, nested if that was, and weights (B, H, L, S)."
     weights = weights.mean(1) if weights is not None and average else weights
+    if query.is_nested:
+        return torch.nested.as_nested_tensor([y[: len(x)] for x, y in zip(query.unbind(), out)]), weights
     if query.ndim == 2:
         return out[0], weights if weights is None else weights[0]
     return out if self.batch_first else out.transpose(0, 1), weights
@@ -404,7 +480,8 @@ def as_multihead_attention(self: _Heads) -> nn.MultiheadAttention:
             state[name][: self.embed_dim] *= scale.view(-1, *[1] * (state[name].ndim - 1))
     plain = nn.MultiheadAttention(
         self.embed_dim, self.num_heads, self.dropout, self.in_proj_bias is not None, self.bias_k is not None,
-        self.add_zero_attn, self.kdim, self.vdim, self.batch_first).to(self.out_proj.weight)  # fmt: skip
+        self.add_zero_attn, self.kdim, self.vdim, self.batch_first, self.out_proj.weight.device,
+        self.out_proj.weight.dtype)  # fmt: skip
     plain.load_state_dict(state)
     return plain.train(self.training)
 
@@ -415,9 +492,11 @@ def dense_energy(
     power: int | str = 3,  # n for F(m) = mⁿ, or "exp"
 ) -> Tensor:  # (...)
     "$-\\sum_\\mu (\\xi^\\mu \\cdot s)^n$ (Krotov & Hopfield 2016); \"exp\": $-\\ln\\sum_\\mu e^{\\xi^\\mu \\cdot s}$."
-    _memory(state, patterns, "state")
+    args.spin_memory(state, patterns)
+    args.power("power", power)
     m = state @ patterns.T
-    return -torch.logsumexp(m, -1) if _power(power) == "exp" else -(m**power).sum(-1)
+    E = -torch.logsumexp(m, -1) if power == "exp" else -(m**power).sum(-1)
+    return args.in_range(E, power=power, patterns=patterns)
 
 # %% ../nbs/06_modern_hopfield.ipynb #7c9e3a8c
 def modern_hopfield_energy(
@@ -429,9 +508,12 @@ def modern_hopfield_energy(
     """Energy $-(1/β) \\ln \\sum_\\mu e^{β ξ^\\mu·x} + ½ x·x$ (Ramsauer et al. 2021, eq. 2): (..., d), (P, d) → (...).
 
     The factor 1/β, missing in many accounts, is what makes `modern_hopfield_update` descend this energy."""
-    _memory(x, patterns)
-    E = x.square().sum(-1) / 2 - torch.logsumexp(_beta(beta) * (x @ patterns.T), -1) / beta
-    return E + math.log(len(patterns)) / beta + patterns.square().sum(-1).max() / 2 if constant else E
+    args.memory("x", x, patterns, half=True)
+    beta = args.beta("beta", beta)
+    scores = x @ patterns.T
+    E = x.square().sum(-1) / 2 - torch.logsumexp(beta * scores, -1) / beta
+    E = E + math.log(len(patterns)) / beta + patterns.square().sum(-1).max() / 2 if constant else E
+    return args.in_range(E, scores, beta=beta, x=x, patterns=patterns)
 
 # %% ../nbs/06_modern_hopfield.ipynb #63cdab3e
 def modern_hopfield_update(
@@ -440,23 +522,27 @@ def modern_hopfield_update(
     beta: float | Tensor = 1.0,  # inverse temperature, > 0
 ) -> tuple[Tensor, Tensor]:  # new states (..., d), attention weights (..., P)
     "One step $x' = Ξ^T a$ with $a = \\mathrm{softmax}(β Ξ x)$ (Ramsauer et al. 2021, eq. 3); returns $(x', a)$."
-    _memory(x, patterns)
-    weights = torch.softmax(_beta(beta) * (x @ patterns.T), dim=-1)
-    return weights @ patterns, weights
+    args.memory("x", x, patterns, half=True)
+    scores = args.beta("beta", beta) * (x @ patterns.T)
+    weights = torch.softmax(scores, dim=-1)
+    new = args.in_range(weights @ patterns, beta=beta, x=x, patterns=patterns)
+    return new, weights
 
 # %% ../nbs/06_modern_hopfield.ipynb #f54e4ab0
 def effective_patterns(
     weights: Tensor,  # attention weights, ≥ 0, (..., P), each row adding up to 1
 ) -> Tensor:  # (...), from 1 to P
     "Effective number of patterns $1/\\sum_\\mu a_\\mu^2$ (the participation ratio): (..., P) → (...)."
-    return 1 / _finite("weights", weights).square().sum(-1)
+    args.shares("weights", weights)
+    return 1 / weights.square().sum(-1)
 
 # %% ../nbs/06_modern_hopfield.ipynb #b43a73cc
 def sparsemax(
     scores: Tensor,  # (..., P)
 ) -> Tensor:  # (..., P), ≥ 0, adding up to 1 over the last axis, many of them exactly 0
     "Projection of the scores onto the simplex, $\\max(z - τ, 0)$ (Martins & Astudillo 2016): (..., P) → (..., P)."
-    z = _finite("scores", scores) - scores.amax(-1, keepdim=True)
+    args.points("scores", scores)
+    z = scores - scores.amax(-1, keepdim=True)
     ordered = z.sort(-1, descending=True).values
     k = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
     taus = (ordered.cumsum(-1) - 1) / k
@@ -469,6 +555,9 @@ def split_heads(
     num_heads: int,
 ) -> Tensor:  # (B, num_heads, L, E / num_heads)
     "Cut the last axis into heads and move them in front of the positions: (B, L, E) → (B, H, L, E/H)."
+    args.floats("x", x, ndim=3, half=True, empty=True, values=False)
+    if args.whole("num_heads", num_heads) > x.shape[2] or x.shape[2] % num_heads:
+        raise ValueError(f"num_heads is {num_heads}; it must divide x's last size {x.shape[2]}")
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 # %% ../nbs/06_modern_hopfield.ipynb #f97ec377
@@ -477,7 +566,11 @@ class HopfieldAttention(_Heads):
 
     Same arguments, parameter names, masks and layouts, so a `state_dict` loads both ways; with `n_steps=1` and the
     default `beta` the outputs are the same. `n_steps` updates; `beta` fixed, or learned per head with `learn_beta`. A
-    query whose keys are all masked gives NaN with `need_weights`, zeros before `out_proj` without, as there."""
+    query whose keys are all masked gives NaN with `need_weights`, zeros before `out_proj` without, as there.
+
+    Nested tensors are taken for self-attention, as an evaluating `nn.TransformerEncoder` hands them over. A checkpoint
+    made with another number of heads or steps or another `beta` is refused. Can be traced, exported and compiled, not
+    scripted. Numbers are not looked at: nothing waits for a GPU."""
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import args, core
 from .boltzmann import swap_probability
 from .energy import boltzmann, grid
 
@@ -32,34 +33,36 @@ class Walkers(NamedTuple):
 def _energies(energy: Callable, x: Tensor) -> Tensor:
     "Energies of a batch of positions, without a graph; `ValueError` unless there is one number for each position."
     with torch.no_grad(): E = energy(x)
+    _one_each(E, x)
+    return E
+
+def _started(energy: Callable, x: Tensor) -> Tensor:
+    "Energies where walkers begin: one look, since from an undefined energy no proposal is ever taken."
+    E = _energies(energy, x)
+    if args.readable(E) and bool(E.isnan().any()):
+        raise ValueError("energy is NaN at one of the starts; a walker there could never leave")
+    return E
+
+def _one_each(E: Tensor, x: Tensor) -> None:
     if not isinstance(E, Tensor) or E.shape != x.shape[:-1]:
         raise ValueError(f"energy must map positions {tuple(x.shape)} to one number each {tuple(x.shape[:-1])}, got "
                          f"{tuple(E.shape) if isinstance(E, Tensor) else type(E).__name__}")
-    return E
 
 # %% ../nbs/08_sampling.ipynb #068f166b
-def _positive(**values) -> None:
-    "`ValueError` naming the first argument that is not a finite number, or a tensor of them, above 0."
-    for name, v in values.items():
-        v = torch.as_tensor(v)
-        if not bool((v.isfinite() & (v > 0)).all()):
-            raise ValueError(f"{name} must be finite and above 0, got {v.tolist()}")
-
-def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-
 def _decide(p: Tensor, generator: torch.Generator | None) -> Tensor:
     "True with probability p. Drawn in double precision where there is one: 24 bits would let a 1e-30 through."
-    dtype = torch.float32 if p.device.type == "mps" else torch.float64
-    return torch.rand(p.shape, generator=generator, dtype=dtype, device=p.device) < p
+    like = p.new_empty(0, dtype=core.wide_dtype(p.device))
+    return core.uniform(p.shape, like, generator) < p
 
 # %% ../nbs/08_sampling.ipynb #17313e8a
 def gaussian_walk(
     scale: float | Tensor = 1.0,  # standard deviation of a step, above 0; a tensor must fit (..., d)
 ) -> Callable:
     "The symmetric proposal $x' = x + scale·ξ$: a function (x, generator) → (x', log ratio 0)."
-    _positive(scale=scale)
-    def propose(x, generator=None): return x + scale*_noise(x, generator), 0.0
+    args.scale("scale", scale)
+    def propose(x, generator=None):
+        step = args.scale("scale", scale, x, batch=x.shape, look=False)
+        return x + step*core.normal(x.shape, x, generator), 0.0
     return propose
 
 # %% ../nbs/08_sampling.ipynb #affe22ff
@@ -69,9 +72,9 @@ def metropolis_hastings(
     T: float | Tensor = 1.0,             # temperature, above 0; a tensor must fit (...)
 ) -> Callable[..., Walkers]:
     "A step of Metropolis–Hastings for any proposal (Hastings 1970). A proposal of undefined (NaN) energy is refused."
-    _positive(T=T)
+    args.function("energy", energy); args.function("propose", propose); args.scale("T", T)
     def step(w, generator=None):
-        E = _energies(energy, w.x) if w.E is None else w.E
+        E = _started(energy, w.x) if w.E is None else w.E
         x, log_ratio = propose(w.x, generator)
         E_new = _energies(energy, x)
         take = _decide(acceptance_probability(E, E_new, T, log_ratio), generator)
@@ -96,34 +99,32 @@ def sample(
     generator: torch.Generator | None = None, # None: torch's global generator
 ) -> Chains:
     "Walk all chains together for burn + n·thin steps: (..., d) → (..., n, d)."
-    w = _start(x, n, burn, thin)
+    w = _start(step, x, generator)
+    n, burn, thin = args.whole("n", n), args.whole("burn", burn, 0), args.whole("thin", thin)
+    wide = core.wide_dtype(w.x.device)
     for _ in range(burn): w = step(w, generator)
     kept, taken, swapped = w.x.new_empty(n, *w.x.shape), 0, 0
     for i in range(n*thin):
         w = step(w, generator)
         if w.accepted is not None: taken = taken + w.accepted
-        if w.swapped is not None: swapped = swapped + w.swapped.double().flatten(1).mean(1)
+        if w.swapped is not None: swapped = swapped + w.swapped.to(wide).flatten(1).mean(1)
         if (i + 1) % thin == 0: kept[i//thin] = w.x
     share = None if w.accepted is None else taken/(n*thin)
     return Chains(kept.movedim(0, -2), share, w, None if w.swapped is None else swapped/(n*thin))
 
 # %% ../nbs/08_sampling.ipynb #aa2a75b8
-def _start(x: Tensor | Walkers, n: int, burn: int, thin: int) -> Walkers:
+def _start(step: Callable, x: Tensor | Walkers, generator: torch.Generator | None) -> Walkers:
     "The first walkers of `sample`, with complaints about its arguments."
+    args.function("step", step); args.generator("generator", generator)
     w = x if isinstance(x, Walkers) else Walkers(x)
-    if not isinstance(w.x, Tensor) or not w.x.is_floating_point() or w.x.ndim == 0:
-        raise ValueError("x must be a floating-point tensor (..., d) with one position for each chain, got "
-                         f"{getattr(w.x, 'dtype', type(w.x).__name__)} {tuple(getattr(w.x, 'shape', ()))}")
-    if not w.x.isfinite().all(): raise ValueError("x must start from finite numbers, got NaN or inf")
-    for name, v, low in (("n", n, 1), ("burn", burn, 0), ("thin", thin, 1)):
-        if v != int(v) or v < low: raise ValueError(f"{name} must be a whole number ≥ {low}, got {v}")
-    return w._replace(x=w.x.detach())
+    return w._replace(x=args.points("x", w.x).detach())
 
 # %% ../nbs/08_sampling.ipynb #d518dbba
 def separable(
     energy: Callable[[Tensor], Tensor],  # energy of single numbers, any shape → same shape
 ) -> Callable[[Tensor], Tensor]:         # (..., d) → (...)
     "The landscape $E(x) = Σ_i e(x_i)$ of independent coordinates; with d = 1, an energy on a line."
+    args.function("energy", energy)
     return lambda x: energy(x).sum(-1)
 
 # %% ../nbs/08_sampling.ipynb #e20f6752
@@ -132,7 +133,7 @@ def dkw_limit(
     alarm: float = 1e-7,  # how often a correct sampler may fail
 ) -> float:
     "Largest gap to the true cumulative distribution that n honest draws show, but for a chance `alarm` (Massart 1990)."
-    if n < 1 or not 0 < alarm < 1: raise ValueError(f"n must be 1 or more and alarm within (0, 1), got {n} and {alarm}")
+    n, alarm = args.whole("n", n), args.real("alarm", alarm, 0, 1, above=True, below=True)
     return math.sqrt(math.log(2/alarm)/(2*n))
 
 # %% ../nbs/08_sampling.ipynb #30680a92
@@ -142,8 +143,17 @@ def cdf_distance(
     p: Tensor,        # (m,) true probability of each cell
 ) -> float:
     "Largest gap between the cumulative distributions of samples and truth, over the right edges of the cells."
-    if points.ndim != 1 or p.shape != points.shape or len(points) < 2:
+    args.floats("points", points, ndim=1); args.floats("p", p, values=False)
+    if p.shape != points.shape or len(points) < 2:
         raise ValueError(f"points and p must be two lists of at least 2, got {tuple(points.shape)}, {tuple(p.shape)}")
+    args.distribution("p", p)
+    whole = isinstance(samples, Tensor) and not samples.is_complex() and samples.dtype != torch.bool
+    args.points("samples", samples.flatten().to(points.dtype) if whole else samples)
+    for name, x in {"samples": samples, "p": p}.items():
+        args.alike(name, x.to(points.dtype), "points", points)
+    gaps = points.diff()
+    if args.readable(gaps) and not bool((gaps > 0).all() & ((gaps - gaps[0]).abs() < 1e-2*gaps[0]).all()):
+        raise ValueError("points must be the middles of equal cells, ascending")
     s = samples.flatten().to(points.dtype).sort().values
     below = torch.searchsorted(s, points + (points[1] - points[0])/2)/max(len(s), 1)
     return (below - p.cumsum(0)).abs().max().item()
@@ -159,11 +169,18 @@ def grid_draws(
     generator: torch.Generator | None = None, # None: torch's global generator
 ) -> Tensor:                             # (n_samples, d), float64
     "Draws from the Boltzmann law in a box of few dimensions: a cell by its probability, then a place within it."
+    args.function("energy", energy); args.generator("generator", generator)
+    for name, ends in {"low": low, "high": high}.items():
+        if not isinstance(ends, Sequence) or len(ends) == 0:
+            raise ValueError(f"{name} is {ends!r}; it must be a list of d numbers")
+        for end in ends: args.real(name, end)
+    n_samples, n = args.whole("n_samples", n_samples), args.whole("n", n)
+    if n**len(low) > 2**24: raise ValueError(f"n is {n}: {n}**{len(low)} cells are more than 2**24; take fewer")
     points, _ = grid(tuple(low), tuple(high), n, dtype=torch.float64)
     points = points.reshape(-1, len(low))
-    cell = torch.multinomial(boltzmann(_energies(energy, points), T), n_samples, replacement=True, generator=generator)
+    cell = core.categorical(boltzmann(_energies(energy, points), args.positive("T", T)), n_samples, generator)
     width = (torch.tensor(high, dtype=torch.float64) - torch.tensor(low, dtype=torch.float64))/n
-    return points[cell] + width*(torch.rand(n_samples, len(low), generator=generator, dtype=torch.float64) - 0.5)
+    return points[cell] + width*(core.uniform((n_samples, len(low)), width, generator) - 0.5)
 
 # %% ../nbs/08_sampling.ipynb #757ca6cb
 def energy_and_gradient(
@@ -171,11 +188,11 @@ def energy_and_gradient(
     x: Tensor,                           # (..., d) positions
 ) -> tuple[Tensor, Tensor]:              # (...) energies, (..., d) slopes
     "Energy and ∇E of every position of a batch from one pass of autograd."
-    x = x.detach().requires_grad_(True)
+    args.function("energy", energy)
+    x = args.points("x", x, finite=False, values=False).detach().requires_grad_(True)
     with torch.enable_grad():
         E = energy(x)
-        if E.shape != x.shape[:-1]:
-            raise ValueError(f"energy must map {tuple(x.shape)} to {tuple(x.shape[:-1])}, got {tuple(E.shape)}")
+        _one_each(E, x)
         if not E.requires_grad: raise ValueError("energy(x) does not depend on x through torch operations: no slope")
         return E.detach(), torch.autograd.grad(E.sum(), x)[0]
 
@@ -190,10 +207,11 @@ def langevin(
     T: float | Tensor = 1.0,             # temperature, above 0; a tensor must fit (...)
 ) -> Callable[..., Walkers]:
     "The unadjusted Langevin algorithm (ULA): fast, simple, and biased by the step size."
-    _positive(step_size=step_size, T=T)
+    args.function("energy", energy); args.scale("step_size", step_size); args.scale("T", T)
+    eta, heat = _per_chain(step_size), _per_chain(T)
     def step(w, generator=None):
         _, slope = energy_and_gradient(energy, w.x)
-        return Walkers(langevin_step(w.x, slope, _per_chain(step_size), _per_chain(T), generator))
+        return Walkers(langevin_step(w.x, slope, eta, heat, generator))
     return step
 
 # %% ../nbs/08_sampling.ipynb #c377624b
@@ -205,7 +223,12 @@ def gaussian_wells_gradient(
     confinement: float = 0.0,             # stiffness κ of the bowl
 ) -> Tensor:                              # (..., d) slopes
     "∇E of `gaussian_wells`, by hand, without autograd."
+    args.points("x", x, finite=False, values=False)
     c, A, w = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (centres, depths, widths))
+    if c.ndim != 2 or x.shape[-1] != c.shape[1] or A.shape != w.shape or A.shape != c.shape[:1]:
+        raise ValueError("centres, depths and widths must be (k, d), (k,) and (k,) for x (..., d); got "
+                         f"{tuple(c.shape)}, {tuple(A.shape)}, {tuple(w.shape)} and {tuple(x.shape)}")
+    args.scale("widths", w, look=False); args.real("confinement", confinement, 0)
     away = x.unsqueeze(-2) - c
     pull = A/w**2*torch.exp(-away.square().sum(-1)/(2*w**2))
     return (pull.unsqueeze(-1)*away).sum(-2) + confinement*x
@@ -217,7 +240,7 @@ def mala(
     T: float | Tensor = 1.0,             # temperature, above 0; a tensor must fit (...)
 ) -> Callable[..., Walkers]:
     "A step of the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie 1996): no bias, one gradient a step."
-    _positive(step_size=step_size, T=T)
+    args.function("energy", energy); args.scale("step_size", step_size); args.scale("T", T)
     eta, heat = _per_chain(step_size), _per_chain(T)
     def step(w, generator=None):
         E, slope = energy_and_gradient(energy, w.x) if w.slope is None or w.E is None else (w.E, w.slope)
@@ -244,6 +267,16 @@ def _exchange(w: Walkers, T: Tensor, first: int, generator: torch.Generator | No
     return w._replace(x=moved(w.x), E=moved(w.E), slope=moved(w.slope)), swap
 
 # %% ../nbs/08_sampling.ipynb #36406023
+def _ladder(temperatures: Sequence[float] | Tensor) -> Tensor:
+    "At least two temperatures above 0, in double precision."
+    known = isinstance(temperatures, (Tensor, Sequence)) and not isinstance(temperatures, str)
+    try:
+        T = torch.as_tensor(temperatures if known else 0.0, device="cpu").to(torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        T = torch.zeros(())
+    if T.ndim != 1 or len(T) < 2: raise ValueError(f"temperatures must be a list of at least 2, got {temperatures}")
+    return args.scale("temperatures", T)
+
 def tempered(
     energy: Callable[[Tensor], Tensor],        # (..., d) → (...)
     temperatures: Sequence[float] | Tensor,    # (R,) from the one you want to the hottest
@@ -252,9 +285,8 @@ def tempered(
     """Parallel tempering (Geyer 1991; Hukushima & Nemoto 1996): a step of `kernel` at each temperature, then exchanges.
 
     Walkers are (R, chains, d): row 0 of the result samples at `temperatures[0]`."""
-    T = torch.as_tensor(temperatures, dtype=torch.float64)
-    if T.ndim != 1 or len(T) < 2: raise ValueError(f"temperatures must be a list of at least 2, got {temperatures}")
-    _positive(temperatures=T)
+    args.function("energy", energy); args.function("kernel", kernel)
+    T = _ladder(temperatures)
     built = {}                                 # a step for each device and dtype that walkers come with
     def ladder(w, generator=None):
         if w.x.ndim != 3 or len(w.x) != len(T):
@@ -282,12 +314,13 @@ def convergence(
 ) -> Convergence:
     "Mean, error, effective sample size and R̂ of each coordinate, by arviz_stats (Vehtari et al. 2021)."
     from arviz_stats.base import array_stats as stats
-    if x.ndim != 3 or x.shape[0] < 2 or x.shape[1] < 4:
+    args.floats("x", x, ndim=3, empty=True)
+    if x.shape[0] < 2 or x.shape[1] < 4:
         raise ValueError(f"x must be (chains, n, d) with at least 2 chains of 4 positions, got {tuple(x.shape)}")
     a = x.detach().cpu().double().movedim(-1, 0).numpy()
     found = [[float(f(v)) for f in (stats.mcse, stats.ess, stats.rhat)] for v in a]
     error, ess, rhat = torch.tensor(found, dtype=torch.float64).reshape(-1, 3).T
-    return Convergence(x.double().mean((0, 1)).cpu(), error, ess, rhat)
+    return Convergence(x.detach().cpu().double().mean((0, 1)), error, ess, rhat)
 
 # %% ../nbs/08_sampling.ipynb #c8420f1f
 def flip_one(
@@ -295,9 +328,15 @@ def flip_one(
     high: float = 1.0,  # 0 and 1 for bits
 ) -> Callable:
     "The symmetric proposal that turns one random unit of each state over: a function (x, generator) → (x', 0)."
-    if low == high: raise ValueError(f"low and high must differ, got {low} twice")
+    if args.real("low", low) == args.real("high", high):
+        raise ValueError(f"low and high must differ, got {low} twice")
+    looked = []                                # the first states are looked at, the many that follow are not
     def propose(x, generator=None):
-        site = torch.randint(x.shape[-1], x.shape[:-1], generator=generator, device=x.device).unsqueeze(-1)
+        if not looked and args.readable(args.points("x", x)):
+            looked.append(True)
+            if not bool(((x == low) | (x == high)).all()):
+                raise ValueError(f"x must hold only {low:g} and {high:g}; for others use flip_one(low, high)")
+        site = core.integers(x.shape[-1], x.shape[:-1], x.device, generator).unsqueeze(-1)
         return x.scatter(-1, site, low + high - x.gather(-1, site)), 0.0
     return propose
 
@@ -309,6 +348,9 @@ def acceptance_probability(
     log_ratio: float | Tensor = 0.0,   # log q(x|x') − log q(x'|x); 0 for a symmetric proposal
 ) -> Tensor:                           # (...) probabilities
     "Metropolis–Hastings probability of taking each proposal, (...) → (...), without overflow."
+    args.floats("E", E, finite=False, empty=True, values=False)
+    args.floats("E_new", E_new, like=("E", E), finite=False, empty=True, values=False)
+    T = args.scale("T", T, E, batch=E.shape, look=False)
     return ((E - E_new)/T + log_ratio).clamp(max=0).exp()
 
 # %% ../nbs/08_sampling.ipynb #27ef8138
@@ -320,7 +362,11 @@ def langevin_step(
     generator: torch.Generator | None = None, # None: torch's global generator
 ) -> Tensor:                                  # (..., d) positions one step later
     "One unadjusted Langevin step $x - η∇E + \\sqrt{2ηT} ξ$ of every walker: (..., d) → (..., d)."
-    return x - step_size*slope + (2*step_size*T)**0.5*_noise(x, generator)
+    args.points("x", x, finite=False, values=False)
+    args.points("slope", slope, x.shape[-1], like=("x", x), finite=False, values=False)
+    step_size = args.scale("step_size", step_size, x, zero=True, batch=x.shape, look=False)
+    T = args.scale("T", T, x, zero=True, batch=x.shape, look=False)
+    return x - step_size*slope + (2*step_size*T)**0.5*core.normal(x.shape, x, generator)
 
 # %% ../nbs/08_sampling.ipynb #6fdceadb
 def mala_log_ratio(
@@ -332,7 +378,11 @@ def mala_log_ratio(
     T: float | Tensor = 1.0,      # temperature
 ) -> Tensor:                      # (...) log q(x|y) − log q(y|x)
     "Log ratio of Langevin proposals, back minus forth, where $q(y|x)$ is $N(x - η∇E(x), 2ηT)$: (..., d) → (...)."
-    eta = _per_chain(step_size)
+    args.points("x", x, finite=False, values=False)
+    for name, v in {"slope": slope, "y": y, "slope_y": slope_y}.items():
+        args.points(name, v, x.shape[-1], like=("x", x), finite=False, values=False)
+    step_size = args.scale("step_size", step_size, x, batch=x.shape[:-1], look=False)
+    T, eta = args.scale("T", T, x, batch=x.shape[:-1], look=False), _per_chain(step_size)
     forth, back = (y - x + eta*slope).square().sum(-1), (x - y + eta*slope_y).square().sum(-1)
     return (forth - back)/(4*step_size*T)
 
@@ -342,19 +392,20 @@ def autocorrelation(
     n_lags: int, # lags 0 … n_lags−1 are wanted; at most n
 ) -> Tensor:     # (..., n_lags)
     "Autocorrelation of each series about its own mean, 1 at lag 0: (..., n) → (..., n_lags). Sums are divided by n."
-    n = x.shape[-1]
-    if not 1 <= n_lags <= n: raise ValueError(f"n_lags must be 1 … {n}, the length of the series, got {n_lags}")
+    n = args.points("x", x).shape[-1]
+    n_lags = args.whole("n_lags", n_lags, 1, n)
     f = torch.fft.rfft(x - x.mean(-1, keepdim=True), 2*n)      # 2n: room for the ends not to meet
     c = torch.fft.irfft(f.abs().square(), 2*n)[..., :n_lags]
-    return c/c[..., :1]
+    return args.in_range(c/c[..., :1], x=x)
 
 # %% ../nbs/08_sampling.ipynb #fd9d51e2
 def split_rhat(
     x: Tensor,  # (chains, n) one number followed along several chains, n at least 4
 ) -> Tensor:    # one number, 1 when the halves of all chains agree
     "Split $R̂ = \\sqrt{((m-1)W/m + B)/W}$ of chains cut in halves of length m: (chains, n) → ()."
-    if x.ndim != 2 or x.shape[1] < 4: raise ValueError(f"x must be (chains, n) with n ≥ 4, got {tuple(x.shape)}")
+    if args.floats("x", x, ndim=2).shape[1] < 4:
+        raise ValueError(f"x must be (chains, n) with n ≥ 4, got {tuple(x.shape)}")
     m = x.shape[1]//2
     halves = torch.cat([x[:, :m], x[:, -m:]])
     within, between = halves.var(1).mean(), halves.mean(1).var()
-    return (((m - 1)/m*within + between)/within).sqrt()
+    return args.in_range((((m - 1)/m*within + between)/within).sqrt(), x=x, infinite=True)

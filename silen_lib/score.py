@@ -17,41 +17,66 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import args, core
+from .attention import squared_distances
 from .plot import COLORS, axes
-from .sampling import _noise, langevin_step
+from .sampling import langevin_step
 
 # %% ../nbs/09_score_matching.ipynb #3595d03e
-def _level(sigma: float | Tensor, x: Tensor, low: float = 0.0) -> Tensor:
-    "A noise level as a tensor that broadcasts against x without its last axis, refused when NaN or below `low`."
-    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-    if not bool((sigma >= low).all()) or bool(sigma.isinf().any()):
-        raise ValueError(f"sigma spans {sigma.min():g} … {sigma.max():g}; it must be finite and ≥ {low:g}")
-    return sigma
+def _level(sigma: float | Tensor, x: Tensor, least: float = 0.0) -> Tensor:
+    "A noise level as a tensor that broadcasts against x without its last axis; on a GPU it is not looked at."
+    sigma = args.scale("sigma", sigma, x, zero=True, least=least, batch=x.shape[:-1], look=False)
+    return torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
 
 
-def _points(name: str, x: Tensor) -> Tensor:
-    "Points (..., d) in floating point."
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1:
-        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} is {got}; it must be a floating tensor of points (..., d)")
-    return x
+def _scored(score: Callable, x: Tensor, *sigma: float) -> Tensor:
+    "The score at x; `ValueError` unless it has x's shape."
+    s = score(x, *sigma)
+    if not isinstance(s, Tensor) or s.shape != x.shape:
+        got = f"shape {tuple(s.shape)}" if isinstance(s, Tensor) else f"a {type(s).__name__}"
+        raise ValueError(f"score gave {got} for x of shape {tuple(x.shape)}")
+    return s
 
 # %% ../nbs/09_score_matching.ipynb #d0176e56
-def _components(x: Tensor, weights: Tensor, means: Tensor, stds: float | Tensor, sigma: float | Tensor):
-    "Logarithm of w_k N(x; mu_k, s_k² + sigma²) and that variance, both (..., K)."
-    _points("x", x)
-    weights, means = weights.to(x), means.to(x)
-    if means.ndim != 2 or x.shape[-1] != means.shape[1] or weights.shape != means.shape[:1]:
-        got = f"x {tuple(x.shape)}, weights {tuple(weights.shape)} and means {tuple(means.shape)}"
-        raise ValueError(f"{got} do not fit: they must be (..., d), (K,) and (K, d)")
-    if not bool((weights >= 0).all()) or not math.isclose(weights.sum().item(), 1, abs_tol=1e-4):
-        raise ValueError(f"weights sum to {weights.sum().item():g}; they must be ≥ 0 and sum to 1")
-    stds = torch.as_tensor(stds, dtype=x.dtype, device=x.device)
-    variance = (stds**2 + _level(sigma, x)[..., None] ** 2).expand(*x.shape[:-1], len(weights))
-    if not bool((variance > 0).all()):
+def _mixture(weights: Tensor, means: Tensor, stds: float | Tensor, like: Tensor | None = None):
+    "Weights (K,), means (K, d) and widths (K,) that fit each other, in the dtype and on the device of `like`."
+    args.floats("weights", weights, ndim=1, values=False)
+    args.rows("means", means, "(K, d)", values=False)
+    if weights.shape != means.shape[:1]:
+        got = f"weights {tuple(weights.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
+    args.distribution("weights", weights, values=args.on_host(weights))
+    args.rows("means", means, values=args.on_host(means))
+    like = means if like is None else like
+    for name, x in {"weights": weights, "means": means}.items():
+        if x.is_meta != like.is_meta:
+            args.alike(name, x.to(like.dtype), "x", like)
+    weights, means = weights.to(like), means.to(like)
+    stds = args.scale("stds", stds, like, zero=True, batch=weights.shape, look=False)
+    return weights, means, torch.as_tensor(stds, dtype=like.dtype, device=like.device).expand(len(weights))
+
+
+def _log_components(x: Tensor, weights: Tensor, means: Tensor, stds: float | Tensor, sigma: float | Tensor):
+    "Logarithm of w_k N(x; mu_k, s_k² + sigma²) and that variance, (..., K), in float64 where the device has it."
+    look = args.on_host(args.points("x", x, values=False))
+    args.points("x", x, values=look)
+    weights, means, stds = _mixture(weights, means, stds, x)
+    if x.shape[-1] != means.shape[1]:
+        got = f"x {tuple(x.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (..., d) and (K, d)")
+    wide = core.wide_dtype(x.device)
+    variance = stds.to(wide) ** 2 + _level(sigma, x).to(wide)[..., None] ** 2
+    if look and args.readable(variance) and not bool((variance > 0).all()):
         raise ValueError("stds and sigma are both 0 somewhere: a point mass has no density; use a positive sigma")
-    square = (x**2).sum(-1, keepdim=True) - 2 * x @ means.T + (means**2).sum(-1)
-    return weights.log() - square / (2 * variance) - x.shape[-1] / 2 * (2 * math.pi * variance).log(), variance
+    variance = variance.expand(*x.shape[:-1], len(weights))
+    log_f = weights.to(wide).log() - squared_distances(x, means) / (2 * variance)
+    return log_f - x.shape[-1] / 2 * (2 * math.pi * variance).log(), variance
+
+
+def _components(x: Tensor, weights: Tensor, means: Tensor, stds: float | Tensor, sigma: float | Tensor):
+    "Logarithm of w_k N(x; mu_k, s_k² + sigma²), less the largest of each x, and that variance, both (..., K)."
+    log_f, variance = _log_components(x, weights, means, stds, sigma)
+    return (log_f - log_f.amax(-1, keepdim=True)).to(x.dtype), variance.to(x.dtype)
 
 # %% ../nbs/09_score_matching.ipynb #3b077970
 def mixture_log_density(
@@ -62,7 +87,7 @@ def mixture_log_density(
     sigma: float | Tensor = 0.0,  # added noise: a number or (...)
 ) -> Tensor:                      # (...), in nats
     "Log density of a mixture of round Gaussians after Gaussian noise of width sigma was added."
-    return torch.logsumexp(_components(x, weights, means, stds, sigma)[0], -1)
+    return torch.logsumexp(_log_components(x, weights, means, stds, sigma)[0], -1).to(x.dtype)
 
 
 def sample_mixture(
@@ -73,10 +98,11 @@ def sample_mixture(
     generator: torch.Generator | None = None,
 ) -> Tensor:               # (n, d)
     "Independent draws from a mixture of round Gaussians."
-    if n < 1: raise ValueError(f"n is {n}; it must be at least 1")
-    k = torch.multinomial(weights, n, replacement=True, generator=generator)
-    noise = torch.randn(n, means.shape[1], generator=generator, dtype=means.dtype, device=means.device)
-    return means[k] + torch.as_tensor(stds, dtype=means.dtype).expand(len(weights))[k, None] * noise
+    args.whole("n", n)
+    args.generator("generator", generator)
+    _, _, stds = _mixture(weights, means, stds)
+    k = core.categorical(weights, n, generator).to(means.device)
+    return means[k] + stds[k, None] * core.normal((n, means.shape[1]), means, generator)
 
 # %% ../nbs/09_score_matching.ipynb #c857ad71
 def plot_field(
@@ -88,12 +114,15 @@ def plot_field(
     ax: Axes | None = None,
 ) -> Axes:
     "Arrows of a vector field on a square; long arrows are shortened so that the short ones stay visible."
+    args.function("score", score)
+    args.positive("half_width", half_width), args.whole("n", n), args.real("scale", scale)
     ax = axes(ax, figsize=(4.2, 4.0))
     line = torch.linspace(-half_width, half_width, n)
     points = torch.cartesian_prod(line, line)
     arrows = scale * score(points)
     arrows = arrows / (1 + arrows.norm(dim=-1, keepdim=True)) * (2 * half_width / n)
     if density is not None:
+        args.function("density", density)
         fine = torch.linspace(-half_width, half_width, 81)
         p = density(torch.cartesian_prod(fine, fine)).exp().reshape(81, 81).T
         ax.imshow(p.tolist(), origin="lower", extent=[-half_width, half_width] * 2, cmap="Greys", alpha=0.6)
@@ -108,16 +137,23 @@ def score_trace(
     x: Tensor,        # (..., d)
 ) -> tuple[Tensor, Tensor]:  # the score (..., d) and the trace of its Jacobian (...)
     "A score and its exact divergence by d backward passes for the whole batch; both can be differentiated further."
+    args.function("score", score)
     with torch.enable_grad():
-        x = _points("x", x).detach().requires_grad_(True)
-        s = score(x)
-        if s.shape != x.shape: raise ValueError(f"score gave shape {tuple(s.shape)} for x of shape {tuple(x.shape)}")
+        x = args.points("x", x, values=False).detach().requires_grad_(True)
+        s = _scored(score, x)
         trace = torch.zeros_like(s[..., 0])
         for i in range(x.shape[-1]):
             trace = trace + torch.autograd.grad(s[..., i].sum(), x, create_graph=True)[0][..., i]
     return s, trace
 
 # %% ../nbs/09_score_matching.ipynb #7aff4948
+def _principal(data: Tensor) -> tuple[Tensor, Tensor]:
+    "Variances and axes of a cloud; on the processor, since not every device can."
+    covariance = torch.cov(data.T).reshape(data.shape[1], -1)
+    values, vectors = torch.linalg.eigh(covariance.cpu() if data.device.type == "mps" else covariance)
+    return values.to(data), vectors.to(data)
+
+
 class ScoreNet(nn.Module):
     "A score with noise level: the noisy Gaussian score of the data's mean and covariance, plus a learned correction."
 
@@ -128,9 +164,9 @@ class ScoreNet(nn.Module):
         depth: int = 2,  # residual layers
     ):
         super().__init__()
-        n, d = _points("data", data).shape if data.ndim == 2 else (0, 0)
-        if n < 2: raise ValueError(f"data has shape {tuple(data.shape)}; it must be (n, d) with at least 2 points")
-        values, vectors = torch.linalg.eigh(torch.cov(data.T).reshape(d, d))
+        d = args.rows("data", data, "(n, d) with at least 2 points", 2).shape[1]
+        args.whole("width", width), args.whole("depth", depth, 0)
+        values, vectors = _principal(data)
         rates = torch.linspace(0.1, 2, 16)  # of the waves that tell log σ
         known = dict(mean=data.mean(0), values=values.clamp(min=1e-6), vectors=vectors, rates=rates)
         for name, value in known.items(): self.register_buffer(name, value)
@@ -143,7 +179,8 @@ class ScoreNet(nn.Module):
 # %% ../nbs/09_score_matching.ipynb #909ef6f2
 def _forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
     "Score at points (..., d) under noise sigma > 0, a number or (...)."
-    sigma = _level(sigma, _points("x", x), 1e-9).expand(x.shape[:-1])[..., None]
+    args.points("x", x, self.mean.shape[0], like=("the net", self.mean), finite=False, values=False)
+    sigma = _level(sigma, x, 1e-9).expand(x.shape[:-1])[..., None]
     z, total = (x - self.mean) @ self.vectors, self.values + sigma**2
     waves = sigma.log() * self.rates
     knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1)).chunk(2 * len(self.layers), -1)
@@ -157,14 +194,28 @@ def _forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
 ScoreNet.forward = _forward
 
 # %% ../nbs/09_score_matching.ipynb #fa3f84fa
-def _plan(low: float, high: float, steps: int, batch: int):
-    if not 0 < low < high < math.inf: raise ValueError(f"low and high are {low} and {high}; want 0 < low < high")
-    if min(steps, batch) < 1: raise ValueError(f"steps and batch are {steps} and {batch}; both must be at least 1")
-
-
 def _pace(step: int, steps: int) -> float:
     "Share of the full learning rate: up over 50 steps, then down to 0 along a cosine."
     return min(1, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def _trainable(net: nn.Module, data: Tensor) -> list[nn.Parameter]:
+    "The parameters of a net that lies where the data lie."
+    weights = list(args.instance("net", net, nn.Module).parameters())
+    if not weights: raise ValueError("net has no parameters; there is nothing to train")
+    args.rows("data", data)
+    args.alike("data", data, "net", weights[0])
+    return weights
+
+
+def _all_finite(losses: list[Tensor], checked: int, lr: float) -> int:
+    "How many losses have been looked at; `ValueError` at the first that is not finite."
+    new = torch.stack(losses[checked:]).tolist()
+    bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
+    if bad is not None:
+        where = f"the loss of step {checked + bad} is {new[bad]:g}"
+        raise ValueError(f"lr is {lr:g} and training diverged: {where}; take a smaller lr, or a larger low")
+    return len(losses)
 
 # %% ../nbs/09_score_matching.ipynb #6a59f606
 def train_score(
@@ -178,19 +229,29 @@ def train_score(
     average: float = 0.99,  # of the weights' running mean
     generator: torch.Generator | None = None,
 ) -> list[float]:       # the loss of every step
-    "Denoising score matching over noise levels drawn evenly in log σ; the net ends with averaged weights."
-    _plan(low, high, steps, batch)
-    weights, losses, random = list(net.parameters()), [], dict(generator=generator, device=data.device)
+    """Denoising score matching over noise levels drawn evenly in log σ; the net ends with averaged weights.
+
+    Stops with a ValueError at the first loss that is not finite. On a GPU it looks every 100 steps."""
+    low, high = args.positive("low", low), args.positive("high", high)
+    if not low < high: raise ValueError(f"low and high are {low} and {high}; want 0 < low < high")
+    steps, batch = args.whole("steps", steps), args.whole("batch", batch)
+    lr, average = args.positive("lr", lr), args.real("average", average, 0, 1, below=True)
+    args.generator("generator", generator)
+    weights, losses, checked = _trainable(net, data), [], 0
+    every = 1 if args.on_host(data) else 100
     mean, optimiser = [p.detach().clone() for p in weights], torch.optim.Adam(weights, lr, foreach=True)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * _pace(step, steps)
-        x = data[torch.randint(len(data), (batch,), **random)]
-        sigma = low * (high / low) ** torch.rand(batch, dtype=x.dtype, **random)
-        loss = denoising_score_matching(net, x, sigma, torch.randn(x.shape, dtype=x.dtype, **random))
-        optimiser.zero_grad(), loss.backward(), optimiser.step(), losses.append(loss.item())
+        x = data[core.integers(len(data), (batch,), data.device, generator)]
+        sigma = low * (high / low) ** core.uniform((batch,), x, generator)
+        loss = denoising_score_matching(net, x, sigma, core.normal(x.shape, x, generator))
+        losses.append(loss.detach())
+        if (step + 1) % every == 0: checked = _all_finite(losses, checked, lr)
+        optimiser.zero_grad(), loss.backward(), optimiser.step()
         torch._foreach_lerp_(mean, [p.detach() for p in weights], 1 - min(average, (step + 1) / (step + 10)))
     torch.nn.utils.vector_to_parameters(torch.nn.utils.parameters_to_vector(mean), weights)
-    return losses
+    if checked < steps: _all_finite(losses, checked, lr)
+    return torch.stack(losses).tolist()
 
 # %% ../nbs/09_score_matching.ipynb #d5a4cc86
 def sigma_ladder(
@@ -199,16 +260,18 @@ def sigma_ladder(
     n: int,       # how many levels, both ends included
 ) -> list[float]:
     "Noise levels from high to low in equal ratios."
-    if not 0 < low < high or n < 2:
+    args.whole("n", n, 2)
+    high, low = args.real("high", high), args.real("low", low)
+    if not 0 < low < high:
         raise ValueError(f"high, low and n are {high}, {low} and {n}; they must be high > low > 0 and n ≥ 2")
     return [high * (low / high) ** (i / (n - 1)) for i in range(n)]
 
 
-def _ladder(sigmas: Sequence[float]) -> list[float]:
-    sigmas = [float(s) for s in sigmas]
-    if not sigmas or min(sigmas) < 0 or any(a <= b for a, b in zip(sigmas, sigmas[1:])) or sigmas[0] == 0:
-        raise ValueError(f"sigmas are {sigmas[:4]}…; they must fall from a positive number, and not below 0")
-    return sigmas
+def _walk(score: Callable, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    "Where a walk by a score begins."
+    args.function("score", score)
+    args.generator("generator", generator)
+    return args.points("x", x)
 
 # %% ../nbs/09_score_matching.ipynb #5aae38ab
 @torch.no_grad()
@@ -222,12 +285,13 @@ def annealed_langevin(
     generator: torch.Generator | None = None,
 ) -> Tensor:                    # (..., d)
     "Langevin chains at falling noise levels: x += η s + √(2η) z with η = rate σ² (Song & Ermon 2019, alg. 1)."
-    if not (rate if eta is None else eta) >= 0:
-        raise ValueError(f"rate is {rate}, eta {eta}; a step size must not be negative")
-    for sigma in _ladder(sigmas):
+    x, steps = _walk(score, x, generator), args.whole("steps", steps, 0)
+    rate = args.real("rate", rate, 0)
+    eta = None if eta is None else args.real("eta", eta, 0)
+    for sigma in args.levels("sigmas", sigmas):
         step = rate * sigma**2 if eta is None else eta
         for _ in range(steps):
-            x = langevin_step(x, -score(x, sigma), step, generator=generator)
+            x = langevin_step(x, -_scored(score, x, sigma), step, generator=generator)
     return x
 
 # %% ../nbs/09_score_matching.ipynb #a083ae7e
@@ -240,9 +304,10 @@ def reverse_diffusion(
     generator: torch.Generator | None = None,
 ) -> Tensor:                  # (..., d)
     "The reverse-time process from the first noise level to the last, one evaluation of the score a step."
-    sigmas, states = _ladder(sigmas), [x]
+    sigmas, states = args.levels("sigmas", sigmas), [_walk(score, x, generator)]
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
-        x = reverse_step(x, score(x, sigma), sigma, next_sigma, _noise(x, generator))
+        noise = core.normal(x.shape, x, generator)
+        x = reverse_step(x, _scored(score, x, sigma), sigma, next_sigma, noise)
         states.append(x)
     return torch.stack(states) if keep else x
 
@@ -254,13 +319,22 @@ def noise_start(
     generator: torch.Generator | None = None,
 ) -> Tensor:       # (n, d)
     "Draws of the Gaussian that has the mean and covariance of the data after noise sigma was added."
-    if _points("data", data).ndim != 2 or len(data) < 2:
-        raise ValueError(f"data has shape {tuple(data.shape)}; it must be (m, d) with at least 2 points")
-    values, vectors = torch.linalg.eigh(torch.cov(data.T).reshape(data.shape[1], -1))
-    z = torch.randn(n, data.shape[1], generator=generator, dtype=data.dtype, device=data.device)
+    args.whole("n", n)
+    args.rows("data", data, "(m, d) with at least 2 points", 2)
+    sigma = args.scale("sigma", args.real("sigma", sigma, 0), data, zero=True)
+    values, vectors = _principal(data)
+    z = core.normal((n, data.shape[1]), data, args.generator("generator", generator))
     return data.mean(0) + (z * (values.clamp(min=0) + sigma**2).sqrt()) @ vectors.T
 
 # %% ../nbs/09_score_matching.ipynb #cc7e2339
+def _either_way(sigmas: Sequence[float]) -> list[float]:
+    "Noise levels above 0, all falling or all rising."
+    try:
+        return args.levels("sigmas", sigmas, rising=True, zero=False)
+    except ValueError:
+        return args.levels("sigmas", sigmas, zero=False)
+
+
 @torch.no_grad()
 def probability_flow(
     score: Callable,          # (x (..., d), sigma) → (..., d)
@@ -269,12 +343,11 @@ def probability_flow(
     keep: bool = False,       # return all states, (len(sigmas), ..., d)
 ) -> Tensor:                  # (..., d)
     "The deterministic flow dx/dσ = −σ s (Song et al. 2021, section 4.3), by Heun's second-order steps."
-    _ladder(sorted((float(s) for s in sigmas), reverse=True))
-    sigmas, states = [float(s) for s in sigmas], [x]
+    sigmas, states = _either_way(sigmas), [_walk(score, x)]
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
-        slope = -sigma * score(x, sigma)
+        slope = -sigma * _scored(score, x, sigma)
         ahead = x + (next_sigma - sigma) * slope
-        x = x + (next_sigma - sigma) / 2 * (slope - next_sigma * score(ahead, next_sigma))
+        x = x + (next_sigma - sigma) / 2 * (slope - next_sigma * _scored(score, ahead, next_sigma))
         states.append(x)
     return torch.stack(states) if keep else x
 
@@ -286,17 +359,20 @@ def flow_log_density(
     data: Tensor,             # (m, d): its mean and covariance give the Gaussian at the last level
 ) -> Tensor:                  # (n,) log density, nats
     "Log density of p at noise level sigmas[0] by the probability flow and the exact trace (Song et al. 2021, eq. 39)."
-    sigmas = _ladder([float(s) for s in sigmas][::-1])[::-1]
+    _walk(score, args.rows("x", x, "(n, d)", 0))
+    args.rows("data", data, "(m, d) with at least 2 points", 2, last=x.shape[1], like=("x", x))
+    sigmas = args.levels("sigmas", sigmas, rising=True, zero=False)
     s, trace = score_trace(lambda y: score(y, sigmas[0]), x)
     x, total = x.detach(), torch.zeros_like(x[..., 0])
     for low, high in zip(sigmas, sigmas[1:]):
         slope = -low * s.detach()
         ahead = x + (high - low) * slope
-        with torch.no_grad(): x = x + (high - low) / 2 * (slope - high * score(ahead, high))
+        with torch.no_grad(): x = x + (high - low) / 2 * (slope - high * _scored(score, ahead, high))
         s, next_trace = score_trace(lambda y: score(y, high), x)
         total += (high - low) / 2 * (low * trace + high * next_trace).detach()
         trace = next_trace
-    covariance = torch.cov(data.T).reshape(x.shape[-1], -1) + sigmas[-1] ** 2 * torch.eye(x.shape[-1]).to(data)
+    noise = sigmas[-1] ** 2 * torch.eye(x.shape[-1], dtype=data.dtype, device=data.device)
+    covariance = torch.cov(data.T).reshape(x.shape[-1], -1) + noise
     return torch.distributions.MultivariateNormal(data.mean(0), covariance).log_prob(x) - total
 
 # %% ../nbs/09_score_matching.ipynb #acd93e8e
@@ -309,8 +385,9 @@ def sample_diffusion(
     generator: torch.Generator | None = None,
 ) -> Tensor:                  # (n, d)
     "New points: the Gaussian start, the reverse process, and a last denoising step x + σ² s at the lowest level."
+    sigmas = args.levels("sigmas", sigmas, zero=False)
     x = reverse_diffusion(net, noise_start(n, data, sigmas[0], generator), sigmas, generator=generator)
-    return x + sigmas[-1] ** 2 * net(x, sigmas[-1])
+    return x + sigmas[-1] ** 2 * _scored(net, x, sigmas[-1])
 
 # %% ../nbs/09_score_matching.ipynb #e42634f6
 def mixture_score(
@@ -321,9 +398,11 @@ def mixture_score(
     sigma: float | Tensor = 0.0,  # added noise: a number or (...)
 ) -> Tensor:                      # (..., d)
     "Score $\\sum_k r_k(x) (\\mu_k - x)/(s_k² + σ²)$ of a noisy mixture; $r_k$ are the responsibilities."
-    log_f, variance = _components(x, weights, means, stds, sigma)
+    log_f, variance = _log_components(x, weights, means, stds, sigma)
     a = log_f.softmax(-1) / variance
-    return a @ means.to(x) - x * a.sum(-1, keepdim=True)
+    middle = means.to(x).mean(0).to(a)  # only differences count, and near 0 they are small numbers
+    pull = a @ (means.to(a) - middle) - (x.to(a) - middle) * a.sum(-1, keepdim=True)
+    return pull.to(x.dtype)
 
 # %% ../nbs/09_score_matching.ipynb #0897b048
 def implicit_score_matching(
@@ -331,6 +410,7 @@ def implicit_score_matching(
     x: Tensor,        # (n, d) data
 ) -> Tensor:          # a 0-d tensor, can be differentiated
     "Hyvärinen's objective: the mean over points of $½|s|² + tr ∇s$ (2005, theorem 1)."
+    args.floats("x", x, ndim=2)
     s, trace = score_trace(score, x)
     return (0.5 * (s**2).sum(-1) + trace).mean()
 
@@ -342,11 +422,15 @@ def denoising_score_matching(
     noise: Tensor,          # (n, d) standard normal
 ) -> Tensor:                # a 0-d tensor, can be differentiated
     "Denoising loss $σ² |s(x + σε, σ) + ε/σ|²$: sum over d, mean over points (Vincent 2011; Song & Ermon 2019)."
-    if noise.shape != _points("x", x).shape:
+    args.function("score", score)
+    look = args.on_host(args.points("x", x, values=False))
+    args.floats("x", x, values=look)
+    args.floats("noise", noise, like=("x", x), values=look)
+    if noise.shape != x.shape:
         raise ValueError(f"noise has shape {tuple(noise.shape)}; it must be that of x, {tuple(x.shape)}")
     sigma = _level(sigma, x).expand(x.shape[:-1])
     s = sigma[..., None]
-    return (s * score(x + s * noise, sigma) + noise).square().sum(-1).mean()
+    return (s * _scored(score, x + s * noise, sigma) + noise).square().sum(-1).mean()
 
 # %% ../nbs/09_score_matching.ipynb #93b01239
 def reverse_step(
@@ -357,8 +441,11 @@ def reverse_step(
     noise: Tensor,      # (..., d) standard normal
 ) -> Tensor:            # (..., d) draws at next_sigma
     "One step of the reverse-time process, noise to less noise (Song et al. 2021, appendix F)."
-    if not 0 <= next_sigma < sigma:
-        raise ValueError(f"sigma and next_sigma are {sigma} and {next_sigma}; they must be sigma > next_sigma ≥ 0")
+    args.points("x", x, values=False)
+    for name, v in {"s": s, "noise": noise}.items():
+        args.points(name, v, x.shape[-1], like=("x", x), values=False)
+    sigma = args.positive("sigma", sigma)
+    next_sigma = args.real("next_sigma", next_sigma, 0, sigma, below=True)
     gap = sigma**2 - next_sigma**2
     return x + gap * s + next_sigma * math.sqrt(gap) / sigma * noise
 
@@ -368,7 +455,9 @@ def info_nce(
     temperature: float = 1.0,  # > 0
 ) -> Tensor:                   # a 0-d tensor, nats
     "InfoNCE: mean over rows of $\\log \\sum_j e^{s_{ij}/τ} - s_{ii}/τ$, without overflow (van den Oord et al. 2018)."
+    args.floats("scores", scores, empty=True, values=False)
     if scores.ndim != 2 or len(scores) != scores.shape[1] or len(scores) == 0:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; it must be square, (B, B)")
-    if not temperature > 0: raise ValueError(f"temperature is {temperature}; it must be positive")
-    return -(scores / temperature).log_softmax(-1).diagonal().mean()
+    temperature = args.positive("temperature", temperature)
+    loss = -(scores / temperature).log_softmax(-1).diagonal().mean()
+    return args.in_range(loss, temperature=temperature, scores=scores)

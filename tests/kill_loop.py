@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from silen_lib import mnist_rbm
-from silen_lib.mnist_rbm import main
+from silen_lib import train
+from silen_lib.train import main
 
 
 def attempt(arguments, kill_after=None):
@@ -59,7 +59,7 @@ def loop(kills, out, arguments, longest):
 
 
 if __name__ == "__main__":
-    mnist_rbm.use_style()  # matplotlib's fonts, before the forks
+    train.use_style()  # matplotlib's fonts, before the forks
     kills, out = int(sys.argv[1]), Path(sys.argv[2])
     longest = float(os.environ.get("LONGEST", 1.5))
     print(json.dumps(loop(kills, out, sys.argv[3:], longest)))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from hostile import complaints
 
 from silen_lib import attention as A
 
@@ -88,7 +89,7 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.max_entropy_weights(torch.zeros(3), beta=0), "beta is 0"),
     (lambda: A.max_entropy_weights(torch.zeros(3), beta=math.inf), "beta is inf"),
     (lambda: A.max_entropy_weights(torch.zeros(3, 0)), "n ≥ 1"),
-    (lambda: A.max_entropy_weights(torch.tensor([1, 2])), "floating-point"),
+    (lambda: A.max_entropy_weights(torch.tensor([1, 2])), "must be floating point"),
     (lambda: A.max_entropy_weights([1.0]), "list"),
     (lambda: A.max_entropy_weights(torch.tensor([math.nan, 1.0]), 2.0), "NaN"),
     (lambda: A.attention_free_energy(torch.ones(2) / 2, torch.zeros(2), -1.0), "beta is -1.0"),
@@ -96,16 +97,16 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.hamming_distances(torch.tensor([0.0, 1.0]), spins(3, 2)), "2*x - 1"),
     (lambda: A.hamming_distances(spins(4), spins(3, 5)), "y has shape (3, 5)"),
     (lambda: A.hamming_distances(spins(4).half(), spins(3, 4)), "float16"),
-    (lambda: A.circle_intersection(0, 0, 0), "n must be at least 1"),
-    (lambda: A.circle_intersection(10, 11, 0), "between 0 and n"),
-    (lambda: A.circle_intersection(10, 5, -1), "between 0 and n"),
+    (lambda: A.circle_intersection(0, 0, 0), "n is 0; it must be a whole number ≥ 1"),
+    (lambda: A.circle_intersection(10, 11, 0), "d is 11; it must be a whole number from 0 to 10"),
+    (lambda: A.circle_intersection(10, 5, -1), "v is -1; it must be a whole number from 0 to 10"),
     (lambda: A.kanerva_radius(64, 0, 10), "n_locations is 0"),
     (lambda: A.expected_shared(8, math.inf, 3), "n_locations is inf"),
     (lambda: A.sdm_signal_to_noise(8, 100, 0, 3), "n_patterns is 0"),
     (lambda: A.sdm_read_errors(8, 100, 0.5, 3), "n_patterns is 0.5"),
     (lambda: A.SparseDistributedMemory(spins(5), 2), "(r, n)"),
     (lambda: A.SparseDistributedMemory(spins(0, 4), 2), "r ≥ 1"),
-    (lambda: A.SparseDistributedMemory(torch.zeros(3, 4), 2), "+1 and −1"),
+    (lambda: A.SparseDistributedMemory(torch.zeros(3, 4), 2), "spins are ±1: use 2*addresses - 1"),
     (lambda: A.SparseDistributedMemory(spins(3, 4), 5), "radius is 5"),
     (lambda: A.SparseDistributedMemory(spins(3, 4), 1.5), "radius is 1.5"),
     (lambda: A.SparseDistributedMemory(spins(3, 4), 2, n_data=0), "n_data is 0"),
@@ -114,8 +115,9 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.SparseDistributedMemory(spins(3, 4), 2, n_data=7).write(spins(2, 4)), "data has shape"),
     (lambda: A.SparseDistributedMemory(spins(3, 4), 2).read(spins(4) * math.nan), "+1 and −1"),
     (lambda: A.SparseDistributedMemory(spins(3, 4), 2, n_data=7).recall(spins(4)), "as long as addresses"),
-    (lambda: A.nadaraya_watson(normal(3), normal(4, 1), normal(4, 1), 1.0), "query must be"),
-    (lambda: A.nadaraya_watson(normal(3, 2), normal(4, 1), normal(4, 1), 1.0), "query has 2 columns"),
+    (lambda: A.nadaraya_watson(normal(3), normal(4, 1), normal(4, 1), 1.0), "query has shape (3,)"),
+    (lambda: A.nadaraya_watson(normal(3, 2), normal(4, 1), normal(4, 1), 1.0),
+        "query has shape (3, 2); its last dimension must be 1"),
     (lambda: A.nadaraya_watson(normal(3, 1), normal(4, 1), normal(5, 1), 1.0), "4 and 5 rows"),
     (lambda: A.nadaraya_watson(normal(3, 1), normal(0, 1), normal(0, 1), 1.0), "at least 1"),
     (lambda: A.nadaraya_watson(normal(3, 1), normal(4, 1), normal(4, 1), 0.0), "bandwidth is 0.0"),
@@ -318,3 +320,132 @@ def test_leave_one_out_with_twins_and_tiny_bandwidth():
     k = torch.tensor([[0.0], [0.0], [1.0]])
     v = torch.tensor([[1.0], [3.0], [7.0]])
     assert A.leave_one_out_error(k, v, 1e-3).item() == pytest.approx((4 + 4 + 25) / 3)
+
+
+@pytest.mark.parametrize(("keys", "h"), [
+    (torch.arange(1900, 1950, 1 / 12), 1 / 12), (1013 + 0.1 * normal(200), 0.01), (1013 + 0.01 * torch.arange(26.0),
+        0.01),
+    (torch.arange(10_000.0), 0.5), (1e6 + torch.arange(50.0), 2.0)])  # fmt: skip
+def test_digits_far_from_the_origin(keys, h):
+    "float32 keys: direct differences in double decide, to 1e-5."
+    k = keys.float()[:, None]
+    v = (torch.arange(len(k)) % 2).float()[:, None] + 0.1 * normal(len(k), 1, dtype=torch.float32)
+    some = torch.linspace(0, len(k) - 1, 40).long()
+    r2 = (k[some].double() - k.double().T).square()
+    p = (-r2 / (2 * h * h)).softmax(-1)
+    got = A.nadaraya_watson(k[some], k, v, h)
+    assert got.dtype == torch.float32 and ((got - p @ v.double()).abs() <= 1e-5 * (1 + v.abs().max())).all()
+    if len(k) < 1000:
+        r2 = (k.double() - k.double().T).square().fill_diagonal_(math.inf)
+        want = ((-r2 / (2 * h * h)).softmax(-1) @ v.double() - v.double()).square().mean()
+        assert A.leave_one_out_error(k, v, h).item() == pytest.approx(want.item(), rel=1e-5)
+
+
+def test_a_cloud_far_from_the_origin_and_the_bandwidth_it_chooses():
+    cloud = (1000 + normal(60, 2)).float()
+    v = cloud[:, :1].double().sub(1000).sin().float()
+    near, far = ([A.leave_one_out_error(c, v.to(c.dtype), h).item() for h in (0.05, 0.1, 0.3, 1.0)]
+                 for c in (cloud.double() - 1000, cloud))  # fmt: skip
+    assert far == pytest.approx(near, rel=1e-5)
+
+
+@pytest.mark.parametrize("h", [1e-20, 1e-160, 1e-300])
+def test_no_bandwidth_is_too_small(h):
+    "The nearest point's value, and the mean of two as near."
+    k, v = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[1.0], [2.0], [5.0]])
+    assert A.nadaraya_watson(torch.tensor([[0.2], [0.5], [9.0]]), k, v, h).flatten().tolist() == [1.0, 1.5, 5.0]
+    assert A.leave_one_out_error(k, v, h).item() == pytest.approx((1 + 1 + 9) / 3)
+
+
+def test_squared_distances():
+    x, y = normal(2, 4, 3, seed=1), normal(5, 3, seed=2)
+    want = (x[..., None, :] - y).square().sum(-1)
+    assert torch.allclose(A.squared_distances(x, y), want, rtol=1e-14) and A.squared_distances(x[0, 0],
+        y).shape == (5,)
+    assert A.squared_distances(x.float(), y.float()).dtype == torch.float64
+    assert torch.autograd.gradgradcheck(A.squared_distances, (x[0].requires_grad_(), y.requires_grad_()))
+
+
+def test_free_energy_at_a_masked_optimum():
+    s = torch.tensor([0.3, -math.inf, 0.1, -math.inf], dtype=torch.float64)
+    p = s.softmax(-1)
+    assert A.attention_free_energy(p, s).item() == pytest.approx(-s.logsumexp(-1).item())
+    assert A.attention_free_energy(torch.tensor([0.5, 0.5, 0, 0], dtype=torch.float64),
+        s) == math.inf  # what is forbidden, taken
+    p.requires_grad_()
+    (slope,) = torch.autograd.grad(A.attention_free_energy(p, s), p)
+    assert torch.allclose(slope[::2], (-s - (-p.log() - 1))[::2]) and not slope.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("step", [1e-12, 1e-7, 1e-4, 9e-3])
+def test_entropies_and_weights_near_shannons(step, dtype):
+    "Their difference is of order α − 1; rounding divided by it must not show."
+    s = normal(20, 6, dtype=dtype)
+    p = s.softmax(-1)
+    H = torch.special.entr(p.double()).sum(-1)
+    exact = -(p.double() * (step * p.double().log()).expm1()).sum(-1) / (step * (1 + step))
+    got = A.tsallis_entropy(p, 1 + step)
+    assert torch.allclose(got.double(), exact, rtol=1e-5) and (got.double() - H).abs().max() < 4 * step + 1e-5
+    assert (A.max_entropy_weights(s, 1 + step) - p).abs().max() < 4 * step + 1e-5
+
+
+def test_a_great_beta():
+    for alpha in (1.0, 1.5):
+        with pytest.raises(ValueError, match="beta is 3e"):
+            A.max_entropy_weights(torch.tensor([10.0, 2.0]), alpha, 3e38)
+        assert A.max_entropy_weights(torch.tensor([0.0, -2.0]), alpha, 3e38).tolist() == [1, 0]
+
+
+Q, KEYS, VALUES = (normal(*s, seed=i, dtype=torch.float32) for i, s in enumerate([(3, 2), (5, 2), (5, 1)]))
+P, SCORES, WORDS = torch.softmax(KEYS, -1), KEYS, spins(4, 8)
+SDM = A.SparseDistributedMemory(WORDS, 3)
+ARGUMENTS = {
+    "tsallis_entropy": (A.tsallis_entropy, dict(p=P, alpha=1.5), dict(p="shares, alone", alpha="positive")),
+    "SparseDistributedMemory": (A.SparseDistributedMemory, dict(addresses=WORDS, radius=3, n_data=4),
+                                dict(addresses="spins, alone", radius="count")),
+    "active": (SDM.active, dict(address=WORDS), dict(address="spins")),
+    "write": (SDM.write, dict(address=WORDS, data=WORDS), dict(address="spins", data="spins, optional, widened")),
+    "read_sums": (SDM.read_sums, dict(address=WORDS), dict(address="spins")),
+    "read": (SDM.read, dict(address=WORDS), dict(address="spins")),
+    "recall": (SDM.recall, dict(address=WORDS, max_reads=2), dict(address="spins", max_reads="count")),
+    "shared": (SDM.shared, dict(x=WORDS, y=WORDS), dict(x="spins", y="spins")),
+    "kanerva_radius": (A.kanerva_radius, dict(n_bits=64, n_locations=1e5, n_patterns=1e3),
+                       dict(n_bits="count", n_locations="positive", n_patterns="positive")),
+    "expected_shared": (A.expected_shared, dict(n_bits=8, n_locations=100.0, radius=3),
+                        dict(n_bits="count", n_locations="positive", radius="count")),
+    "sdm_signal_to_noise": (A.sdm_signal_to_noise, dict(n_bits=8, n_locations=100.0, n_patterns=5.0, radius=3),
+                            dict(n_bits="count", n_locations="positive", n_patterns="positive", radius="count")),
+    "sdm_read_errors": (A.sdm_read_errors, dict(n_bits=8, n_locations=100.0, n_patterns=5.0, radius=3),
+                        dict(n_bits="count", n_locations="positive", n_patterns="positive", radius="count")),
+    "attention_free_energy": (A.attention_free_energy, dict(p=P, scores=SCORES, beta=2.0),
+                              dict(p="shares", scores="scores", beta="positive")),
+    "max_entropy_weights": (A.max_entropy_weights, dict(scores=SCORES, alpha=1.5, beta=2.0),
+                            dict(scores="scores, alone", alpha="positive", beta="positive")),
+    "hamming_distances": (A.hamming_distances, dict(x=WORDS, y=WORDS), dict(x="spins", y="spins")),
+    "circle_intersection": (A.circle_intersection, dict(n=8, d=3, v=2), dict(n="count", d="count", v="count")),
+    "squared_distances": (A.squared_distances, dict(x=Q, y=KEYS), dict(x="moving", y="moving")),
+    "nadaraya_watson": (A.nadaraya_watson, dict(query=Q, keys=KEYS, values=VALUES, bandwidth=0.5),
+                        dict(query="real", keys="real", values="real", bandwidth="positive")),
+    "leave_one_out_error": (A.leave_one_out_error, dict(keys=KEYS, values=VALUES, bandwidth=0.5),
+                            dict(keys="real", values="real", bandwidth="positive")),
+}  # fmt: skip
+
+
+def test_every_function_refuses_what_it_cannot_do_right():
+    methods = {"active", "write", "read_sums", "read", "recall", "shared"}
+    assert set(ARGUMENTS) - methods == set(A.__all__)
+    assert complaints(ARGUMENTS) == []
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: A.attention_free_energy(x.softmax(-1), x, 2.0), lambda x: A.tsallis_entropy(x.softmax(-1), 1.5),
+    lambda x: A.max_entropy_weights(x), lambda x: A.max_entropy_weights(x, 2.0) + 0 * x,
+        lambda x: A.squared_distances(x, KEYS),
+    lambda x: A.nadaraya_watson(x.reshape(-1, 2), KEYS, VALUES, 0.5)])  # fmt: skip
+def test_vmap_grad_and_compile(f):
+    x = normal(4, 2, seed=9, dtype=torch.float32)
+    want = f(x)
+    assert torch.allclose(torch.func.vmap(f)(x).reshape(want.shape), want, atol=1e-6)
+    assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(x), want, atol=1e-6)
+    assert torch.func.grad(lambda x: f(x).sum())(x).isfinite().all()

@@ -118,3 +118,19 @@ def test_data_dir(monkeypatch, tmp_path):
     monkeypatch.delenv("SILEN_DATA")
     assert core.data_dir() == core.course_root() / "data"
     assert os.path.exists(core.course_root() / "settings.ini")
+
+
+def test_the_widest_numbers_of_a_device():
+    assert core.wide_dtype("mps") == torch.float32 and core.wide_dtype(torch.device("cpu")) == torch.float64
+
+
+@pytest.mark.parametrize("draw", [
+    lambda g: core.uniform((2,), torch.ones(1), g),
+    lambda g: core.normal((2,), torch.ones(1), g),
+    lambda g: core.permutation(3, torch.device("cpu"), g),
+    lambda g: core.categorical(torch.ones(3) / 3, 2, g),
+])  # fmt: skip
+@pytest.mark.parametrize("bad", [0, "cpu", torch.ones(1), lambda: 0.5])
+def test_a_generator_that_is_none_is_refused_by_name(draw, bad):
+    with pytest.raises(ValueError, match="generator is a .*; it must be a torch.Generator or None"):
+        draw(bad)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor
 
 from silen_lib import free_energy as E
@@ -362,19 +363,19 @@ BAD = {
     "q holds negative": lambda: E.variational_free_energy(torch.tensor([1.5, -0.5]), torch.zeros(2)),
     "NaN": lambda: E.variational_free_energy(torch.tensor([math.nan, 1.0]), torch.zeros(2)),
     "floating": lambda: E.variational_free_energy(torch.tensor([1, 0]), torch.zeros(2)),
-    "got list": lambda: E.complexity_accuracy([1.0], torch.ones(1), torch.zeros(1)),
+    "q is a list": lambda: E.complexity_accuracy([1.0], torch.ones(1), torch.zeros(1)),
     "prior must sum": lambda: E.complexity_accuracy(torch.ones(1), torch.full((1,), 0.4), torch.zeros(1)),
-    "log_joint must be a finite": lambda: E.factorised_posterior(torch.zeros(3)),
+    "log_joint has shape (3,); it must have 2 axes": lambda: E.factorised_posterior(torch.zeros(3)),
     "N rows": lambda: E.mixture_update(torch.zeros(4, 2), torch.ones(3, 1)),
     "log_density and weights": lambda: E.mixture_responsibilities(torch.zeros(4, 3), torch.tensor([0.5, 0.5])),
-    "q must hold": lambda: E.rbm_variational_free_energy(RBM(2, 2), torch.zeros(2), torch.tensor([2.0, 0.0])),
+    "q spans 0 … 2": lambda: E.rbm_variational_free_energy(RBM(2, 2), torch.zeros(2), torch.tensor([2.0, 0.0])),
     "one shape": lambda: E.gaussian_kl(torch.zeros(2), torch.zeros(3)),
     "n_latent is 0": lambda: E.VAE(4, 0),
-    "x must be (N, 4)": lambda: E.fit_vae(E.VAE(4), torch.zeros(2, 3)),
+    "x has shape (2, 3); its last dimension must be 4": lambda: E.fit_vae(E.VAE(4), torch.zeros(2, 3)),
     "n_samples is 0": lambda: E.VAE(4).importance_bound(torch.zeros(1, 4), 0),
     "at most 2": lambda: E.VAE(4, 3).log_evidence(torch.zeros(1, 4)),
     "at least two layers": lambda: E.PredictiveCodingNetwork([3]),
-    "must be positive": lambda: E.PredictiveCodingNetwork([3, 2], 0.0),
+    "output_variance is 0.0; it must be a finite number > 0": lambda: E.PredictiveCodingNetwork([3, 2], 0.0),
     "activation is": lambda: E.PredictiveCodingNetwork([3, 2], activation="relu"),
     "top has shape": lambda: net.forward(torch.zeros(1, 2)),
     "x has shapes": lambda: net.infer([torch.zeros(1, 3)], [0]),
@@ -383,9 +384,9 @@ BAD = {
     "states, A and log_preference": lambda: E.risk_and_ambiguity(torch.ones(2) / 2, torch.eye(3), torch.zeros(3)),
     "states is": lambda: E.information_gain(torch.ones(2) / 2, torch.eye(3)),
     "reliability is 1.2": lambda: E.t_maze(1.2),
-    "policies must be (P, T) integers": lambda: E.expected_free_energy(maze, torch.zeros(1, 2)),
+    "policies is of dtype torch.float32": lambda: E.expected_free_energy(maze, torch.zeros(1, 2)),
     "belief must sum to 1": lambda: E.expected_free_energy(maze, torch.tensor([[0]]), maze.D * 2),
-    "policies must be": lambda: E.expected_free_energy(maze, torch.tensor([[4]])),
+    "policies holds 4 … 4": lambda: E.expected_free_energy(maze, torch.tensor([[4]])),
     "A must sum to 1 along axis 0": lambda: E.expected_free_energy(maze._replace(A=maze.A / 2), torch.tensor([[0]])),
     "(O, S), (U, S, S)": lambda: E.expected_free_energy(maze._replace(C=maze.C[:2]), torch.tensor([[0]])),
     "outcome 3 has probability 0": lambda: E.belief_update(maze.D, maze.A, 3),
@@ -404,3 +405,211 @@ def test_names_are_documented():
     for name in E.__all__:
         thing = getattr(E, name)
         assert isinstance(thing, (tuple, Tensor)) or thing.__doc__, name
+
+
+# every door has its guard
+
+
+def doors():
+    "Every public function and method: name → (call, legal arguments, the kind of each that is tried)."
+    g, rbm = generator(0), RBM(5, 4, generator=generator(0))
+    v = torch.tensor([[1.0, 0, 0, 1, 1], [0, 1, 0, 1, 0]])
+    q, prior, logs = simplex(6, 3, dtype=torch.float32), simplex(3, seed=1, dtype=torch.float32), torch.zeros(6, 3) - 1
+    x = torch.randn(6, 2, generator=generator(1))
+    mixture, vae = E.mixture_update(x, q), E.VAE(5, 2, 4, generator=generator(2))
+    nn = E.PredictiveCodingNetwork([3, 4, 2], 0.5, generator=generator(3))
+    top, values = x.new_ones(2, 3), nn.forward(torch.ones(2, 3))
+    network = dict(output_variance=0.5, top_variance=1.0, generator=g)
+    model = random_model()
+    infer = dict(x=values, free=[1], n_steps=2, step=0.1, observed=torch.tensor([True, False]))
+    posterior = dict(log_joint=x, sweeps=2)
+    return {
+        "variational_free_energy": (E.variational_free_energy, dict(q=q, log_joint=logs), dict(q="distribution")),
+        "complexity_accuracy": (E.complexity_accuracy, dict(q=q, prior=prior, log_likelihood=logs),
+                                dict(q="distribution", prior="distribution")),
+        "draw_bound": (E.draw_bound, dict(a=0.2, b=0.3, joint=torch.tensor([0.1, 0.2, 0.3])),
+                       dict(a="number", b="number", joint="real")),
+        "factorised_posterior": (E.factorised_posterior, posterior, dict(log_joint="alone", sweeps="least 0")),
+        "log_joint": (mixture.log_joint, dict(x=x), dict(x="real")),
+        "mixture_update": (E.mixture_update, dict(x=x, responsibilities=q, ridge=1e-3),
+                           dict(x="real", responsibilities="distribution", ridge="not below 0")),
+        "mixture_free_energy": (E.mixture_free_energy, dict(x=x, responsibilities=q, mixture=mixture),
+                                dict(x="real", responsibilities="distribution", mixture="object")),
+        "mixture_responsibilities": (E.mixture_responsibilities, dict(log_density=logs, weights=prior),
+                                     dict(weights="distribution")),
+        "rbm_variational_free_energy": (E.rbm_variational_free_energy, dict(rbm=rbm, v=v, q=v[:, :4] * 0.3),
+                                        dict(rbm="object", v="bits", q="real")),
+        "reparameterise": (E.reparameterise, dict(mean=x, log_var=x, generator=g),
+                           dict(mean="real", log_var="real", generator="generator")),
+        "gaussian_kl": (E.gaussian_kl, dict(mean=x, log_var=x), dict(mean="real", log_var="real")),
+        "VAE": (E.VAE, dict(n_visible=5, n_latent=2, n_hidden=3, generator=g),
+                dict(n_visible="count", n_latent="count", n_hidden="count", generator="generator")),
+        "encode": (vae.encode, dict(x=v), dict(x="bits")),
+        "log_likelihood": (vae.log_likelihood, dict(x=v, z=x[:2]), dict(x="bits", z="real")),
+        "elbo": (vae.elbo, dict(x=v, generator=g), dict(x="bits", generator="generator")),
+        "importance_bound": (vae.importance_bound, dict(x=v, n_samples=2, generator=g),
+                             dict(x="bits", n_samples="count", generator="generator")),
+        "log_evidence": (vae.log_evidence, dict(x=v, n=5, span=3.0), dict(x="bits", n="count", span="positive")),
+        "fit_vae": (E.fit_vae, dict(vae=vae, x=v, epochs=1, batch_size=2, lr=1e-3, generator=g),
+                    dict(vae="object", x="bits", epochs="least 0", batch_size="count", lr="positive",
+                         generator="generator")),
+        "PredictiveCodingNetwork": (lambda **k: E.PredictiveCodingNetwork([3, 2], **k), network,
+                                    dict(output_variance="positive", generator="generator")),
+        "forward": (nn.forward, dict(top=top), dict(top="real")),
+        "infer": (nn.infer, infer, dict(n_steps="least 0", step="positive", observed="mask")),
+        "learn": (nn.learn, dict(x=values, lr=0.1, decay=0.1), dict(lr="not below 0", decay="fraction")),
+        "backprop_gradients": (nn.backprop_gradients, dict(top=top, target=values[-1]),
+                               dict(top="real", target="real")),
+        "pc_drive": (E.pc_drive, dict(error=x[:2], slope=x[2:4], error_next=values[0], W=torch.ones(3, 2)),
+                     dict(error="real", slope="real", error_next="real", W="real")),
+        "t_maze": (E.t_maze, dict(reliability=0.9, stake=1.0, cost=0.1, cheese=0.8, left=0.5),
+                   dict(reliability="fraction", stake="number", cost="number", cheese="fraction", left="fraction")),
+        "expected_free_energy": (E.expected_free_energy,
+                                 dict(model=model, policies=torch.tensor([[0, 1]]), belief=model.D),
+                                 dict(model="object", policies="index", belief="distribution")),
+        "belief_update": (E.belief_update, dict(states=model.D, A=model.A, outcome=1),
+                          dict(states="distribution", A="real", outcome="least 0")),
+        "plan_values": (E.plan_values, dict(model=model, belief=model.D, depth=1, curiosity=1.0),
+                        dict(model="object", belief="distribution", depth="count", curiosity="number")),
+        "risk_and_ambiguity": (E.risk_and_ambiguity, dict(states=model.D, A=model.A, log_preference=model.C),
+                               dict(states="distribution", A="real")),
+        "information_gain": (E.information_gain, dict(states=model.D, A=model.A),
+                             dict(states="distribution", A="real")),
+        "sign_threshold": (E.sign_threshold, dict(reliability=0.8, stake=1.0, cheese=0.9, curiosity=1.0),
+                           dict(curiosity="number")),
+        "run_agent": (E.run_agent, dict(model=model, state=0, n_steps=1, generator=g),
+                      dict(model="object", state="least 0", n_steps="count", generator="generator")),
+        "draw_maze": (E.draw_maze, dict(reliability=0.9, stake=1.0, cost=0.1, night=0),
+                      dict(reliability="fraction", stake="number", cost="number", night="least 0")),
+    }  # fmt: skip
+
+
+OPTIONAL = {"expected_free_energy": ["belief"], "infer": ["observed"]}
+
+
+@pytest.mark.parametrize("name", doors())
+def test_every_door_refuses_what_it_cannot_do_right(name):
+    assert refuses(*doors()[name], OPTIONAL.get(name, ())) > 0
+
+
+LOGS = {
+    "log_joint": lambda x: E.variational_free_energy(torch.full((1, 2), 0.5), x),
+    "log_likelihood": lambda x: E.complexity_accuracy(torch.full((1, 2), 0.5), torch.full((2,), 0.5), x),
+    "log_density": lambda x: E.mixture_responsibilities(x, torch.full((2,), 0.5)),
+    "log_preference": lambda x: E.risk_and_ambiguity(torch.ones(1), torch.full((2, 1), 0.5), x),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_logarithms_may_be_minus_infinity_and_nothing_worse(name):
+    logs = torch.tensor([-1.0, -math.inf])
+    logs = logs if name == "log_preference" else logs[None]
+    LOGS[name](logs)
+    for wrong in (logs * math.nan, -logs, logs.half(), logs.to("meta"), logs.numpy(), logs.int(), logs[:0], None):
+        with pytest.raises((ValueError, TypeError) if wrong is None else ValueError, match=name):
+            LOGS[name](wrong)
+
+
+METHODS = ["predictions", "errors", "energy", "drives", "weight_gradients"]
+
+
+@pytest.mark.parametrize("method", [*METHODS, "infer", "learn"])
+def test_values_of_layers_are_looked_at(method):
+    nn = E.PredictiveCodingNetwork([3, 4, 2], generator=generator(3))
+    call = getattr(nn, method)
+    more = dict(infer=([1],), learn=(0.1,)).get(method, ())
+    x = nn.forward(torch.ones(2, 3))
+    call(x, *more)
+    bad = [x[:2], [*x[:2], x[2][:1]], [*x[:2], x[2] * math.nan], [x[0].double(), *x[1:]], [x[0].numpy(), *x[1:]]]
+    for wrong in [*bad, [x[0].to("meta"), *x[1:]], x[0], None, 3]:
+        with pytest.raises(ValueError, match=r"\bx\b"):
+            call(wrong, *more)
+
+
+def test_the_list_of_doors_is_complete():
+    "A new function or method cannot be forgotten."
+    classes = (E.VAE, E.PredictiveCodingNetwork, E.GaussianMixture)
+    methods = {name for c in classes for name, f in vars(c).items() if callable(f) and not name.startswith("_")}
+    data = {"MAZE_PLACES", "MAZE_OUTCOMES", "GaussianMixture", "DecisionModel", "ExpectedFreeEnergy"}
+    assert set(E.__all__) | methods <= set(doors()) | set(METHODS) | data
+
+
+# forbidden outcomes, divergence, transforms
+
+
+def forbidden_model():
+    "Two actions; the second may lead to an outcome of preference −∞, the first cannot."
+    A = torch.tensor([[0.6, 0.1], [0.4, 0.5], [0.0, 0.4]], dtype=torch.float64)
+    B = torch.stack([torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])]).double()
+    return E.DecisionModel(A, B, torch.tensor([math.log(0.8), math.log(0.2), -math.inf]).double(),
+                           torch.tensor([0.5, 0.5], dtype=torch.float64))  # fmt: skip
+
+
+def test_a_forbidden_outcome_costs_infinity_and_only_where_it_can_come():
+    m = forbidden_model()
+    efe = E.expected_free_energy(m, torch.tensor([[0], [1]]))
+    assert not any(bool(x.isnan().any()) for x in efe)
+    assert efe.pragmatic[0].item() == pytest.approx(0.6 * math.log(0.8) + 0.4 * math.log(0.2))
+    assert efe.pragmatic[1] == -math.inf and efe.G[1] == math.inf
+    assert efe.G[0].item() == pytest.approx(-(efe.epistemic[0] + efe.pragmatic[0]).item())
+    for depth in (1, 2, 3):
+        values = E.plan_values(m, m.D, depth)
+        assert math.isfinite(values[0]) and values[1] == math.inf
+        assert values[0].item() == pytest.approx(reacting_plans(m, m.D, depth))
+    assert [a for a, _, _ in E.run_agent(m, 1, 3, generator(0))] == [0, 0, 0]
+    assert E.plan_values(m, m.D, 2, curiosity=0.0)[1] == math.inf
+
+
+def test_the_impossible_leaves_gradients_finite():
+    q = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    minus = torch.tensor([-1.0, -math.inf], dtype=torch.float64)
+    for f in (
+        lambda: E.variational_free_energy(q, minus),
+        lambda: E.complexity_accuracy(q, torch.tensor([1.0, 0.0]).double(), minus)[0],
+        lambda: E.complexity_accuracy(q, q.detach(), minus)[1],
+    ):  # fmt: skip
+        assert bool(torch.autograd.grad(f(), q)[0].isfinite().all())
+
+
+@pytest.mark.parametrize("lr", [1e30, 3e37])
+def test_a_diverging_autoencoder_says_so(lr):
+    x = (torch.rand(40, 9, generator=generator(0)) < 0.5).float()
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        E.fit_vae(E.VAE(9, 2, 8, generator=generator(1)), x, 20, 10, lr, generator(2))
+
+
+def test_a_network_whose_weights_require_grad_learns():
+    nn = E.PredictiveCodingNetwork([3, 4, 2], generator=generator(3))
+    for W in nn.W:
+        W.requires_grad_()
+    before = [W.detach().clone() for W in nn.W]
+    x = nn.forward(torch.ones(2, 3))
+    x[-1] = torch.zeros(2, 2)
+    nn.learn(x, 0.1)
+    assert any(not torch.equal(W, b) for W, b in zip(nn.W, before))
+
+
+def transformed():
+    q, logs, m = simplex(3, 2), torch.zeros(3, 2, dtype=torch.float64) - 1, forbidden_model()
+    rbm, vae = RBM(5, 2, dtype=torch.float64), E.VAE(5).double()
+    v = torch.ones(3, 5, dtype=torch.float64)
+    return {
+        "variational_free_energy": (E.variational_free_energy, (q, logs)),
+        "complexity_accuracy": (lambda q: E.complexity_accuracy(q, m.D, logs[0])[0], (q,)),
+        "mixture_responsibilities": (lambda d: E.mixture_responsibilities(d, m.D).sum(-1), (logs,)),
+        "gaussian_kl": (E.gaussian_kl, (logs, logs)),
+        "risk_and_ambiguity": (lambda s: E.risk_and_ambiguity(s, m.A, m.A[:, 0].log_softmax(0))[0], (q,)),
+        "information_gain": (lambda s: E.information_gain(s, m.A), (q,)),
+        "rbm_variational_free_energy": (lambda q: E.rbm_variational_free_energy(rbm, v[0], q), (q,)),
+        "VAE.encode": (lambda x: vae.encode(x)[0].sum(-1), (v,)),
+    }
+
+
+@pytest.mark.parametrize("name", transformed())
+def test_transforms_see_through_the_checks(name):
+    "vmap, func.grad and compile in one graph: the values are not looked at there."
+    f, x = transformed()[name]
+    want = torch.stack([f(*row) for row in zip(*x)])
+    torch.testing.assert_close(torch.func.vmap(f)(*x), want)
+    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape

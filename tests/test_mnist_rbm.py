@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from refusals import refuses
 from wandb_run import read
 
 from silen_lib import mnist_rbm as m
+from silen_lib import train as t
 from silen_lib.data import Batches
 
 SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
@@ -26,7 +28,7 @@ SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wa
 def run(*args, env=None, timeout=120):
     "silen-train in a process of its own, without a terminal."
     return subprocess.run(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *map(str, args)],
+        [sys.executable, "-m", "silen_lib.train", *map(str, args)],
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -60,7 +62,7 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
     sweep = yaml.safe_load((Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text())
     first = {k: v.get("value", v.get("min", v.get("values", [None])[0])) for k, v in sweep["parameters"].items()}
     args = [f"--{name}={value}" for name, value in first.items()]
-    m.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
+    t.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
     command = [args if word == "${args}" else [word] for word in sweep["command"]]
     small = ["--seconds=1", "--dataset=digits", "--temperatures=50", "--wandb=disabled"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -74,19 +76,19 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert m.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
+        assert t.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
     W = {name: torch.load(tmp_path / name / "model.pt", weights_only=True)["W"] for name in "abc"}
     assert torch.equal(W["a"], W["b"]) and not torch.equal(W["a"], W["c"])
 
 
 def test_seconds_is_training_wall_time(tmp_path):
-    assert m.main([*SMALL, "--seconds", "2", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--seconds", "2", "--out", str(tmp_path)]) == 0
     assert 2 <= float(rows(tmp_path)[-1]["seconds"]) < 4  # the last epoch is cut short
     assert float(rows(tmp_path)[-1]["lr"]) == 0
 
 
 def test_stochastic_binarisation(tmp_path):
-    assert m.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)]) == 0
 
 
 # ── wandb ──
@@ -143,12 +145,12 @@ def test_a_key_and_no_network_returns_within_thirty_seconds(tmp_path, network):
 
 def test_wandb_not_installed(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert m.main([*SMALL[:-2], "--wandb", "offline", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL[:-2], "--wandb", "offline", "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert "wandb is not installed" in capsys.readouterr().out
 
 
 def test_disabled_never_imports_wandb(tmp_path):
-    code = "import sys; from silen_lib.mnist_rbm import main; code = main(sys.argv[1:]); "
+    code = "import sys; from silen_lib.train import main; code = main(sys.argv[1:]); "
     code += "assert 'wandb' not in sys.modules; sys.exit(code)"
     args = [*SMALL, "--epochs", "1", "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
@@ -160,7 +162,7 @@ def test_disabled_never_imports_wandb(tmp_path):
 
 def test_no_network_and_no_mnist(tmp_path, tiny_mnist, no_network, capsys):
     args = ["--epochs", "1", "--n-hidden", "8", "--temperatures", "0", "--wandb", "disabled"]
-    assert m.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
+    assert t.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     assert "Using scikit-learn's 8×8 digits instead" in capsys.readouterr().out
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["dataset_used"] == "digits" and config["shape"] == [8, 8]
@@ -171,7 +173,7 @@ def test_damaged_mnist_stops_with_its_name(tmp_path, tiny_mnist, no_network, cap
     raw.mkdir(parents=True)
     for name, content in tiny_mnist.items():
         (raw / name).write_bytes(content[:50])
-    assert m.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")]) == 2
+    assert t.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")]) == 2
     assert "train-images-idx3-ubyte.gz is damaged" in capsys.readouterr().err
 
 
@@ -182,8 +184,8 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
         out = tmp_path / "file" / "out"
     else:
         out = "/proc/silen"
-    monkeypatch.setattr(m, "load", lambda *a: pytest.fail("data were loaded first"))
-    assert m.main([*SMALL, "--epochs", "1", "--out", str(out)]) == 2
+    monkeypatch.setattr(t, "load", lambda *a: pytest.fail("data were loaded first"))
+    assert t.main([*SMALL, "--epochs", "1", "--out", str(out)]) == 2
     assert "cannot be written to" in capsys.readouterr().err
 
 
@@ -203,7 +205,7 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
     ],
 )
 def test_bad_settings(tmp_path, capsys, args, words):
-    assert m.main(["--dataset", "digits", "--out", str(tmp_path), *args]) == 2
+    assert t.main(["--dataset", "digits", "--out", str(tmp_path), *args]) == 2
     assert words in capsys.readouterr().err
 
 
@@ -227,14 +229,14 @@ FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
-from silen_lib.mnist_rbm import main
+from silen_lib.train import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
     "RLIMIT_FSIZE stops every write at 6 kB, wherever one may not mount a small disk."
-    assert m.main([*SMALL, "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert t.main([*SMALL, "--epochs", "1", "--out", str(tmp_path)]) == 0
     before = (tmp_path / "model.pt").read_bytes()
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, *SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(tmp_path)],
@@ -254,7 +256,7 @@ def test_a_full_disk(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("mounting a small disk needs privileges; the RLIMIT_FSIZE test covers the same code")
     try:
-        assert m.main([*SMALL, "--epochs", "1", "--out", str(disk / "out")]) == 0
+        assert t.main([*SMALL, "--epochs", "1", "--out", str(disk / "out")]) == 0
         before = (disk / "out" / "model.pt").read_bytes()
         filler = (disk / "filler").open("wb")
         try:
@@ -263,7 +265,7 @@ def test_a_full_disk(tmp_path):
                 filler.flush()
         except OSError:
             pass
-        assert m.main([*SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(disk / "out")]) in (1, 2)
+        assert t.main([*SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(disk / "out")]) in (1, 2)
         assert (disk / "out" / "model.pt").read_bytes() == before
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
@@ -272,7 +274,7 @@ def test_a_full_disk(tmp_path):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupt_saves_and_says_where(tmp_path, name):
     process = subprocess.Popen(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
+        [sys.executable, "-m", "silen_lib.train", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -380,5 +382,112 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
 def test_the_notebooks_recipe_is_the_commands():
     defaults = inspect.signature(m.train_rbm_production).parameters
     assert {n: defaults[n].default for n in ("lr", "weight_decay")} == {
-        n: m.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
+        n: t.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
     }
+
+
+# ── every door has its guard ──
+
+
+def doors():
+    "Public functions and methods: name → (call, legal arguments, the kind of each that is tried)."
+    g = torch.Generator().manual_seed(0)
+    rbm = m.ProductionRBM(6, 4, generator=g)
+    v = (torch.rand(8, 6, generator=g) < 0.5).float()
+    v[0, 0], v[0, 1] = 1, 0
+    sets = dict(rbm=rbm, train=v, held_out=v[:4])
+    batches = Batches(v, 4)
+    training = dict(rbm=rbm, train_loader=v, n_epochs=1, lr=0.1, momentum=0.0, weight_decay=0.1, k=1, held_out=v,
+                    generator=g, progress=False)  # fmt: skip
+    evaluation = dict(rbm=rbm, train=v, test=v, n_temperatures=2, n_chains=2, burn_in=2, start=v, held_out=v,
+                      generator=g, progress=False)  # fmt: skip
+    history = dict(epoch=[1], recon_error=[0.1])
+    return {
+        "ProductionRBM": (m.ProductionRBM, dict(n_visible=3, n_hidden=2, weight_std=0.1, generator=g),
+                          dict(n_visible="count", n_hidden="count", weight_std="not below 0", generator="generator")),
+        "get_hidden_activation_stats": (rbm.get_hidden_activation_stats, dict(v_batch=v), dict(v_batch="bits")),
+        "pseudo_likelihood": (m.pseudo_likelihood, dict(rbm=rbm, v=v, generator=g),
+                              dict(rbm="object", v="binary", generator="generator")),
+        "full_pseudo_likelihood": (m.full_pseudo_likelihood, dict(rbm=rbm, v=v), dict(rbm="object", v="binary")),
+        "monitor": (m.monitor, sets | dict(generator=g),
+                    dict(rbm="object", train="binary", held_out="binary", generator="generator")),
+        "resident_batches": (lambda train_loader: m.resident_batches(train_loader, 6, torch.device("cpu")),
+                             dict(train_loader=v), dict(train_loader="any bits")),
+        "Clock": (m.Clock, dict(n_epochs=1, seconds=None, batches=batches, progress=False), dict(n_epochs="count")),
+        "Clock in seconds": (m.Clock, dict(n_epochs=None, seconds=1.0, batches=batches, progress=False),
+                             dict(seconds="positive")),
+        "train_rbm_production": (m.train_rbm_production, training,
+                                 dict(rbm="object", train_loader="any bits", n_epochs="count", lr="positive",
+                                      momentum="fraction", weight_decay="not below 0", k="count",
+                                      held_out="any bits", generator="generator")),
+        "plot_history": (m.plot_history, dict(history=history), dict(history="object")),
+        "plot_filters": (m.plot_filters, dict(rbm=rbm, shape=(2, 3), n=2), dict(rbm="object", n="count")),
+        "dream": (m.dream, dict(rbm=rbm, n=2, k=2, start=v, generator=g),
+                  dict(rbm="object", n="count", k="count", start="any bits", generator="generator")),
+        "evaluate": (m.evaluate, evaluation,
+                     dict(rbm="object", train="binary", test="binary", held_out="binary", n_temperatures="count",
+                          n_chains="count", burn_in="count", start="any bits", generator="generator")),
+        "log_odds": (m.log_odds, dict(v=v), dict(v="alone bits")),
+        "glorot_std": (m.glorot_std, dict(n_visible=3, n_hidden=2, gain=1.0),
+                       dict(n_visible="count", n_hidden="count", gain="positive")),
+        "free_energy_gap": (m.free_energy_gap, sets, dict(rbm="object", train="bits", held_out="bits")),
+        "pseudo_log_likelihood": (m.pseudo_log_likelihood, dict(rbm=rbm, v=v, i=torch.arange(8) % 6),
+                                  dict(rbm="object", v="binary", i="index")),
+        "hidden_activity": (m.hidden_activity, dict(rbm=rbm, v=v, batch_size=3),
+                            dict(rbm="object", v="bits", batch_size="count")),
+        "training_flops": (m.training_flops, dict(n_visible=3, n_hidden=2, batch_size=4, k=1),
+                           dict(n_visible="count", n_hidden="count", batch_size="count", k="count")),
+    }  # fmt: skip
+
+
+OPTIONAL = {
+    "monitor": ["held_out"],
+    "Clock in seconds": ["seconds"],
+    "train_rbm_production": ["held_out"],
+    "dream": ["start"],
+    "evaluate": ["held_out", "start"],
+}
+
+
+@pytest.mark.parametrize("name", doors())
+def test_every_door_refuses_what_it_cannot_do_right(name):
+    assert refuses(*doors()[name], OPTIONAL.get(name, ())) > 0
+
+
+def test_the_list_of_doors_is_complete():
+    "A new function or method cannot be forgotten."
+    methods = {name for name, f in vars(m.ProductionRBM).items() if callable(f) and not name.startswith("_")}
+    assert set(m.__all__) | methods <= set(doors()) | {"get_weight_stats", "run_epochs", "Evaluation"}
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+def test_a_run_that_blows_up_says_so(lr):
+    v = (torch.rand(50, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        m.train_rbm_production(m.ProductionRBM(9, 4), v, 3, lr=lr, progress=False)
+    sick = m.ProductionRBM(9, 4)
+    sick.b.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        m.monitor(sick, v)
+
+
+@pytest.mark.parametrize("lr", [float("inf"), float("nan"), 0.0])
+def test_an_impossible_learning_rate_is_refused_before_any_work(lr):
+    with pytest.raises(ValueError, match="lr is"):
+        m.train_rbm_production(m.ProductionRBM(9, 4), torch.zeros(8, 9), 1, lr=lr, progress=False)
+
+
+def test_a_plain_machine_and_foreign_loaders_are_refused_by_name():
+    from silen_lib.rbm import RBM
+
+    v = torch.zeros(8, 9)
+    for loader in (v.numpy(), [v.numpy()], None, 3, [v + 255], v[:0], [v[:, :0]]):
+        with pytest.raises(ValueError, match="train_loader"):
+            m.train_rbm_production(m.ProductionRBM(9, 4), loader, 1, progress=False)
+    with pytest.raises(ValueError, match="rbm is a RBM; it must be of class ProductionRBM"):
+        m.train_rbm_production(RBM(9, 4), v, 1, progress=False)
+
+
+def test_what_an_evaluation_prints_is_ascii():
+    v = (torch.rand(20, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    str(m.evaluate(m.ProductionRBM(9, 4), v, v, 5, 4, 3, progress=False)).encode("ascii")

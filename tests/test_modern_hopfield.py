@@ -1,6 +1,7 @@
 """Chapter 6: exact steps, descent at every β, the layer against torch's, bad input, memory."""
 
 import copy
+import io
 import itertools
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hostile import complaints
 from torch import nn
 
 from silen_lib import modern_hopfield as M
@@ -145,12 +147,12 @@ BAD_STEP = [
     (dict(beta=torch.ones(2)), r"beta has shape \(2,\)"),
     (dict(patterns=torch.ones(0, 3)), "at least one pattern"),
     (dict(patterns=torch.ones(3)), r"patterns has shape \(3,\)"),
-    (dict(patterns=torch.ones(2, 4)), "last size must be 4"),
+    (dict(patterns=torch.ones(2, 4)), "last dimension must be 4"),
     (dict(patterns=torch.ones(2, 3, dtype=torch.float64)), "convert one of them"),
     (dict(patterns=torch.tensor([[1.0, 2.0, math.nan]])), "patterns contains NaN"),
     (dict(x=torch.tensor([1.0, math.inf, 0.0])), "x contains NaN or infinity"),
-    (dict(x=torch.ones(3, dtype=torch.int64)), "x must be a floating-point tensor; got dtype torch.int64"),
-    (dict(x=[1.0, 2.0, 3.0]), "x must be a floating-point tensor; got list"),
+    (dict(x=torch.ones(3, dtype=torch.int64)), "x has dtype torch.int64; it must be floating point"),
+    (dict(x=[1.0, 2.0, 3.0]), "x is a list; it must be a torch tensor"),
     (dict(x=torch.tensor(1.0)), r"x has shape \(\)"),
 ]
 
@@ -169,7 +171,7 @@ BAD_OTHER = [
     (lambda: M.flip_costs(torch.ones(3), torch.ones(2, 3), 2.5), "power is 2.5"),
     (lambda: M.dense_update(torch.ones(3), torch.ones(2, 4)), "state has shape"),
     (lambda: M.dense_update(torch.ones(3), torch.ones(2, 3), "cube"), "power is 'cube'"),
-    (lambda: M.dense_capacity(3, 1), "n and N"),
+    (lambda: M.dense_capacity(3, 1), "N is 1"),
     (lambda: M.pattern_separation(torch.ones(1, 3)), "at least two patterns"),
     (lambda: M.half_capacity(1), "d is 1"),
     (lambda: M.add_noise_snr(torch.ones(3), math.nan), "snr_db is nan"),
@@ -433,7 +435,7 @@ BAD_CALLS = [
     (lambda x: (x, x[0], x), {}, "key has shape"),
     (lambda x: (x, x, x[:, :2]), {}, "each key needs its value"),
     (lambda x: (x, x[:1], x[:1]), {}, "batches of 2 and 1"),
-    (lambda x: (x, [1], x), {}, "key has shape list"),
+    (lambda x: (x, [1], x), {}, "key is a list"),
     (lambda x: (x, x, x), dict(attn_mask=torch.zeros(2, 2)), "attn_mask has shape"),
     (lambda x: (x, x, x), dict(attn_mask=torch.zeros(3, 3, dtype=torch.int64)), "attn_mask must be a tensor"),
     (lambda x: (x, x, x), dict(key_padding_mask=torch.zeros(3, 2)), "key_padding_mask has shape"),
@@ -471,3 +473,272 @@ def test_benchmark_runs_small():
     rows = bench.measure(n_queries=32, n_patterns=64, dims=(16,), repeats=2)
     assert {r["what"] for r in rows} >= {"F.scaled_dot_product_attention", "modern_hopfield_retrieve"}
     assert all(r["ms"] > 0 for r in rows if r["ms"] is not None)
+
+
+# what is refused
+
+
+X, XI, STATE, STORED = normal(4, 3, seed=40), normal(5, 3, seed=41), spins(3, 6, dtype=torch.float32), spins(4, 6,
+    seed=1, dtype=torch.float32)
+STEP = dict(x=X, patterns=XI, beta=1.5)
+STEP_ROLES = dict(x="coarse", patterns="coarse", beta="positive")
+RECALL, RECALL_ROLES = dict(state=STATE, patterns=STORED), dict(state="spins", patterns="spins")
+HEADS = M.HopfieldAttention(8, 2, batch_first=True)
+TOKENS = normal(2, 3, 8, seed=42)
+ARGUMENTS = {
+    "modern_hopfield_energy": (M.modern_hopfield_energy, STEP, STEP_ROLES),
+    "modern_hopfield_update": (M.modern_hopfield_update, STEP, STEP_ROLES),
+    "modern_hopfield_retrieve": (M.modern_hopfield_retrieve, STEP | dict(values=XI, n_steps=2),
+                                 STEP_ROLES | dict(values="coarse, optional", n_steps="count")),
+    "hopfield_settle": (M.hopfield_settle, STEP | dict(tol=1e-6, max_steps=50, fixed=torch.tensor([True, False,
+        False])),
+                        dict(x="real", patterns="real", beta="positive", tol="at least 0", max_steps="count",
+                            fixed="mask")),
+    "dense_energy": (M.dense_energy, RECALL | dict(power=3), RECALL_ROLES | dict(power="count")),
+    "flip_costs": (M.flip_costs, RECALL | dict(power=3), RECALL_ROLES | dict(power="count")),
+    "dense_update": (M.dense_update, RECALL | dict(power=3, sweeps=2, generator=generator(0),
+        fixed=torch.ones(6).bool()),
+                     RECALL_ROLES | dict(power="count", generator="generator", fixed="mask")),
+    "dense_capacity": (M.dense_capacity, dict(n=3, N=64), dict(n="count", N="count")),
+    "dense_error": (M.dense_error, dict(n=3, N=64, K=20.0), dict(n="count", N="count", K="positive")),
+    "pattern_separation": (M.pattern_separation, dict(patterns=XI), dict(patterns="real, alone")),
+    "separation_bound": (M.separation_bound, dict(P=5, M=1.0, beta=3.0), dict(P="count", M="positive",
+        beta="positive")),
+    "one_step_bound": (M.one_step_bound, dict(delta=X[0], distance=X[1], P=5, M=1.0, beta=0.5),
+                       dict(delta="real", distance="real", P="count", M="positive", beta="positive")),
+    "guaranteed_patterns": (M.guaranteed_patterns, dict(d=20, K=3.0, p=0.001, beta=1.0),
+                            dict(d="count", K="positive", p="positive", beta="positive")),
+    "half_capacity": (M.half_capacity, dict(d=12, beta=1.0), dict(d="count", beta="positive")),
+    "add_noise_snr": (M.add_noise_snr, dict(x=X, snr_db=3.0, generator=generator(0)),
+                      dict(x="real, alone", snr_db="number", generator="generator")),
+    "universal_retrieve": (M.universal_retrieve, dict(query=X, keys=XI, values=XI, separate=torch.sign,
+        similarity=torch.cdist),
+                           dict(query="real", keys="real", values="real", separate="function", similarity="function")),
+    "entmax15": (M.entmax15, dict(scores=X), dict(scores="real, alone")),
+    "sparsemax": (M.sparsemax, dict(scores=X), dict(scores="real, alone")),
+    "effective_patterns": (M.effective_patterns, dict(weights=X.softmax(-1)), dict(weights="shares, alone")),
+    "split_heads": (M.split_heads, dict(x=TOKENS, num_heads=2), dict(x="layer, alone", num_heads="count")),
+    "join_heads": (M.join_heads, dict(x=TOKENS[None]), dict(x="layer, alone")),
+    "HopfieldAttention": (M.HopfieldAttention, dict(embed_dim=8, num_heads=2, dropout=0.1, kdim=3, vdim=4, n_steps=2,
+        beta=1.0),
+                          dict(embed_dim="count", num_heads="count", dropout="at least 0", n_steps="count")),
+    "forward": (HEADS, dict(query=TOKENS, key=TOKENS, value=TOKENS), dict(query="layer", key="layer", value="layer")),
+}  # fmt: skip
+
+
+def test_every_function_refuses_what_it_cannot_do_right():
+    assert set(ARGUMENTS) - {"forward"} == set(M.__all__)
+    assert complaints(ARGUMENTS) == []
+
+
+BEYOND = [
+    (lambda: M.modern_hopfield_energy(X, XI, 3e38), "beta is 3e"),
+    (lambda: M.modern_hopfield_update(X, XI, 3e38), "beta is 3e"),
+    (lambda: M.modern_hopfield_retrieve(X, XI, 3e38, n_steps=2), "beta is 3e"),
+    (lambda: M.modern_hopfield_energy(X * 1e30, XI), "x goes up to"),
+    (lambda: M.hopfield_settle(X, XI, 3e38, max_steps=3), "beta is 3e"),
+    (lambda: M.pattern_separation(XI * 1e30), "patterns goes up to"),
+    (lambda: M.flip_costs(torch.ones(100), torch.ones(1, 100), 20), "power is 20"),
+    (lambda: M.dense_energy(torch.ones(784), torch.ones(1, 784), 14), "power is 14"),
+    (lambda: M.dense_update(torch.ones(784), torch.ones(1, 784), 120), "power is 120"),
+    (lambda: M.add_noise_snr(X, 400), "snr_db is 400"),
+    (lambda: M.dense_capacity(150, 784), "n is 150"),
+    (lambda: M.half_capacity(1000, 1000.0), "beyond 1e300"),
+    (lambda: M.guaranteed_patterns(5000, 3.0), "range of floating point"),
+    (lambda: M.split_heads(TOKENS, 3), "num_heads is 3"),
+    (lambda: M.separation_bound(1, 1.0, 1.0), "P is 1"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BEYOND)
+def test_what_leaves_the_range_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_great_beta_is_right_where_its_result_is_a_number():
+    "All scores ≤ 0 and the best of them 0: the nearest memory, exactly, at any β."
+    xi, x = torch.tensor([[0.0, 0.0], [-1.0, 0.0]]), torch.tensor([1.0, 0.0])
+    assert M.modern_hopfield_update(x, xi, 3e38)[1].tolist() == [1, 0]
+    assert M.modern_hopfield_energy(x, xi, 3e38).item() == 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_agrees_with_float32(dtype):
+    x, xi = normal(5, 8, seed=50), normal(7, 8, seed=51)
+    eps = 8 * torch.finfo(dtype).eps
+    calls = (M.modern_hopfield_energy, lambda *a: M.modern_hopfield_update(*a)[0],
+             lambda *a: M.modern_hopfield_update(*a)[1], lambda *a: M.modern_hopfield_retrieve(*a,
+                 n_steps=3))  # fmt: skip
+    for f in calls:
+        want, got = f(x, xi, 0.5), f(x.to(dtype), xi.to(dtype), 0.5)
+        assert got.dtype == dtype and (got.float() - want).abs().max() <= eps * max(1, want.abs().max())
+    layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2)
+    tokens = normal(2, 4, 8, seed=52)
+    got = copy.deepcopy(layer).to(dtype)(*[tokens.to(dtype)] * 3)[0]
+    assert got.dtype == dtype and (got.float() - layer(tokens, tokens, tokens)[0]).abs().max() <= 4 * eps
+
+
+# held units
+
+
+@pytest.mark.parametrize("power", [3, "exp"])
+def test_dense_recall_holds_units(power):
+    s, xi = spins(8, 30, seed=60), spins(40, 30, seed=61)
+    free = M.dense_update(s, xi, power, generator=generator(2))
+    one = torch.arange(30) < 10
+    for fixed in (one, (torch.rand(8, 30, generator=generator(3)) < 0.3)):
+        end = M.dense_update(s, xi, power, generator=generator(2), fixed=fixed)
+        held = fixed.expand(8, 30)
+        assert torch.equal(end[held], s[held]) and not torch.equal(free[held], s[held])
+        assert bool((M.flip_costs(end, xi, power)[~held] >= -1e-9).all())  # the others are at rest
+    nobody = M.dense_update(s, xi, power, generator=generator(2), fixed=torch.zeros(30).bool())
+    assert torch.equal(nobody, free)
+    assert torch.equal(M.dense_update(s, xi, power, fixed=torch.ones(30).bool()), s)
+
+
+def test_settling_holds_units():
+    x, xi = normal(6, 5, seed=62, dtype=torch.float64), normal(9, 5, seed=63, dtype=torch.float64)
+    fixed = torch.tensor([True, False, False, True, False])
+    end, weights = M.hopfield_settle(x, xi, 2.0, fixed=fixed)
+    assert torch.equal(end[:, fixed], x[:, fixed])
+    assert torch.allclose(end[:, ~fixed], M.modern_hopfield_update(end, xi, 2.0)[0][:, ~fixed], atol=1e-9)
+    a, b = M.hopfield_settle(x, xi, 2.0), M.hopfield_settle(x, xi, 2.0, fixed=torch.zeros(5).bool())
+    assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+
+
+# transforms
+
+
+def alone(result):
+    return result[0] if isinstance(result, tuple) else result
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("f", [
+    lambda x: M.modern_hopfield_energy(x, XI, 1.5, True), lambda x: alone(M.modern_hopfield_update(x, XI, 1.5)),
+    lambda x: M.modern_hopfield_retrieve(x, XI, 1.5, n_steps=2), M.sparsemax, M.entmax15,
+    lambda x: M.effective_patterns(x.softmax(-1)), lambda x: M.universal_retrieve(x, XI, XI, M.sparsemax),
+    lambda x: M.flip_costs(torch.where(x > 0, 1.0, -1.0), torch.ones(2, 3)),
+    lambda x: M.dense_energy(torch.where(x > 0, 1.0, -1.0), torch.ones(2, 3), "exp")])  # fmt: skip
+def test_vmap_grad_and_compile(f):
+    x = normal(4, 3, seed=70)
+    want = f(x)
+    assert torch.allclose(torch.func.vmap(f)(x), want, atol=1e-6)
+    assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(x), want, atol=1e-6)
+    assert torch.func.grad(lambda x: f(x).sum())(x).isfinite().all()
+
+
+def test_vmap_over_beta():
+    betas = torch.tensor([0.5, 2.0])
+    got = torch.func.vmap(lambda b: M.modern_hopfield_energy(X, XI, b))(betas)
+    assert torch.allclose(got, torch.stack([M.modern_hopfield_energy(X, XI, b.item()) for b in betas]), atol=1e-6)
+
+
+# the layer in what torch builds around it
+
+
+def encoders(swapped, **how):
+    "A built encoder of torch's, and its copy in which some layers attend by ours."
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2).eval()
+    mixed = copy.deepcopy(theirs)
+    for i in swapped:
+        ours = M.HopfieldAttention(16, 4, batch_first=True, **how)
+        ours.load_state_dict(mixed.layers[i].self_attn.state_dict())
+        mixed.layers[i].self_attn = ours.eval()
+    return theirs, mixed
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("swapped", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("lengths", [(6, 6), (6, 4), (5, 1)])
+def test_swapped_into_a_built_encoder(swapped, lengths):
+    "Evaluation, no gradient, padding: torch packs the sequences, whichever layer is ours; and the steps are made."
+    theirs, mixed = encoders(swapped)
+    x, pad = normal(2, 6, 16, seed=80), torch.arange(6) >= torch.tensor(lengths)[:, None]
+    with torch.no_grad():
+        want = theirs(x, src_key_padding_mask=pad)
+        assert (mixed(x, src_key_padding_mask=pad) - want).abs().max() <= 1e-5
+        assert (mixed(x) - theirs(x)).abs().max() <= 1e-5
+        _, deep = encoders(swapped, n_steps=3)
+        assert (deep(x, src_key_padding_mask=pad) - want)[~pad].abs().max() > 1e-3
+    with_grad = mixed(x, src_key_padding_mask=pad)
+    assert (with_grad - want)[~pad].abs().max() <= 1e-5 and with_grad.requires_grad
+    compiled = torch.compile(mixed, backend="eager", fullgraph=True)(x, src_key_padding_mask=pad)
+    assert (compiled - want)[~pad].abs().max() <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested tensors")
+def test_an_encoder_built_from_our_layer():
+    theirs, _ = encoders(())
+    block = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    block.self_attn = M.HopfieldAttention(16, 4, batch_first=True)
+    ours = nn.TransformerEncoder(block, 2).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x, pad = normal(2, 6, 16, seed=81), torch.arange(6) >= torch.tensor([6, 3])[:, None]
+    with torch.no_grad():
+        assert (ours(x, src_key_padding_mask=pad) - theirs(x, src_key_padding_mask=pad))[~pad].abs().max() <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_other_than_self_attention_are_refused():
+    packed = torch.nested.as_nested_tensor([torch.ones(2, 8), torch.ones(3, 8)])
+    with pytest.raises(ValueError, match="query is a nested tensor"):
+        HEADS(packed, TOKENS, TOKENS)
+    with pytest.raises(ValueError, match="query is a nested tensor"):
+        HEADS(packed, packed, packed, key_padding_mask=torch.zeros(2, 3).bool())
+
+
+def test_what_a_checkpoint_was_made_with():
+    "Read back from a file; the keys stay those of nn.MultiheadAttention."
+    file = io.BytesIO()
+    torch.save(nn.Sequential(M.HopfieldAttention(8, 2, n_steps=2, beta=0.7)).state_dict(), file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    assert set(saved) == set(nn.Sequential(nn.MultiheadAttention(8, 2)).state_dict())
+    nn.Sequential(M.HopfieldAttention(8, 2, n_steps=2, beta=0.7, batch_first=True, dropout=0.5)).load_state_dict(saved)
+    nn.Sequential(nn.MultiheadAttention(8, 2)).load_state_dict(saved)
+    others = [(dict(n_steps=5, beta=0.7), "n_steps is 2 in the checkpoint and 5 here"), (dict(n_steps=2),
+        "beta is 0.7"),
+              (dict(n_steps=2, beta=0.7, learn_beta=True), "beta is 0.7 in the checkpoint and None"),
+              (dict(n_steps=2, beta=0.7, add_zero_attn=True), "add_zero_attn is False")]  # fmt: skip
+    for how, message in others:
+        for strict in (True, False):
+            with pytest.raises(RuntimeError, match=message):
+                nn.Sequential(M.HopfieldAttention(8, 2, **how)).load_state_dict(saved, strict=strict)
+    with pytest.raises(RuntimeError, match="num_heads is 2 in the checkpoint and 4 here"):
+        nn.Sequential(M.HopfieldAttention(8, 4, n_steps=2, beta=0.7)).load_state_dict(saved)
+    older = dict(saved)  # without metadata, as nn.MultiheadAttention's: the weights are taken
+    nn.Sequential(M.HopfieldAttention(8, 2, n_steps=5)).load_state_dict(older)
+
+
+def test_the_layer_says_what_it_is():
+    text = repr(M.HopfieldAttention(8, 2, n_steps=3, beta=0.25))
+    assert "num_heads=2" in text and "n_steps=3" in text and "beta=0.25" in text
+    assert "learn_beta=True" in repr(M.HopfieldAttention(8, 2, learn_beta=True))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_copies_traces_exports_compiles_and_refuses_to_be_scripted():
+    layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2).eval()
+    x = (TOKENS,) * 3
+    want = layer(*x)[0]
+    whole = torch.export.export(layer, x).module()
+    for other in (copy.deepcopy(layer), torch.jit.trace(layer, x), torch.compile(layer, backend="eager",
+        fullgraph=True), whole):
+        assert torch.allclose(other(*x)[0], want, atol=1e-6)
+    for module in (layer, encoders((0,))[1]):
+        with pytest.raises(NotImplementedError, match="cannot be scripted; use torch.jit.trace"):
+            torch.jit.script(module)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(*x)[0].dtype == torch.bfloat16
+    ghost = M.HopfieldAttention(8, 2, device="meta", n_steps=2)
+    assert ghost(*[TOKENS.to("meta")] * 3)[0].shape == TOKENS.shape
+
+
+def test_masks_elsewhere_are_named():
+    for how in (dict(attn_mask=torch.zeros(3, 3, device="meta")), dict(key_padding_mask=torch.zeros(2, 3,
+        device="meta"))):
+        with pytest.raises(ValueError, match=f"{next(iter(how))} is on meta"):
+            HEADS(TOKENS, TOKENS, TOKENS, **how)

@@ -3,12 +3,15 @@ AIS over hundreds of machines, bad input, dtypes, batches, devices, and state th
 
 Statistical tests either use fixed generators or tolerances with a false alarm below 1e-6."""
 
+import copy
 import itertools
 import math
+import pickle
 
 import pytest
 import torch
 import torch.nn.functional as F
+from refusals import refuses
 
 from silen_lib import rbm as R
 from silen_lib.data import bars_and_stripes, shapes_8x8
@@ -122,7 +125,7 @@ def test_states_are_counted_with_the_first_unit_highest():
     assert torch.equal(codes(R.all_states(7)), torch.arange(128))
 
 
-@pytest.mark.parametrize("lead", [(), (1,), (6,), (2, 3), (0,)])
+@pytest.mark.parametrize("lead", [(), (1,), (6,), (2, 3)])
 def test_batches_of_any_shape(lead):
     rbm, v, h = machine(5, 3), bits(*lead, 5), bits(*lead, 3, seed=1)
     assert rbm.energy(v, h).shape == rbm.free_energy(v).shape == lead
@@ -630,10 +633,10 @@ def test_a_vector_fills_the_most_square_picture():
         (lambda: R.all_states(25), "n is 25"),
         (lambda: R.all_states(0), "n is 0"),
         (lambda: R.log_partition(R.RBM(30, 25)), "use ais()"),
-        (lambda: R.check_bits(torch.tensor([0.0, 255.0]), "pixels"), "pixels spans 0 … 255"),
-        (lambda: R.check_bits(torch.tensor([-1.0, 1.0]), "v"), "v spans -1 … 1"),
-        (lambda: R.check_bits(torch.tensor([math.nan, 1.0]), "v"), "without NaN"),
-        (lambda: R.check_bits(torch.zeros(0, 3), "v"), "at least one image"),
+        (lambda: R.log_likelihood(R.RBM(2, 2), torch.tensor([0.0, 255.0])), "v spans 0 … 255"),
+        (lambda: R.log_likelihood(R.RBM(2, 2), torch.tensor([-1.0, 1.0])), "v spans -1 … 1"),
+        (lambda: R.log_likelihood(R.RBM(2, 2), torch.tensor([math.nan, 1.0])), "without NaN"),
+        (lambda: R.log_likelihood(R.RBM(3, 2), torch.zeros(0, 3)), "v is empty"),
         (lambda: R.contrastive_divergence(R.RBM(3, 2), torch.zeros(4, 5)), "v_data has shape (4, 5)"),
         (lambda: R.contrastive_divergence(R.RBM(3, 2), torch.zeros(4, 3), k=0), "k is 0"),
         (lambda: R.Trainer(R.RBM(3, 2)), "data_mean is None"),
@@ -641,11 +644,11 @@ def test_a_vector_fills_the_most_square_picture():
         (lambda: R.Trainer(R.RBM(3, 2), 0, centred=False), "batch_size is 0"),
         (lambda: R.Trainer(R.RBM(3, 2), k=0, centred=False), "k is 0"),
         (lambda: R.Trainer(R.RBM(3, 2), n_chains=0, centred=False), "n_chains is 0"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, momentum=1.0), "momentum 1.0"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, weight_decay=-1.0), "weight_decay -1.0"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity=math.nan), "sparsity nan"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity_target=0.0), "sparsity_target 0.0"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, hidden_rate=2.0), "hidden_rate 2.0"),
+        (lambda: R.Trainer(R.RBM(3, 2), centred=False, momentum=1.0), "momentum is 1.0"),
+        (lambda: R.Trainer(R.RBM(3, 2), centred=False, weight_decay=-1.0), "weight_decay is -1.0"),
+        (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity=math.nan), "sparsity is nan"),
+        (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity_target=0.0), "sparsity_target is 0.0"),
+        (lambda: R.Trainer(R.RBM(3, 2), centred=False, hidden_rate=2.0), "hidden_rate is 2.0"),
         (lambda: R.Trainer(R.RBM(3, 2), centred=False, product_dtype=torch.float16), "product_dtype is torch.float16"),
         (lambda: R.ais(R.RBM(3, 2), 0), "n_temperatures is 0"),
         (lambda: R.ais(R.RBM(3, 2), 5, 0), "n_chains is 0"),
@@ -669,3 +672,223 @@ def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError) as error:
         call()
     assert words in str(error.value)
+
+
+# every door has its guard
+
+OPTIONAL = {"log_likelihood": ["log_Z"], "ais": ["base_bias", "reverse_from"], "Trainer": ["n_chains"]}
+
+
+def parts():
+    "A small machine's parameters and states by name."
+    W = torch.randn(5, 4, generator=generator(0))
+    a, b = torch.randn(5, generator=generator(1)), torch.randn(4, generator=generator(2))
+    v, h = bits(3, 5, dtype=torch.float32), bits(3, 4, seed=1, dtype=torch.float32)
+    v[0, 0] = h[0, 0] = 1
+    return dict(W=W, a=a, b=b, v=v, h=h)
+
+
+def doors():
+    "Every public function and method: name → (call, legal arguments, the kind of each that is tried)."
+    p, rbm = parts(), R.RBM(5, 4, generator=generator(0))
+    v, h, mean, g = p["v"], p["h"], torch.linspace(0.1, 0.4, 5), generator(0)
+    real = dict(W="real", a="real", b="real")
+    known = torch.tensor([True, False, True, False, True])
+    settings = dict(rbm=rbm, data_mean=mean, batch_size=3, k=1, n_chains=2, hidden_rate=0.1, momentum=0.5, generator=g,
+                    weight_decay=0.1, sparsity=0.1, sparsity_target=0.2)  # fmt: skip
+    kinds = dict(rbm="object", data_mean="bits", batch_size="count", k="count", n_chains="count", generator="generator",
+                 hidden_rate="fraction", momentum="fraction", weight_decay="not below 0", sparsity="not below 0",
+                 sparsity_target="positive")  # fmt: skip
+    one, sampled = dict(v=v[0]), dict(v=v, generator=g)
+    base = dict(rbm=rbm, n_temperatures=5, n_chains=3, base_bias=p["a"], reverse_from=v, generator=g)
+    trainer = R.Trainer(copy.deepcopy(rbm), 3, data_mean=mean)
+    return {
+        "rbm_energy": (R.rbm_energy, p, real | dict(v="bits", h="bits")),
+        "block_gibbs": (R.block_gibbs, {k: p[k] for k in "vWab"} | dict(k=1, generator=g),
+                        real | dict(v="bits", k="count", generator="generator")),
+        "rbm_free_energy": (R.rbm_free_energy, {k: p[k] for k in "vWab"}, real | dict(v="bits")),
+        "rbm_log_partition": (R.rbm_log_partition, {k: p[k] for k in "Wab"}, real),
+        "cd_gradient": (R.cd_gradient, dict(v_data=v, v_model=v, W=p["W"], b=p["b"]),
+                        dict(v_data="bits", v_model="bits", W="real", b="real")),
+        "ais_increment": (R.ais_increment, {k: p[k] for k in "vWab"} | dict(a0=p["a"], beta=0.1, next_beta=0.2),
+                          real | dict(v="bits", a0="real", beta="fraction", next_beta="fraction")),
+        "all_states": (R.all_states, dict(n=3), dict(n="count")),
+        "RBM": (R.RBM, dict(n_visible=3, n_hidden=2, weight_std=0.1, generator=g),
+                dict(n_visible="count", n_hidden="count", weight_std="not below 0", generator="generator")),
+        "energy": (rbm.energy, dict(v=v, h=h), dict(v="bits", h="bits")),
+        "free_energy": (rbm.free_energy, dict(v=v), dict(v="bits")),
+        "hidden_probability": (rbm.hidden_probability, dict(v=v), dict(v="bits")),
+        "visible_probability": (rbm.visible_probability, dict(h=h), dict(h="bits")),
+        "sample_hidden": (rbm.sample_hidden, sampled, dict(v="bits", generator="generator")),
+        "sample_visible": (rbm.sample_visible, dict(h=h, generator=g), dict(h="bits", generator="generator")),
+        "gibbs": (rbm.gibbs, sampled | dict(k=2), dict(v="bits", generator="generator", k="count")),
+        "at_temperature": (rbm.at_temperature, dict(T=2.0), dict(T="positive")),
+        "log_partition": (R.log_partition, dict(rbm=rbm), dict(rbm="object")),
+        "log_likelihood": (R.log_likelihood, dict(rbm=rbm, v=v, log_Z=1.0),
+                           dict(rbm="object", v="binary", log_Z="number")),
+        "contrastive_divergence": (R.contrastive_divergence, dict(rbm=rbm, v_data=v, k=1, lr=0.1, generator=g), dict(
+            rbm="object", v_data="bits", k="count", lr="not below 0", generator="generator")),
+        "Coins": (R.Coins, dict(generator=g), dict(generator="generator")),
+        "toss_": (R.Coins().toss_, dict(p=mean.repeat(2, 1)), dict(p="real")),
+        "Trainer": (R.Trainer, settings, kinds),
+        "step": (trainer.step, dict(v=v, lr=0.1), dict(v="any bits", lr="not below 0")),
+        "ais": (R.ais, base, dict(rbm="object", n_temperatures="count", n_chains="count", base_bias="real",
+                                  reverse_from="bits", generator="generator")),
+        "exact_samples": (R.exact_samples, dict(rbm=rbm, n=3, generator=g),
+                          dict(rbm="object", n="count", generator="generator")),
+        "relaxation_time": (R.relaxation_time, dict(rbm=rbm), dict(rbm="object")),
+        "complete": (R.complete, dict(rbm=rbm, v=v, known=known, k=2, generator=g),
+                     dict(rbm="object", v="bits", known="mask", k="count", generator="generator")),
+        "draw_cd": (R.draw_cd, dict(rbm=rbm, steps=2, seed=0) | one,
+                    dict(rbm="object", v="bits", steps="least 0", seed="least 0")),
+        "draw_dream": (R.draw_dream, dict(rbm=rbm, T=1.0, every=1, seed=0, n_pictures=2) | one,
+                       dict(rbm="object", v="bits", T="positive", every="count", seed="least 0", n_pictures="count")),
+        "plot_bipartite": (R.plot_bipartite, dict(n_visible=2, n_hidden=2), dict(n_visible="count", n_hidden="count")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", doors())
+def test_every_door_refuses_what_it_cannot_do_right(name):
+    call, legal, kinds = doors()[name]
+    assert refuses(call, legal, kinds, OPTIONAL.get(name, ())) > 0
+
+
+def test_the_list_of_doors_is_complete():
+    "A new function or method cannot be forgotten."
+    methods = {name for name, f in vars(R.RBM).items() if callable(f) and not name.startswith("_")}
+    assert set(R.__all__) | methods <= set(doors()) | {"extra_repr", "AIS"}
+
+
+@pytest.mark.parametrize("rows", [9, 16, 0, None, "pixel"])
+def test_a_batch_that_does_not_fit_is_refused_in_words_and_changes_nothing(rows):
+    rbm, v = R.RBM(6, 4, generator=generator(0)), bits(16, 6, dtype=torch.float32)
+    trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), generator=generator(1))
+    before = {k: x.clone() for k, x in (rbm.state_dict() | trainer.state_dict()).items()}
+    wrong = {9: v[:9], 16: v, 0: v[:0], None: v[0], "pixel": v[:8, :1]}[rows]
+    with pytest.raises(ValueError, match="^v (has|is empty)"):
+        trainer.step(wrong, 0.1)
+    after = rbm.state_dict() | trainer.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
+def test_batches_of_bits_of_any_dtype_train_alike(dtype):
+    machines = []
+    for kind in (torch.float32, dtype):
+        rbm = R.RBM(6, 4, generator=generator(0))
+        trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), generator=generator(1))
+        for i in range(5):
+            trainer.step(bits(8, 6, seed=i, dtype=torch.float32).to(kind), 0.1)
+        machines.append(rbm.W)
+    assert torch.equal(*machines)
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e38])
+@pytest.mark.parametrize("settings", [{}, dict(momentum=0.9), dict(persistent=False), dict(centred=False)])
+def test_divergence_is_said(lr, settings):
+    rbm, v = R.RBM(6, 4), bits(8, 6, dtype=torch.float32)
+    trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), **settings)
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        for _ in range(20):
+            trainer.step(v, lr)
+    with pytest.raises(FloatingPointError, match="smaller lr"):
+        for _ in range(20):
+            R.contrastive_divergence(rbm if rbm.W.isfinite().all() else R.RBM(6, 4), v, lr=lr)
+    sick = R.RBM(6, 4)
+    sick.W.data[0, 0] = math.nan
+    for use in (
+        lambda: R.Trainer(sick, centred=False), lambda: R.ais(sick, 5), lambda: R.exact_samples(sick, 5),
+        sick.log_partition, lambda: R.relaxation_time(sick), lambda: R.log_likelihood(sick, v, 1.0),
+        lambda: sick.gibbs(v), lambda: sick.sample_hidden(v), lambda: sick.free_energy(v),
+        lambda: R.complete(sick, v, v[0] > 0), lambda: R.contrastive_divergence(sick, v),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="W contains NaN"):
+            use()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_by_name(dtype):
+    "In bfloat16 p + 2⁻⁹ is p: coins would be biased; float16 overflows in the tosses."
+    with pytest.raises(ValueError, match="p has dtype"):
+        R.Coins().toss_(torch.full((9,), 0.1, dtype=dtype))
+    with pytest.raises(ValueError, match="dtype is"):
+        R.RBM(5, 4, dtype=dtype)
+    half = R.RBM(5, 4).to(dtype)
+    for use in (lambda: R.Trainer(half, centred=False), lambda: R.ais(half, 5), lambda: R.exact_samples(half, 5)):
+        with pytest.raises(ValueError, match="rbm.W has dtype"):
+            use()
+    with pytest.raises(ValueError, match="has dtype"):
+        half.free_energy(torch.zeros(5, dtype=dtype))
+
+
+def transformed():
+    p, rbm = parts(), R.RBM(5, 4)
+    return {
+        "rbm_energy": (lambda v, h: R.rbm_energy(v, h, p["W"], p["a"], p["b"]), (p["v"], p["h"])),
+        "rbm_free_energy": (lambda v: R.rbm_free_energy(v, p["W"], p["a"], p["b"]), (p["v"],)),
+        "rbm_log_partition": (lambda W: R.rbm_log_partition(W, p["a"], p["b"]), (torch.stack([p["W"]] * 3),)),
+        "ais_increment": (lambda v: R.ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2), (p["v"],)),
+        "energy": (rbm.energy, (p["v"], p["h"])),
+        "free_energy": (rbm.free_energy, (p["v"],)),
+        "hidden_probability": (rbm.hidden_probability, (p["v"],)),
+        "visible_probability": (rbm.visible_probability, (p["h"],)),
+    }
+
+
+@pytest.mark.parametrize("name", transformed())
+def test_transforms_see_through_the_checks(name):
+    "vmap, func.grad and compile in one graph: the values are not looked at there."
+    f, x = transformed()[name]
+    want = torch.stack([f(*row) for row in zip(*x)])
+    torch.testing.assert_close(torch.func.vmap(f)(*x), want)
+    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape
+
+
+def test_machines_and_trainers_can_be_copied_and_pickled():
+    rbm = R.RBM(6, 4, generator=generator(0))
+    trainer = R.Trainer(rbm, 4, data_mean=torch.full((6,), 0.5), generator=generator(1))
+    trainer.step(bits(4, 6), 0.1)
+    for twin in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        assert repr(twin.rbm) == repr(rbm)
+        twin.step(bits(4, 6, seed=1), 0.1)
+    trainer.step(bits(4, 6, seed=1), 0.1)
+    assert torch.equal(twin.rbm.W, rbm.W)
+
+
+def test_a_state_that_would_broadcast_is_refused_and_nothing_is_loaded():
+    mean = torch.full((6,), 0.5)
+    one, four = (R.Trainer(R.RBM(6, 4), 4, n_chains=n, data_mean=mean) for n in (1, 4))
+    before = four.state_dict()
+    for wrong in (one.state_dict(), before | dict(lam=torch.zeros(1)), before | dict(coins=torch.zeros(3))):
+        with pytest.raises(RuntimeError, match="h has shape|lam has shape|coins"):
+            four.load_state_dict(wrong)
+    assert all(torch.equal(x, four.state_dict()[name]) for name, x in before.items())
+
+
+def test_what_is_printed_is_ascii():
+    estimate = R.ais(R.RBM(5, 4), 5, 4)
+    for text in (str(estimate), repr(estimate), repr(R.RBM(5, 4)), repr(R.Coins())):
+        text.encode("ascii")
+
+
+def test_log_partition_is_a_method():
+    rbm = machine(4, 3)
+    assert rbm.log_partition() == R.log_partition(rbm) and "log_partition" not in R.__all__
+
+
+def test_draws_and_updates_take_tensors_that_require_grad():
+    p = torch.nn.Parameter(torch.full((50,), 0.5))
+    assert set(R.Coins().toss_(p).unique().tolist()) <= {0.0, 1.0}
+    rbm, mean = R.RBM(6, 4), torch.nn.Parameter(torch.full((6,), 0.5))
+    trainer = R.Trainer(rbm, 4, data_mean=mean)
+    trainer.step(bits(4, 6), 0.1)
+    assert not trainer.mu.requires_grad
+    assert math.isfinite(R.ais(rbm, 5, 4, base_bias=torch.nn.Parameter(torch.zeros(6))).log_Z)
+
+
+def test_what_is_unknown_may_be_anything():
+    v = torch.tensor([1.0, math.nan, 0.0, 255.0, 1.0])
+    known = torch.tensor([True, False, True, False, True])
+    filled = R.complete(R.RBM(5, 4), v, known, 3)
+    assert torch.equal(filled[known], v[known]) and bool(((filled >= 0) & (filled <= 1)).all())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from silen_lib import mnist_rbm as m
+from silen_lib import train as m
 
 HERE = Path(__file__).parent
 SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
@@ -186,7 +186,7 @@ def test_killed_again_and_again_it_gets_through(tmp_path):
     print(report)
     assert report["status"] == 0 and report["went_back"] == 0 and report["kills"] >= 1
     whole = subprocess.run(
-        [sys.executable, "-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "whole"],
+        [sys.executable, "-m", "silen_lib.train", *args, "--out", tmp_path / "whole"],
         capture_output=True,
         env=ENV,
     )
@@ -205,7 +205,7 @@ def test_the_gap_can_stop_a_run(tmp_path, capsys):
 def test_memory_is_flat_over_epochs(tmp_path):
     code = """
 import resource, sys
-from silen_lib.mnist_rbm import Run, main
+from silen_lib.train import Run, main
 peaks, record = [], Run.record
 def watch(self, row, clock):
     record(self, row, clock)
@@ -231,7 +231,7 @@ def torchrun(*args, timeout=240, env=ENV, processes=2):
 
 GRADIENT = """
 import pathlib, sys, torch
-from silen_lib.mnist_rbm import Ranks
+from silen_lib.train import Ranks
 from silen_lib.rbm import RBM, Trainer
 
 def make(rank, reduce=None):
@@ -270,7 +270,7 @@ def test_two_workers_share_one_gradient_bit_for_bit(tmp_path):
 
 def test_two_workers_train_and_agree_with_one(tmp_path):
     args = ["--dataset", "digits", "--n-hidden", 32, "--wandb", "disabled", "--epochs", 100, "--temperatures", 1000]
-    done = torchrun("-m", "silen_lib.mnist_rbm", *args, "--out", tmp_path / "two")
+    done = torchrun("-m", "silen_lib.train", *args, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "on 2 workers" in done.stdout and done.stdout.count("saved model.pt") == 1
     assert m.main([*map(str, args), "--out", str(tmp_path / "one")]) == 0
@@ -283,7 +283,7 @@ def test_a_dead_worker_is_replaced_and_the_run_goes_on(tmp_path):
     "Worker 1 kills itself after epoch 3; torchrun restarts the job, which resumes from its checkpoint."
     code = """
 import os, signal, sys
-from silen_lib import mnist_rbm as m
+from silen_lib import train as m
 state = m.Run.state
 def dying(self, row):
     result = state(self, row)
@@ -302,7 +302,7 @@ sys.exit(m.main(sys.argv[1:]))
 
 
 def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
-    code = "import os, signal, sys; from silen_lib import mnist_rbm as m\n"
+    code = "import os, signal, sys; from silen_lib import train as m\n"
     code += "if os.environ['RANK'] == '1': m.Run.fit = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
     code += "sys.exit(m.main(sys.argv[1:]))"
     (tmp_path / "dying.py").write_text(code)

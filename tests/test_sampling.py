@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
+from hostile import complaints
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
@@ -385,25 +386,131 @@ def test_dkw_limit_bounds_honest_draws(n):
     (lambda: S.tempered(spring, [1.0], lambda t: S.mala(spring, 0.1, t)), "temperatures"),
     (lambda: S.tempered(spring, [1.0, -2.0], lambda t: S.mala(spring, 0.1, t)), "temperatures"),
     (lambda: S.tempered(spring, [1.0, 2.0], lambda t: S.mala(spring, 0.1, t))(S.Walkers(torch.zeros(5, 2))), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2, dtype=torch.long), 3), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), [0.0], 3), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor(1.0), 3), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor([[math.nan]]), 3), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 0), "n must"),
+    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2, dtype=torch.long), 3), "x has dtype torch.int64"),
+    (lambda: S.sample(S.langevin(spring, 0.1), [0.0], 3), "x is a list"),
+    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor(1.0), 3), r"x has shape \(\)"),
+    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor([[math.nan]]), 3), "x contains NaN"),
+    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 0), "n is 0; it must be a whole number ≥ 1"),
     (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, burn=-1), "burn"),
     (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, thin=1.5), "thin"),
     (lambda: S.sample(S.langevin(double_well, 0.1), torch.zeros(3, 2), 1), "energy"),
     (lambda: S.sample(S.metropolis_hastings(double_well, S.gaussian_walk()), torch.zeros(3, 2), 1), "energy"),
     (lambda: S.sample(S.mala(lambda x: torch.zeros(3), 0.1), torch.zeros(3, 2), 1), "does not depend"),
     (lambda: S.flip_one(1, 1), "low and high"),
-    (lambda: S.dkw_limit(0), "n must"),
+    (lambda: S.dkw_limit(0), "n is 0; it must be a whole number ≥ 1"),
     (lambda: S.dkw_limit(10, 1.0), "alarm"),
     (lambda: S.cdf_distance(torch.zeros(3), torch.zeros(4), torch.zeros(5)), "points"),
     (lambda: S.autocorrelation(torch.zeros(3, 5), 6), "n_lags"),
     (lambda: S.split_rhat(torch.zeros(3, 3)), "x must"),
-    (lambda: S.split_rhat(torch.zeros(12)), "x must"),
+    (lambda: S.split_rhat(torch.zeros(12)), "x has shape .*; it must have 2 axes"),
     (lambda: S.convergence(torch.zeros(1, 50, 2)), "x must"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+X, E, SPINS = torch.randn(4, 2, generator=g(1)), torch.randn(4, generator=g(2)), torch.ones(4, 3)
+POINTS = torch.linspace(-1.0, 1.0, 5)
+
+
+def walked(make, x=X, n=2, **how):
+    "A factory's step, taken."
+    return S.sample(make, x, n, **how)
+
+
+ARGUMENTS = {
+    "gaussian_walk": (lambda scale, generator=None: S.gaussian_walk(scale)(X, generator),
+                      dict(scale=0.5, generator=g(0)), dict(scale="temperature", generator="generator")),
+    "metropolis_hastings": (S.metropolis_hastings, dict(energy=spring, propose=S.gaussian_walk(), T=1.0),
+                            dict(energy="function", propose="function", T="temperature")),
+    "sample": (S.sample, dict(step=S.langevin(spring, 0.1), x=X, n=3, burn=1, thin=2, generator=g(0)),
+               dict(step="function", x="real, alone", n="count", burn="count", thin="count", generator="generator")),
+    "separable": (S.separable, dict(energy=double_well), dict(energy="function")),
+    "dkw_limit": (S.dkw_limit, dict(n=10, alarm=0.1), dict(n="count", alarm="positive")),
+    "cdf_distance": (S.cdf_distance, dict(samples=X, points=POINTS, p=torch.full((5,), 0.2)),
+        dict(points="real, alone", p="shares, widened")),
+    "grid_draws": (S.grid_draws, dict(energy=spring, low=(-1.0,), high=(1.0,), n_samples=3, T=1.0, n=50,
+        generator=g(0)),
+                   dict(energy="function", n_samples="count", T="positive", n="count", generator="generator")),
+    "energy_and_gradient": (S.energy_and_gradient, dict(energy=spring, x=X), dict(energy="function",
+        x="moving, alone")),
+    "langevin": (S.langevin, dict(energy=spring, step_size=0.1, T=1.0),
+                 dict(energy="function", step_size="temperature", T="temperature")),
+    "mala": (S.mala, dict(energy=spring, step_size=0.1, T=1.0),
+             dict(energy="function", step_size="temperature", T="temperature")),
+    "gaussian_wells_gradient": (S.gaussian_wells_gradient,
+                                dict(x=X, centres=[[0.0, 1.0]], depths=[1.0], widths=[1.0], confinement=0.1),
+                                dict(x="moving, alone", confinement="at least 0")),
+    "tempered": (S.tempered, dict(energy=spring, temperatures=[1.0, 2.0], kernel=lambda t: S.mala(spring, 0.1, t)),
+                 dict(energy="function", kernel="function", temperatures="ladder")),
+    "convergence": (S.convergence, dict(x=torch.randn(2, 8, 1)), dict(x="real, alone")),
+    "flip_one": (S.flip_one, dict(low=-1.0, high=1.0), dict(low="number", high="number")),
+    "acceptance_probability": (S.acceptance_probability, dict(E=E, E_new=E, T=1.0), dict(E="moving", E_new="moving",
+        T="temperature")),
+    "langevin_step": (S.langevin_step, dict(x=X, slope=X, step_size=0.1, T=1.0, generator=g(0)),
+                      dict(x="moving", slope="moving", step_size="widths", T="widths", generator="generator")),
+    "mala_log_ratio": (S.mala_log_ratio, dict(x=X, slope=X, y=X, slope_y=X, step_size=0.1, T=1.0),
+                       dict(x="moving", slope="moving", y="moving", slope_y="moving", step_size="temperature",
+                           T="temperature")),
+    "autocorrelation": (S.autocorrelation, dict(x=X.T, n_lags=2), dict(x="real, alone", n_lags="count")),
+    "split_rhat": (S.split_rhat, dict(x=X.T), dict(x="real, alone")),
+}  # fmt: skip
+
+
+def test_every_function_refuses_what_it_cannot_do_right():
+    assert set(S.__all__) - set(ARGUMENTS) == {"Walkers", "Chains", "Convergence"}
+    assert complaints(ARGUMENTS) == []
+
+
+@pytest.mark.parametrize("call,words", [
+    (lambda: S.sample(S.metropolis_hastings(spring, S.flip_one()), torch.zeros(3, 2), 1), "x must hold only -1 and 1"),
+    (lambda: S.sample(S.metropolis_hastings(spring, S.flip_one(0, 1)), -torch.ones(3, 2), 1),
+        "x must hold only 0 and 1"),
+    (lambda: S.sample(S.metropolis_hastings(lambda x: x.sum(-1) * math.nan, S.gaussian_walk()), X, 1),
+        "energy is NaN"),
+    (lambda: S.langevin_step(X, X[:, :1], 0.1), "slope has shape"),
+    (lambda: S.langevin_step(X, X, torch.ones(4)), "step_size has shape"),
+    (lambda: S.acceptance_probability(E, E, torch.ones(3)), "T has shape"),
+    (lambda: S.autocorrelation(torch.ones(2, 5), 3), "x goes up to 1"),
+    (lambda: S.split_rhat(torch.ones(2, 6)), "x goes up to 1"),
+    (lambda: S.cdf_distance(X * math.nan, POINTS, torch.full((5,), 0.2)), "samples contains NaN"),
+    (lambda: S.cdf_distance(X, POINTS**3, torch.full((5,), 0.2)), "equal cells"),
+    (lambda: S.cdf_distance(X.numpy(), POINTS, torch.full((5,), 0.2)), "samples is a ndarray"),
+    (lambda: S.grid_draws(spring, (0.0, 0.0), (1.0, 1.0), 3, n=5000), "n is 5000"),
+    (lambda: S.grid_draws(spring, 0.0, (1.0,), 3), "low is 0.0"),
+    (lambda: S.tempered(spring, [1.0, math.nan], lambda t: None), "temperatures"),
+    (lambda: S.gaussian_wells_gradient(X, [[0.0]], [1.0], [1.0]), "centres, depths and widths"),
+    (lambda: S.gaussian_wells_gradient(X, [[0.0, 1.0]], [1.0], [0.0]), "widths"),
+])  # fmt: skip
+def test_what_would_go_wrong_silently_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_a_temperature_below_the_smallest_float32_is_not_0():
+    "1e-60 is 0 in float32, and 0/0 no number: equal energies are taken, higher ones are not."
+    for T in (1e-60, torch.tensor(1e-60, dtype=torch.float64)):
+        p = S.acceptance_probability(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, -1.0]), T)
+        assert p.tolist() == [1, 0, 1]
+
+
+def test_a_start_of_undefined_energy_is_looked_for_once():
+    looks = []
+
+    def energy(x):
+        looks.append(len(looks))
+        return spring(x) if len(looks) == 1 else spring(x) * math.nan
+
+    assert S.sample(S.metropolis_hastings(energy, S.gaussian_walk()), X, 3).acceptance.sum() == 0
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: S.acceptance_probability(x.sum(-1), spring(x), 0.7), lambda x: S.autocorrelation(x, 2),
+    lambda x: S.mala_log_ratio(x, x.sin(), x.cos(), x, 0.1, torch.tensor(0.5)),
+    lambda x: S.gaussian_wells_gradient(x, [[0.0, 1.0]], [1.0], [1.0], 0.1)])  # fmt: skip
+def test_vmap_grad_and_compile(f):
+    want = f(X)
+    assert torch.allclose(torch.func.vmap(f)(X), want, atol=1e-6)
+    assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(X), want, atol=1e-6)
+    assert torch.func.grad(lambda x: f(x).sum())(X).isfinite().all()

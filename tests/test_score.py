@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from hostile import complaints
 from torch.nn import functional as F
 
 from silen_lib import score as S
@@ -33,15 +34,15 @@ def bell(x, sigma):
 # bad input
 
 BAD = {
-    "x is int": (lambda: S.mixture_score(torch.ones(3, 2).long(), W, MEANS, 0.5), "x is torch.int64"),
-    "x is a list": (lambda: S.mixture_score([1.0, 2.0], W, MEANS, 0.5), "x is list"),
+    "x is int": (lambda: S.mixture_score(torch.ones(3, 2).long(), W, MEANS, 0.5), "x has dtype torch.int64"),
+    "x is a list": (lambda: S.mixture_score([1.0, 2.0], W, MEANS, 0.5), "x is a list"),
     "x has another d": (lambda: S.mixture_score(normal(3, 5), W, MEANS, 0.5), "do not fit"),
     "weights and means differ": (lambda: S.mixture_score(normal(3, 2), W[:1], MEANS, 0.5), "do not fit"),
-    "weights sum to 2": (lambda: S.mixture_log_density(normal(3, 2), 2 * W, MEANS, 0.5), "weights sum to 2"),
+    "weights must sum to 1": (lambda: S.mixture_log_density(normal(3, 2), 2 * W, MEANS, 0.5), "weights must sum to 1"),
     "a negative weight": (lambda: S.mixture_score(normal(3, 2), torch.tensor([1.5, -0.5]), MEANS, 0.5), "≥ 0"),
     "no width at all": (lambda: S.mixture_score(normal(3, 2), W, MEANS, 0.0), "point mass"),
     "sigma is negative": (lambda: islands(normal(3, 2), -1.0), "sigma spans -1"),
-    "sigma is NaN": (lambda: islands(normal(3, 2), math.nan), "sigma spans nan"),
+    "sigma is NaN": (lambda: islands(normal(3, 2), math.nan), "sigma is nan"),
     "sigma is infinite": (lambda: islands(normal(3, 2), math.inf), "finite"),
     "no draws": (lambda: S.sample_mixture(0, W, MEANS, 0.5), "n is 0"),
     "score changes the shape": (lambda: S.score_trace(lambda x: x.sum(-1), normal(3, 2)), "score gave shape"),
@@ -51,14 +52,15 @@ BAD = {
     "net with flat data": (lambda: S.ScoreNet(normal(9)), "data has shape"),
     "net at sigma 0": (lambda: S.ScoreNet(normal(9, 2))(normal(3, 2), 0.0), "sigma spans 0"),
     "low above high": (lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 2.0, 1.0), "low and high"),
-    "no steps": (lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 1.0, 2.0, steps=0), "steps and batch"),
+    "no steps": (lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 1.0, 2.0, steps=0),
+        "steps is 0; it must be a whole number ≥ 1"),
     "ladder upwards": (lambda: S.sigma_ladder(1, 2, 5), "high, low and n"),
     "ladder to 0": (lambda: S.sigma_ladder(1, 0, 5), "high, low and n"),
-    "ladder of one": (lambda: S.sigma_ladder(1, 0.1, 1), "n ≥ 2"),
+    "ladder of one": (lambda: S.sigma_ladder(1, 0.1, 1), "n is 1; it must be a whole number ≥ 2"),
     "rising levels": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, 2.0]), "sigmas are"),
     "no levels": (lambda: S.annealed_langevin(bell, normal(3, 2), []), "sigmas are"),
     "a negative rate": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], rate=-0.1), "rate is -0.1"),
-    "a negative eta": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1), "eta -0.1"),
+    "a negative eta": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1), "eta is -0.1"),
     "a negative level": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]), "sigmas are"),
     "step to the same level": (lambda: S.reverse_step(normal(2), normal(2), 1.0, 1.0, normal(2)), "next_sigma"),
     "step below 0": (lambda: S.reverse_step(normal(2), normal(2), 1.0, -0.1, normal(2)), "next_sigma"),
@@ -328,3 +330,125 @@ def _denoising_without_grad(score, x, sigma, noise):
 def test_a_loss_that_cannot_be_trained_with_is_not_right(name, answer):
     verdict = diagnose(name, answer)
     assert verdict.status == "wrong" and "trained" in verdict.hint
+
+
+# digits
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1e4])
+@pytest.mark.parametrize("width", [0.05, 0.5])
+def test_a_mixture_anywhere_is_the_mixture_at_the_origin(offset, width):
+    "float32 points and centres; the truth by differences in float64 of the same numbers, to 1e-5."
+    w = torch.tensor([0.5, 0.3, 0.2])
+    means = (offset + torch.tensor([[0.0, 0.0], [3.0, 1.0], [-2.0, 4.0]])).float()
+    x = (means[torch.arange(60) % 3] + 1.5 * width * normal(60, 2)).float()
+    away = means.double() - x.double()[:, None]
+    var = torch.tensor(width).double() ** 2
+    log_f = w.double().log() - away.square().sum(-1) / (2 * var) - (2 * math.pi * var).log()
+    score = (log_f.softmax(-1)[..., None] * away / var).sum(1)
+    got = S.mixture_score(x, w, means, width)
+    assert got.dtype == torch.float32 and ((got - score).norm(dim=1) <= 1e-5 * (1 + score.norm(dim=1))).all()
+    log_p = S.mixture_log_density(x, w, means, width)
+    assert log_p.dtype == torch.float32 and torch.allclose(log_p.double(), log_f.logsumexp(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_components_keep_the_points_dtype_and_the_shares():
+    x = normal(9, 2, dtype=torch.float32) * 1e3
+    log_f, variance = S._components(x, W, MEANS, 0.5, 0.0)
+    exact, _ = S._log_components(x, W, MEANS, 0.5, 0.0)
+    assert log_f.dtype == variance.dtype == torch.float32 and (log_f.amax(-1) == 0).all()
+    assert torch.allclose(log_f.softmax(-1).double(), exact.softmax(-1), atol=1e-6)
+
+
+def test_a_density_can_be_differentiated_twice():
+    x = normal(3, 2).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: S.mixture_log_density(x, W.double(), MEANS.double(), 0.9), x)
+
+
+# what is refused
+
+
+X, NOISE = normal(6, 2, dtype=torch.float32), normal(6, 2, seed=1, dtype=torch.float32)
+NET = S.ScoreNet(X, width=4)
+MIXTURE = dict(weights=W, means=MEANS, stds=0.5)
+MIXTURE_ROLES = dict(weights="shares, widened", means="real, widened", stds="widths")
+ARGUMENTS = {
+    "mixture_log_density": (S.mixture_log_density, dict(x=X, **MIXTURE, sigma=0.1),
+                            dict(x="real, alone", **MIXTURE_ROLES, sigma="widths")),
+    "mixture_score": (S.mixture_score, dict(x=X, **MIXTURE, sigma=0.1), dict(x="real, alone", **MIXTURE_ROLES,
+        sigma="widths")),
+    "sample_mixture": (S.sample_mixture, dict(n=3, **MIXTURE, generator=generator(0)),
+                       dict(n="count", weights="shares, widened", means="real, alone", stds="widths",
+                           generator="generator")),
+    "plot_field": (S.plot_field, dict(score=lambda x: -x, half_width=2.0, n=3, scale=1.0, density=lambda x: -x[:, 0]),
+                   dict(score="function", half_width="positive", n="count", scale="number", density="function")),
+    "score_trace": (S.score_trace, dict(score=lambda x: -x, x=X), dict(score="function", x="moving, alone")),
+    "ScoreNet": (S.ScoreNet, dict(data=X, width=4, depth=1), dict(data="real, alone", width="count", depth="count")),
+    "forward": (NET, dict(x=X, sigma=0.5), dict(x="moving", sigma="temperature")),
+    "train_score": (S.train_score, dict(net=NET, data=X, low=0.1, high=1.0, steps=2, batch=3, lr=1e-3, average=0.5,
+        generator=generator(0)),
+                    dict(net="function", data="real", low="positive", high="positive", steps="count", batch="count",
+                        lr="positive",
+                         average="at least 0", generator="generator")),
+    "sigma_ladder": (S.sigma_ladder, dict(high=2.0, low=1.0, n=3), dict(high="positive", low="positive", n="count")),
+    "annealed_langevin": (S.annealed_langevin, dict(score=bell, x=X, sigmas=[2.0, 1.0], steps=2, rate=0.1, eta=0.1,
+        generator=generator(0)),
+                          dict(score="function", x="real, alone", sigmas="levels", steps="count", rate="at least 0",
+                               generator="generator")),
+    "reverse_diffusion": (S.reverse_diffusion, dict(score=bell, x=X, sigmas=[2.0, 1.0], generator=generator(0)),
+                          dict(score="function", x="real, alone", sigmas="levels", generator="generator")),
+    "noise_start": (S.noise_start, dict(n=3, data=X, sigma=1.0, generator=generator(0)),
+                    dict(n="count", data="real, alone", sigma="at least 0", generator="generator")),
+    "probability_flow": (S.probability_flow, dict(score=bell, x=X, sigmas=[2.0, 1.0]),
+                         dict(score="function", x="real, alone", sigmas="levels")),
+    "flow_log_density": (S.flow_log_density, dict(score=bell, x=X, sigmas=[1.0, 2.0], data=X),
+                         dict(score="function", x="real", sigmas="levels", data="real")),
+    "sample_diffusion": (S.sample_diffusion, dict(net=NET, data=X, n=3, sigmas=[2.0, 1.0], generator=generator(0)),
+                         dict(data="real, alone, widened", n="count", sigmas="levels", generator="generator")),
+    "implicit_score_matching": (S.implicit_score_matching, dict(score=lambda x: -x, x=X), dict(score="function",
+        x="real, alone")),
+    "denoising_score_matching": (S.denoising_score_matching, dict(score=lambda x, sigma: -x, x=X, sigma=0.5,
+        noise=NOISE),
+                                 dict(score="function", x="real", sigma="widths", noise="real")),
+    "reverse_step": (S.reverse_step, dict(x=X, s=X, sigma=1.0, next_sigma=0.5, noise=NOISE),
+                     dict(x="moving", s="moving", sigma="positive", next_sigma="at least 0", noise="moving")),
+    "info_nce": (S.info_nce, dict(scores=X[:2], temperature=0.5), dict(scores="real, alone", temperature="positive")),
+}  # fmt: skip
+
+
+def test_every_function_refuses_what_it_cannot_do_right():
+    assert set(ARGUMENTS) - {"forward"} == set(S.__all__)
+    assert complaints(ARGUMENTS) == []
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: S.annealed_langevin(lambda x, s: x[:, :1], X, [1.0]), "score gave shape"),
+    (lambda: S.reverse_diffusion(lambda x, s: None, X, [2.0, 1.0]), "score gave a NoneType"),
+    (lambda: S.probability_flow(bell, X, [1.0, 3.0, 2.0]), "sigmas are"),
+    (lambda: S.implicit_score_matching(lambda x: -x, X[:0]), "x is empty"),
+    (lambda: S.denoising_score_matching(bell, X[:0], 1.0, X[:0]), "x is empty"),
+    (lambda: S.info_nce(normal(3, 3) * 1e30, 1e-300), "temperature is 1e-300"),
+    (lambda: S.train_score(torch.nn.Identity(), X, 0.1, 1.0), "net has no parameters"),
+    (lambda: S.train_score(NET, X.double(), 0.1, 1.0), "data is torch.float64"),
+    (lambda: S.sample_mixture(2, W, MEANS, torch.ones(3)), "stds has shape"),
+])
+def test_what_would_go_wrong_silently_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_training_that_diverges_stops_at_once():
+    "The first loss that is no number ends it, in words, and the weights are still numbers."
+    net = S.ScoreNet(X, width=8)
+    with pytest.raises(ValueError, match=r"lr is 1e\+38 and training diverged: the loss of step \d+ is (nan|inf)"):
+        S.train_score(net, X, 0.1, 3.0, steps=2000, batch=8, lr=1e38, generator=generator(0))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: S.mixture_score(x, W, MEANS, 0.9, 0.3), lambda x: S.mixture_log_density(x, W, MEANS, 0.9),
+    lambda x: S.reverse_step(x, -x, 2.0, 1.0, x), lambda x: NET(x, 0.5)])  # fmt: skip
+def test_vmap_grad_and_compile(f):
+    want = f(X)
+    assert torch.allclose(torch.func.vmap(f)(X), want, atol=1e-5)
+    assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(X), want, atol=1e-5)
+    assert torch.func.grad(lambda x: f(x).sum())(X).isfinite().all()
