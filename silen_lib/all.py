@@ -34,4 +34,4 @@ _modules = [
         "rbm sampling score widgets"
     ).split()
 ]
-__all__ = sorted({name for module in _modules for name in module.__all__} - {"main", "doctor_main"})
+__all__ = sorted({name for module in _modules for name in module.__all__} - {"main"})
