@@ -166,7 +166,7 @@ def test_key_in_netrc(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     assert not core.wandb_has_key()
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "x" * 40 + "\n")
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "x" * 40 + "\n", encoding="utf-8")
     (tmp_path / ".netrc").chmod(0o600)
     assert core.wandb_has_key()
 
