@@ -78,6 +78,7 @@ def test_atomic_write_never_touches_the_umask(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
