@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install lab train test bench notebooks
+.PHONY: install lab train test bench gpu notebooks
 
 install: $(STAMP)
 
@@ -24,7 +24,10 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
-	for f in benchmarks/*.py; do $(BIN)/python $$f || exit 1; done
+	for f in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$f || exit 1; done
+
+gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py
 
 notebooks: $(STAMP)
 	$(BIN)/nbdev_export

@@ -382,6 +382,7 @@ def test_fast_paths_are_fast(bench):
     assert ratio["recall"] > 40 and ratio["recall_patterns"] > 150
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_on_a_gpu():
     xi, order = spins(20, 500, seed=1), torch.randperm(500, generator=generator(0))

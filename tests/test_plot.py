@@ -67,6 +67,7 @@ def test_dtypes_and_gradients(dtype):
     assert len(data(P.show_images(x, kind="unit"))) == 2
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu():
     assert len(data(P.show_images(torch.ones(2, 3, 3, device="cuda")))) == 2

@@ -1,0 +1,1211 @@
+"""Every public function that takes numbers, with one legal call: what the walks over all of them start from.
+
+An argument is a *kind*: it knows a legal value and the values that must be refused. `ENTRIES` lists the calls, `EXEMPT`
+the public names that have none; tests/test_arguments.py fails for a name that is in neither.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Generator = torch.Generator
+
+
+def _seeded(seed: int = 0) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Kind:
+    "An argument that is not attacked."
+
+    def __init__(self, value=None, make: Callable | None = None):
+        self.value, self.factory = value, make
+
+    def make(self, device="cpu"):
+        return self.factory(device) if self.factory else self.value
+
+    def hostile(self) -> dict:
+        return {}
+
+
+class Array(Kind):
+    "Real numbers; `wide`: another argument dictates the last axis; `lone`: there is no other tensor to clash with."
+
+    low, high = -1.0, 1.0
+
+    def __init__(self, *shape, wide=True, lone=False, half=False, empty=False, infinite=False, value=None, may=()):
+        self.shape, self.wide, self.lone, self.half = shape, wide, lone, half
+        self.empty, self.infinite, self.given, self.may = empty, infinite, value, may
+
+    def numbers(self) -> Tensor:
+        return torch.rand(self.shape, generator=_seeded(sum(self.shape))) * (self.high - self.low) + self.low
+
+    def make(self, device="cpu"):
+        x = self.numbers() if self.given is None else torch.as_tensor(self.given)
+        return torch.empty_like(x, device=device) if _is_fake(device) else x.to(device)
+
+    def hostile(self):
+        x = self.make()
+        nan = x.clone()
+        nan.view(-1)[0] = math.nan
+        bad = {
+            "nan": nan,
+            "int": x.long(),
+            "bool": x > 0,
+            "complex": x.to(torch.complex64),
+            "numpy": x.numpy(),
+            "None": None,
+        }
+        bad |= {"list": x.tolist(), "text": "0.5"}
+        if not self.half:
+            bad |= {"float16": x.half(), "bfloat16": x.bfloat16()}
+        if not self.infinite:
+            bad["inf"] = x * math.inf
+        if not self.empty:
+            bad["empty"] = x[:0] if x.ndim else x.new_zeros(0)
+        if self.wide:
+            bad["one wider"] = torch.cat([x, x[..., :1]], -1)
+        if not self.lone:
+            bad["elsewhere"] = x.to("meta")
+        return {name: value for name, value in bad.items() if name not in self.may}
+
+
+class Spins(Array):
+    def numbers(self):
+        return (torch.rand(self.shape, generator=_seeded(sum(self.shape))) < 0.5).float() * 2 - 1
+
+    def hostile(self):
+        x = self.make()
+        return super().hostile() | {"bits": (x + 1) / 2, "doubled": 2 * x, "grey": x * 255}
+
+
+class Bits(Array):
+    "0 and 1; probabilities are legal too."
+
+    def numbers(self):
+        return (torch.rand(self.shape, generator=_seeded(sum(self.shape))) < 0.5).float()
+
+    def hostile(self):
+        x = self.make()
+        return super().hostile() | {"spins": 2 * x - 1, "grey": 255 * x, "just above 1": x + 0.01}
+
+
+class Probabilities(Array):
+    "Rows that sum to 1."
+
+    def numbers(self):
+        return super().numbers().softmax(-1)
+
+    def hostile(self):
+        x = self.make()
+        return super().hostile() | {"negative": x - 1, "twice": 2 * x}
+
+
+class Couplings(Array):
+    "Symmetric, zero diagonal."
+
+    def __init__(self, n, symmetric=True, **more):
+        super().__init__(n, n, wide=False, **more)
+        self.symmetric = symmetric
+
+    def numbers(self):
+        W = torch.randn(self.shape, generator=_seeded(3)) / self.shape[0] ** 0.5
+        return ((W + W.T) / 2).fill_diagonal_(0)
+
+    def hostile(self):
+        W = self.make()
+        bad = super().hostile() | {"not square": W[:-1], "one row": W[0]}
+        return bad | ({"not symmetric": W + torch.eye(len(W)).roll(1, 0)} if self.symmetric else {})
+
+
+@dataclass
+class Count(Kind):
+    value: int
+    least: int = 1
+    optional: bool = False
+    make_hostile: dict = field(default_factory=dict)
+
+    def make(self, device="cpu"):
+        return self.value
+
+    def hostile(self):
+        bad = {"too few": self.least - 1, "half": self.value + 0.5, "inf": math.inf, "nan": math.nan, "text": "3"}
+        bad |= {"True": True, "list": [self.value]}
+        return bad if self.optional else bad | {"None": None}
+
+
+class Number(Kind):
+    "A finite number between limits."
+
+    def __init__(self, value, low=-math.inf, high=math.inf, above=False, below=False, optional=False, may=()):
+        self.value, self.low, self.high, self.above, self.below = value, low, high, above, below
+        self.optional, self.may = optional, may
+
+    def make(self, device="cpu"):
+        return self.value
+
+    def hostile(self):
+        bad = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf, "text": "0.5", "list": [0.5]}
+        if math.isfinite(self.low):
+            bad["too low"] = self.low if self.above else self.low - 0.5
+        if math.isfinite(self.high):
+            bad["too high"] = self.high if self.below else self.high + 0.5
+        if not self.optional:
+            bad["None"] = None
+        return {name: value for name, value in bad.items() if name not in self.may}
+
+
+def Positive(value, **more):
+    return Number(value, 0.0, above=True, **more)
+
+
+def Fraction(value, **more):
+    return Number(value, 0.0, 1.0, **more)
+
+
+class Temperature(Number):
+    def __init__(self, value=1.0, zero=False, **more):
+        super().__init__(value, 0.0, above=not zero, **more)
+
+    def hostile(self):
+        return super().hostile() | {"negative": -1.0, "a bad one": torch.tensor([1.0, -1.0])}
+
+
+class Gen(Kind):
+    def make(self, device="cpu"):
+        return _seeded(1)
+
+    def hostile(self):
+        return {"a seed": 7, "text": "seed", "numpy": np.random.default_rng(0)}
+
+
+class Choice(Kind):
+    def hostile(self):
+        return {"no such": "no such choice", "None": None, "number": 3}
+
+
+class Function(Kind):
+    def hostile(self):
+        return {"number": 3, "None": None, "text": "energy"}
+
+
+class Integers(Kind):
+    "A tensor of whole numbers from 0 to `most`."
+
+    def __init__(self, value, most=None):
+        self.value, self.most = torch.tensor(value), most
+
+    def make(self, device="cpu"):
+        return torch.empty_like(self.value, device=device) if _is_fake(device) else self.value.to(device)
+
+    def hostile(self):
+        x = self.value
+        bad = {"float": x.float(), "negative": x - 1 - x.min(), "numpy": x.numpy(), "list": x.tolist(), "None": None}
+        return bad if self.most is None else bad | {"too high": x - x.max() + self.most + 1}
+
+
+def _is_fake(device) -> bool:
+    return str(device) in ("cuda", "mps")
+
+
+@dataclass
+class Entry:
+    "One legal call."
+
+    name: str  # module.function, or module.Class.method
+    call: Callable  # the function, or a function of the device that makes the bound method
+    arguments: dict[str, Kind]
+    bound: bool = False  # `call` makes the method
+    fake: str = "run"  # on fake devices: "run", or the reason why it cannot be
+    reads: int = 0  # host reads that are allowed on an accelerator, whatever the number of sweeps
+    writes: bool = False  # works in place
+
+    def function(self, device="cpu"):
+        return self.call(device) if self.bound else self.call
+
+    def legal(self, device="cpu") -> dict:
+        return {name: kind.make(device) for name, kind in self.arguments.items()}
+
+
+def _put(build: Callable, device):
+    "A machine on a device, also one that is not there."
+    if not _is_fake(device):
+        return build().to(device)
+    from fake_device import place
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+    with unset_fake_temporarily():
+        machine = build()
+    return place(machine, device)
+
+
+def _import(name: str):
+    from importlib import import_module
+
+    module, _, rest = name.partition(".")
+    found = import_module(f"silen_lib.{module}")
+    for part in rest.split("."):
+        found = getattr(found, part)
+    return found
+
+
+ENTRIES: list[Entry] = []
+
+
+def entry(name: str, fake: str = "run", reads: int = 0, **arguments):
+    "A function called with these arguments; bare values are not attacked."
+    kinds = {n: a if isinstance(a, Kind) else Kind(a) for n, a in arguments.items()}
+    ENTRIES.append(Entry(name, _import(name), kinds, fake=fake, reads=reads))
+
+
+def method(name: str, owner: Callable, fake: str = "run", reads: int = 0, **arguments):
+    "A method of what `owner(device)` makes."
+    kinds = {n: a if isinstance(a, Kind) else Kind(a) for n, a in arguments.items()}
+    last = name.rpartition(".")[2]
+    ENTRIES.append(Entry(name, lambda device="cpu": getattr(owner(device), last), kinds, True, fake, reads))
+
+
+# ---------------------------------------------------------------- shared pieces
+N, P = 8, 3
+well = lambda x: (x**4 - 2 * x**2).sum(-1)
+curve = lambda x: x**4 - 2 * x**2
+toward_zero = lambda x, sigma=1.0: -x
+EXACT = "enumerates small systems, on the processor"
+DATA_SHAPED = "the result's size depends on the numbers"
+
+
+def _state(**more):
+    return Spins(4, N, **more)
+
+
+# ---------------------------------------------------------------- 0 energy
+for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
+    entry(f"energy.{_name}", x=Array(5, wide=False, lone=True, half=True, empty=True))
+entry("energy.gradient", energy=Function(curve), x=Array(5, wide=False, lone=True, empty=True))
+entry("energy.curvature", energy=Function(curve), x=Array(5, wide=False, lone=True, empty=True))
+entry(
+    "energy.stationary_points",
+    fake=DATA_SHAPED,
+    energy=Function(curve),
+    low=Number(-2.0),
+    high=Number(2.0),
+    n=Count(201, 2),
+)
+entry(
+    "energy.basin",
+    energy=Function(curve),
+    x=Array(5, wide=False),
+    minima=Array(2, wide=False),
+    lr=Positive(0.01),
+    n_steps=Count(10, 0),
+    tol=Positive(0.05),
+)
+entry("energy.diverged", path=Array(3, 5, wide=False, lone=True, infinite=True, may=("nan",)), limit=Positive(10.0))
+entry(
+    "energy.gaussian_wells",
+    x=Array(5, 2),
+    centres=((0.0, 0.0), (1.0, 1.0)),
+    depths=(1.0, 2.0),
+    widths=(1.0, 1.0),
+    confinement=Number(0.1, 0.0),
+)
+entry("energy.three_wells", x=Array(5, 2, lone=True), confinement=Number(0.1, 0.0))
+entry(
+    "energy.sample_states",
+    E=Array(6, wide=False, lone=True, may=("inf",)),
+    n_samples=Count(4),
+    T=Temperature(),
+    generator=Gen(),
+)
+entry("energy.grid", fake="makes its own tensors", low=Number(-1.0), high=Number(1.0), n=Count(20))
+_E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True))
+entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
+entry("energy.mean_energy", **_E, T=Temperature())
+entry("energy.boltzmann", **_E, T=Temperature())
+entry("energy.free_energy", **_E, T=Temperature())
+entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True))
+entry(
+    "energy.macrostate_free_energy",
+    fake=DATA_SHAPED,
+    E=Array(6, may=("inf",)),
+    label=Integers([0, 0, 1, 1, 2, 2]),
+    T=Temperature(),
+)
+entry(
+    "energy.gradient_descent",
+    energy=Function(curve),
+    x=Array(5, wide=False, lone=True),
+    lr=Positive(0.1),
+    n_steps=Count(3, 0),
+)
+
+# ---------------------------------------------------------------- 1 hopfield
+_patterns = dict(patterns=Spins(P, N))
+entry(
+    "hopfield.corrupt_pattern",
+    pattern=Spins(N, wide=False, lone=True),
+    noise_fraction=Fraction(0.25),
+    n=Count(2, optional=True),
+    generator=Gen(),
+)
+entry(
+    "hopfield.random_patterns",
+    fake="makes its own tensors",
+    n_patterns=Count(2),
+    n_neurons=Count(5),
+    fraction=Fraction(0.5),
+    generator=Gen(),
+)
+entry("hopfield.local_field", state=_state(), W=Couplings(N, symmetric=False))
+entry("hopfield.hopfield_energy", state=_state(), W=Couplings(N, symmetric=False))
+entry(
+    "hopfield.hopfield_update",
+    fake="keeps the history of one state",
+    state=Spins(N),
+    W=Couplings(N),
+    max_steps=Count(3),
+    ties=Choice("up"),
+    generator=Gen(),
+)
+entry("hopfield.energy_change", state=_state(), W=Couplings(N, symmetric=False), i=Count(2, 0))
+entry("hopfield.async_step", state=_state(), W=Couplings(N, symmetric=False), i=Count(2, 0))
+entry("hopfield.identify", state=_state(), **_patterns)
+entry("hopfield.overlaps", state=_state(), **_patterns)
+entry("hopfield.pattern_field", state=_state(), **_patterns)
+entry("hopfield.unstable_bits", reads=2, state=_state(), W=Couplings(N, symmetric=False))
+entry("hopfield.build_hopfield_weights", patterns=Spins(P, N, wide=False, lone=True))
+entry(
+    "hopfield.recall",
+    reads=8,
+    state=_state(),
+    W=Couplings(N),
+    max_sweeps=Count(2, optional=True),
+    ties=Choice("keep"),
+    order=Choice("random"),
+    block=Count(4),
+    generator=Gen(),
+)
+entry(
+    "hopfield.recall_patterns",
+    reads=8,
+    state=_state(),
+    **_patterns,
+    max_sweeps=Count(2, optional=True),
+    ties=Choice("keep"),
+    order=Choice("random"),
+    block=Count(4),
+    generator=Gen(),
+)
+entry("hopfield.wave_pictures", fake="makes its own tensors", n=Count(2), size=Count(9, 2), generator=Gen())
+entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
+
+# ---------------------------------------------------------------- 2 capacity
+entry("capacity.stable_load", n_neurons=Count(100, 2))
+for _name in ("critical_capacity", "ground_state_capacity"):
+    entry(f"capacity.{_name}", fake="a theory in float64, on the processor", T=Temperature(0.1, zero=True))
+for _name in ("ags_state", "ags_overlap"):
+    entry(
+        f"capacity.{_name}",
+        fake="a theory in float64, on the processor",
+        alpha=Number(0.05, 0.0),
+        T=Temperature(0.1, zero=True),
+    )
+for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
+    entry(f"capacity.{_name}", fake="a theory in float64, on the processor", alpha=Number(0.05, 0.0))
+entry(
+    "capacity.glauber",
+    state=_state(),
+    **_patterns,
+    T=Temperature(0.1, zero=True),
+    sweeps=Count(2, 0, optional=True),
+    ties=Choice("keep"),
+    block=Count(4),
+    generator=Gen(),
+    reads=3,
+)
+entry(
+    "capacity.retained",
+    fake="makes its own tensors",
+    n_neurons=Count(40, 2),
+    load=Positive(0.1),
+    T=Temperature(0.1, zero=True),
+    networks=Count(2),
+    cues=Count(2),
+    sweeps=Count(2, 0, optional=True),
+    threshold=Fraction(0.65),
+    generator=Gen(),
+)
+entry(
+    "capacity.half_load",
+    fake="a fit in float64, on the processor",
+    loads=Array(3, value=[0.1, 0.14, 0.18], wide=False),
+    kept=Kind(torch.tensor([[4, 4], [2, 3], [0, 1]])),
+    cues=Count(4),
+)
+entry(
+    "capacity.extrapolate",
+    fake="a fit in float64, on the processor",
+    sizes=Kind(torch.tensor([100, 200, 400])),
+    values=Array(3),
+    errors=Array(3, value=[0.1, 0.1, 0.1]),
+    power=Positive(2 / 3),
+)
+entry(
+    "capacity.measure_wall",
+    fake="makes its own tensors",
+    T=Temperature(0.1, zero=True),
+    sizes=(40, 60, 80),
+    networks=(2, 2, 2),
+    loads=(0.05, 0.3),
+    cues=Count(2),
+    generator=Gen(),
+)
+entry("capacity.stable_states", fake=DATA_SHAPED, patterns=Spins(P, N, wide=False, lone=True))
+entry(
+    "capacity.sample_minima",
+    fake=DATA_SHAPED,
+    patterns=Spins(P, N, wide=False, lone=True),
+    n_starts=Count(4),
+    generator=Gen(),
+)
+entry("capacity.bit_error", load=Array(3, value=[0.1, 0.2, 0.3], wide=False, lone=True))
+entry("capacity.ags_load", t=Array(3, value=[0.5, 1.0, 2.0], wide=False, lone=True))
+entry("capacity.spin_threshold", u=Array(3, value=[0.1, 0.5, 0.9], wide=False, lone=True), T=Temperature())
+entry("capacity.pseudo_inverse_weights", patterns=Spins(P, N, wide=False, lone=True))
+entry("capacity.unlearn", W=Couplings(N, symmetric=False), dreams=Spins(2, N), rate=Positive(0.01))
+
+
+# ---------------------------------------------------------------- 3 boltzmann
+def _machine(device="cpu"):
+    from silen_lib.boltzmann import BoltzmannMachine
+
+    return _put(lambda: BoltzmannMachine(3, 2, generator=_seeded()), device)
+
+
+entry("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False))
+entry("boltzmann.spin_states", fake="makes its own tensors", n=Count(3))
+entry("boltzmann.exact_distribution", W=Couplings(4, lone=True), T=Temperature())
+entry("boltzmann.spin_transition_matrix", fake=EXACT, W=Couplings(3, lone=True), T=Temperature())
+for _name in ("heat_bath", "metropolis"):
+    entry(
+        f"boltzmann.{_name}",
+        reads=4,
+        state=_state(),
+        W=Couplings(N),
+        T=Temperature(zero=True),
+        sweeps=Count(2, 0),
+        generator=Gen(),
+    )
+entry(
+    "boltzmann.boltzmann_update",
+    fake="keeps the history of one state",
+    state=Spins(N),
+    W=Couplings(N),
+    T=Temperature(),
+    n_steps=Count(3, 0),
+    generator=Gen(),
+)
+entry(
+    "boltzmann.simulated_annealing",
+    fake="keeps the history of one state",
+    state=Spins(N),
+    W=Couplings(N),
+    T_start=Positive(5.0),
+    T_end=Positive(0.1),
+    n_steps=Count(3),
+    generator=Gen(),
+)
+entry(
+    "boltzmann.anneal",
+    reads=4,
+    W=Couplings(N, lone=True),
+    T=(2.0, 1.0),
+    n_reads=Count(3),
+    rule=Choice("metropolis"),
+    generator=Gen(),
+)
+entry(
+    "boltzmann.parallel_tempering",
+    reads=4,
+    W=Couplings(N, lone=True),
+    T=(1.0, 2.0),
+    n_chains=Count(2),
+    sweeps=Count(2),
+    generator=Gen(),
+)
+entry("boltzmann.grid_spin_glass", fake="makes its own tensors", rows=Count(3, 2), cols=Count(3, 2), generator=Gen())
+entry(
+    "boltzmann.grid_ground_energy",
+    fake=EXACT,
+    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
+    cols=Count(3),
+)
+entry(
+    "boltzmann.grid_log_partition",
+    fake=EXACT,
+    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
+    T=Temperature(),
+    cols=Count(3),
+)
+entry("boltzmann.spin_up_probability", h=Array(4, wide=False, lone=True, may=("inf",)), T=Temperature())
+entry("boltzmann.metropolis_probability", dE=Array(4, wide=False, lone=True, infinite=True), T=Temperature())
+entry("boltzmann.detailed_balance_gap", P=Probabilities(4, 4, wide=False), p=Probabilities(4))
+entry("boltzmann.heat_bath_sweep", state=_state(), W=Couplings(N), T=Temperature(), generator=Gen(), reads=4)
+entry(
+    "boltzmann.cooling_schedule",
+    fake="makes its own tensors",
+    T_start=Positive(5.0),
+    T_end=Positive(0.1),
+    n=Count(5, 2),
+    kind=Choice("linear"),
+)
+entry(
+    "boltzmann.swap_probability", E1=Array(4, wide=False), E2=Array(4, wide=False), T1=Positive(1.0), T2=Positive(2.0)
+)
+entry(
+    "boltzmann.learning_gradient",
+    clamped=Spins(3, N),
+    p_clamped=Probabilities(3),
+    free=Spins(2, N),
+    p_free=Probabilities(2),
+)
+entry(
+    "boltzmann.BoltzmannMachine",
+    fake="makes its own tensors",
+    n_visible=Count(3),
+    n_hidden=Count(2, 0),
+    std=Number(0.3, 0.0),
+    generator=Gen(),
+)
+method("boltzmann.BoltzmannMachine.energy", _machine, s=Spins(4, 5))
+method("boltzmann.BoltzmannMachine.free_energy", _machine, v=Spins(4, 3))
+method("boltzmann.BoltzmannMachine.log_likelihood", _machine, v=Spins(4, 3))
+method("boltzmann.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), reads=4)
+method(
+    "boltzmann.BoltzmannMachine.sample",
+    _machine,
+    n=Count(2),
+    sweeps=Count(2, 0),
+    T=Temperature(zero=True),
+    generator=Gen(),
+    reads=4,
+)
+method(
+    "boltzmann.BoltzmannMachine.sampled_gradient",
+    _machine,
+    clamp=Kind(make=lambda d: torch.ones(2, 5, device=d) * torch.tensor([1.0, 1, 1, 0, 0], device=d)),
+    clamped=Spins(2, 5),
+    free=Spins(2, 5),
+    sweeps=Count(1, 0),
+    generator=Gen(),
+    reads=8,
+)
+method(
+    "boltzmann.BoltzmannMachine.fit",
+    _machine,
+    fake="records numbers as it goes",
+    v=Spins(4, 3),
+    n_steps=Count(2, 0),
+    lr=Positive(0.1),
+    momentum=Number(0.0, 0.0, 1.0, below=True),
+    every=Count(1),
+)
+
+
+# ---------------------------------------------------------------- 4 rbm
+def _rbm(device="cpu"):
+    from silen_lib.rbm import RBM
+
+    return _put(lambda: RBM(6, 4, generator=_seeded()), device)
+
+
+def _production(device="cpu"):
+    from silen_lib.mnist_rbm import ProductionRBM
+
+    return _put(lambda: ProductionRBM(6, 4, generator=_seeded()), device)
+
+
+def _trainer(device="cpu"):
+    from silen_lib.rbm import Trainer
+
+    mean = torch.full((6,), 0.5, device=device)
+    generator = _seeded() if not _is_fake(device) else None
+    return Trainer(_rbm(device), batch_size=5, data_mean=mean, generator=generator)
+
+
+_units = dict(W=Array(6, 4, wide=False), a=Array(6), b=Array(4))
+_model = dict(rbm=Kind(make=_rbm))
+entry("rbm.all_states", fake="makes its own tensors", n=Count(3))
+entry("rbm.rbm_energy", v=Bits(5, 6), h=Bits(5, 4), **_units)
+entry("rbm.rbm_free_energy", v=Bits(5, 6), **_units)
+entry("rbm.rbm_log_partition", W=Array(6, 4, wide=False), a=Array(6), b=Array(4))
+entry("rbm.block_gibbs", v=Bits(5, 6), **_units, k=Count(2), generator=Gen())
+entry("rbm.cd_gradient", v_data=Bits(5, 6), v_model=Bits(5, 6), W=Array(6, 4, wide=False), b=Array(4))
+entry("rbm.ais_increment", v=Bits(5, 6), **_units, a0=Array(6), beta=Fraction(0.1), next_beta=Fraction(0.2))
+entry("rbm.log_likelihood", **_model, v=Bits(5, 6), log_Z=Number(1.0, optional=True), reads=2)
+entry("rbm.contrastive_divergence", **_model, v_data=Bits(5, 6), k=Count(1), lr=Positive(0.1), generator=Gen(), reads=2)
+entry("rbm.ais", **_model, n_temperatures=Count(3, 2), n_chains=Count(4), base_bias=Array(6), generator=Gen(), reads=6)
+entry("rbm.exact_samples", fake=EXACT, **_model, n=Count(3), generator=Gen())
+entry("rbm.relaxation_time", fake=EXACT, **_model)
+entry(
+    "rbm.complete",
+    **_model,
+    v=Bits(2, 6),
+    known=Kind(
+        make=lambda d: (
+            torch.tensor([True] * 3 + [False] * 3).to(d)
+            if not _is_fake(d)
+            else torch.ones(6, dtype=torch.bool, device=d)
+        )
+    ),
+    k=Count(2),
+    generator=Gen(),
+    reads=2,
+)
+entry(
+    "rbm.RBM",
+    fake="makes its own tensors",
+    n_visible=Count(3),
+    n_hidden=Count(2),
+    weight_std=Number(0.01, 0.0),
+    generator=Gen(),
+)
+method("rbm.RBM.energy", _rbm, v=Bits(5, 6), h=Bits(5, 4))
+method("rbm.RBM.hidden_probability", _rbm, v=Bits(5, 6))
+method("rbm.RBM.visible_probability", _rbm, h=Bits(5, 4))
+method("rbm.RBM.sample_hidden", _rbm, v=Bits(5, 6), generator=Gen())
+method("rbm.RBM.sample_visible", _rbm, h=Bits(5, 4), generator=Gen())
+method("rbm.RBM.gibbs", _rbm, v=Bits(5, 6), k=Count(2), generator=Gen())
+method("rbm.RBM.free_energy", _rbm, v=Bits(5, 6))
+method("rbm.RBM.at_temperature", _rbm, T=Temperature(2.0))
+entry("rbm.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method("rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True))
+entry(
+    "rbm.Trainer",
+    fake="see Trainer.step",
+    **_model,
+    batch_size=Count(4),
+    k=Count(1),
+    n_chains=Count(3, optional=True),
+    data_mean=Bits(6),
+    hidden_rate=Fraction(0.01),
+    momentum=Number(0.0, 0.0, 1.0, below=True),
+    weight_decay=Number(0.0, 0.0),
+    sparsity=Number(0.0, 0.0),
+    sparsity_target=Number(0.1, 0.0, 1.0, above=True, below=True),
+    generator=Gen(),
+)
+method("rbm.Trainer.step", _trainer, v=Bits(5, 6), lr=Positive(0.05))
+
+# ---------------------------------------------------------------- 5 mnist_rbm
+entry(
+    "mnist_rbm.ProductionRBM",
+    fake="makes its own tensors",
+    n_visible=Count(3),
+    n_hidden=Count(2),
+    weight_std=Number(0.01, 0.0),
+    generator=Gen(),
+)
+method("mnist_rbm.ProductionRBM.get_hidden_activation_stats", _production, fake="gives numbers", v_batch=Bits(5, 6))
+entry("mnist_rbm.pseudo_likelihood", fake="gives numbers", **_model, v=Bits(5, 6), generator=Gen())
+entry("mnist_rbm.full_pseudo_likelihood", **_model, v=Bits(5, 6))
+entry("mnist_rbm.pseudo_log_likelihood", **_model, v=Bits(5, 6), i=Integers([0, 1, 2, 3, 5], most=5), reads=2)
+entry("mnist_rbm.free_energy_gap", **_model, train=Bits(5, 6), held_out=Bits(5, 6), reads=2)
+entry("mnist_rbm.hidden_activity", **_model, v=Bits(5, 6), batch_size=Count(2))
+entry("mnist_rbm.log_odds", v=Bits(5, 6, wide=False, lone=True))
+entry("mnist_rbm.glorot_std", n_visible=Count(3), n_hidden=Count(2), gain=Positive(4.0))
+entry("mnist_rbm.training_flops", n_visible=Count(3), n_hidden=Count(2), batch_size=Count(4), k=Count(1))
+entry("mnist_rbm.dream", **_model, n=Count(2), k=Count(2), generator=Gen(), reads=2)
+entry(
+    "mnist_rbm.evaluate",
+    fake="gives numbers",
+    **_model,
+    train=Bits(5, 6),
+    test=Bits(5, 6),
+    n_temperatures=Count(3, 2),
+    n_chains=Count(4),
+    burn_in=Count(2),
+    progress=False,
+    generator=Gen(),
+)
+entry(
+    "mnist_rbm.train_rbm_production",
+    fake="gives numbers",
+    rbm=Kind(make=_production),
+    train_loader=Kind(make=lambda d: [torch.ones(4, 6)] * 2),
+    n_epochs=Count(1, optional=True),
+    lr=Positive(0.1),
+    momentum=Number(0.0, 0.0, 1.0, below=True),
+    weight_decay=Number(0.0, 0.0),
+    k=Count(1),
+    generator=Gen(),
+)
+
+# ---------------------------------------------------------------- 6 modern_hopfield
+_memory = dict(patterns=Array(P, N, half=True))
+_beta = Positive(1.5)
+entry("modern_hopfield.dense_energy", state=_state(), patterns=Spins(P, N), power=Count(3, 2))
+entry("modern_hopfield.flip_costs", state=_state(), patterns=Spins(P, N), power=Count(3, 2))
+entry(
+    "modern_hopfield.dense_update",
+    state=_state(),
+    patterns=Spins(P, N),
+    power=Count(3, 2),
+    sweeps=Count(2, optional=True),
+    generator=Gen(),
+    reads=8,
+)
+entry("modern_hopfield.dense_capacity", n=Count(3, 2), N=Count(30, 2))
+entry("modern_hopfield.dense_error", n=Count(3, 2), N=Count(30, 2), K=Positive(20))
+entry(
+    "modern_hopfield.hopfield_settle",
+    x=Array(4, N),
+    patterns=Array(P, N),
+    beta=_beta,
+    tol=Number(1e-6, 0.0),
+    max_steps=Count(3),
+    reads=9,
+)
+for _name in ("modern_hopfield_energy", "modern_hopfield_update"):
+    entry(f"modern_hopfield.{_name}", x=Array(4, N, half=True), **_memory, beta=_beta)
+entry("modern_hopfield.modern_hopfield_retrieve", x=Array(4, N, half=True), **_memory, beta=_beta, n_steps=Count(2))
+entry(
+    "modern_hopfield.universal_retrieve",
+    query=Array(4, N),
+    keys=Array(P, N),
+    values=Array(P, 2, wide=False),
+    separate=Function(lambda s: s.softmax(-1)),
+)
+entry("modern_hopfield.pattern_separation", patterns=Array(P, N, wide=False, lone=True))
+entry("modern_hopfield.separation_bound", P=Count(10, 2), M=Positive(2.0), beta=_beta)
+entry(
+    "modern_hopfield.one_step_bound",
+    delta=Array(3, wide=False),
+    distance=Array(3, value=[0.1, 0.2, 0.3], wide=False),
+    P=Count(10, 2),
+    M=Positive(2.0),
+    beta=_beta,
+)
+entry(
+    "modern_hopfield.guaranteed_patterns",
+    d=Count(20, 2),
+    K=Positive(3.0),
+    p=Number(0.001, 0.0, 1.0, above=True, below=True),
+    beta=_beta,
+)
+entry("modern_hopfield.half_capacity", d=Count(8, 2), beta=_beta)
+entry("modern_hopfield.add_noise_snr", x=Array(4, N, wide=False, lone=True), snr_db=Number(3.0), generator=Gen())
+for _name in ("entmax15", "sparsemax"):
+    entry(f"modern_hopfield.{_name}", scores=Array(4, P, wide=False, lone=True))
+entry("modern_hopfield.effective_patterns", weights=Probabilities(4, P, wide=False, lone=True, half=True))
+entry(
+    "modern_hopfield.split_heads",
+    x=Array(
+        2, 5, 8, wide=False, lone=True, half=True, empty=True, infinite=True, may=("nan", "int", "bool", "complex")
+    ),
+    num_heads=Count(2),
+)
+entry(
+    "modern_hopfield.join_heads",
+    x=Array(
+        2, 2, 5, 4, wide=False, lone=True, half=True, empty=True, infinite=True, may=("nan", "int", "bool", "complex")
+    ),
+)
+entry(
+    "modern_hopfield.HopfieldAttention",
+    fake="see forward",
+    embed_dim=Count(8),
+    num_heads=Count(2),
+    dropout=Fraction(0.0),
+    n_steps=Count(1),
+    beta=Positive(0.5, optional=True),
+)
+
+
+def _layer(device="cpu"):
+    from silen_lib.modern_hopfield import HopfieldAttention
+
+    return _put(lambda: HopfieldAttention(8, 2, batch_first=True, n_steps=2), device)
+
+
+_sequence = dict(half=True, infinite=True, empty=True, may=("nan", "bool", "float16", "bfloat16"))
+method(
+    "modern_hopfield.HopfieldAttention.forward",
+    _layer,
+    query=Array(2, 5, 8, **_sequence),
+    key=Array(2, 7, 8, **_sequence),
+    value=Array(2, 7, 8, **_sequence),
+)
+
+
+# ---------------------------------------------------------------- 7 attention
+def _sdm(device="cpu"):
+    from silen_lib.attention import SparseDistributedMemory
+
+    return SparseDistributedMemory(Spins(20, N).make(device), 4)
+
+
+entry("attention.tsallis_entropy", p=Probabilities(2, 5, wide=False, lone=True), alpha=Number(2.0, 1.0))
+entry("attention.attention_free_energy", p=Probabilities(2, 5), scores=Array(2, 5), beta=_beta)
+entry("attention.max_entropy_weights", scores=Array(2, 5, wide=False, lone=True), alpha=Number(1.5, 1.0), beta=_beta)
+entry("attention.hamming_distances", x=Spins(4, N), y=Spins(P, N))
+entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
+entry("attention.kanerva_radius", n_bits=Count(16), n_locations=Number(100.0, 1.0), n_patterns=Number(10.0, 1.0))
+entry("attention.expected_shared", n_bits=Count(16), n_locations=Number(100.0, 1.0), radius=Count(5, 0))
+for _name in ("sdm_signal_to_noise", "sdm_read_errors"):
+    entry(
+        f"attention.{_name}",
+        n_bits=Count(16),
+        n_locations=Number(100.0, 1.0),
+        n_patterns=Number(10.0, 1.0),
+        radius=Count(5, 0),
+    )
+entry(
+    "attention.nadaraya_watson",
+    query=Array(4, 2),
+    keys=Array(6, 2),
+    values=Array(6, 3, wide=False),
+    bandwidth=Positive(0.5),
+)
+entry(
+    "attention.leave_one_out_error",
+    keys=Array(6, 2, wide=False),
+    values=Array(6, 3, wide=False),
+    bandwidth=Positive(0.5),
+)
+entry(
+    "attention.SparseDistributedMemory",
+    addresses=Spins(20, N, wide=False, lone=True),
+    radius=Count(3, 0),
+    n_data=Count(4, optional=True),
+)
+for _name in ("active", "read", "read_sums"):
+    method(f"attention.SparseDistributedMemory.{_name}", _sdm, fake=DATA_SHAPED, address=Spins(4, N))
+method("attention.SparseDistributedMemory.write", _sdm, fake=DATA_SHAPED, address=Spins(4, N), data=Spins(4, N))
+method("attention.SparseDistributedMemory.recall", _sdm, fake=DATA_SHAPED, address=Spins(4, N), max_reads=Count(3))
+method("attention.SparseDistributedMemory.shared", _sdm, x=Spins(4, N), y=Spins(4, N))
+
+# ---------------------------------------------------------------- 8 sampling
+entry("sampling.gaussian_walk", scale=Positive(0.5))
+entry(
+    "sampling.metropolis_hastings", energy=Function(well), propose=Function(lambda x, g=None: (x, 0.0)), T=Temperature()
+)
+entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
+entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
+entry("sampling.tempered", energy=Function(well), temperatures=(1.0, 2.0), kernel=Function(lambda T: None))
+entry(
+    "sampling.sample",
+    step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
+    x=Array(4, 2, wide=False, lone=True),
+    n=Count(3),
+    burn=Count(1, 0),
+    thin=Count(2),
+    generator=Gen(),
+)
+entry("sampling.separable", energy=Function(curve))
+entry("sampling.dkw_limit", n=Count(100), alarm=Number(1e-7, 0.0, 1.0, above=True, below=True))
+entry(
+    "sampling.cdf_distance",
+    fake="gives numbers",
+    samples=Array(50, wide=False),
+    points=Array(5, value=[0.1, 0.3, 0.5, 0.7, 0.9]),
+    p=Probabilities(5),
+)
+entry(
+    "sampling.grid_draws",
+    fake="makes its own tensors",
+    energy=Function(well),
+    low=(-1.0, -1.0),
+    high=(1.0, 1.0),
+    n_samples=Count(3),
+    T=Temperature(),
+    n=Count(10),
+    generator=Gen(),
+)
+entry("sampling.energy_and_gradient", energy=Function(well), x=Array(4, 2, wide=False, lone=True))
+entry(
+    "sampling.gaussian_wells_gradient",
+    x=Array(5, 2),
+    centres=((0.0, 0.0), (1.0, 1.0)),
+    depths=(1.0, 2.0),
+    widths=(1.0, 1.0),
+    confinement=Number(0.1, 0.0),
+)
+entry("sampling.convergence", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
+entry("sampling.flip_one", low=Number(-1.0), high=Number(1.0))
+entry(
+    "sampling.acceptance_probability",
+    E=Array(4, wide=False),
+    E_new=Array(4, wide=False, infinite=True, may=("nan",)),
+    T=Temperature(),
+)
+entry(
+    "sampling.langevin_step",
+    x=Array(4, 2),
+    slope=Array(4, 2),
+    step_size=Number(0.1, 0.0),
+    T=Temperature(),
+    generator=Gen(),
+)
+entry(
+    "sampling.mala_log_ratio",
+    x=Array(4, 2),
+    slope=Array(4, 2),
+    y=Array(4, 2),
+    slope_y=Array(4, 2),
+    step_size=Positive(0.1),
+    T=Temperature(),
+)
+entry("sampling.autocorrelation", x=Array(3, 20, wide=False, lone=True), n_lags=Count(4, 0))
+entry("sampling.split_rhat", x=Array(3, 20, wide=False, lone=True))
+
+# ---------------------------------------------------------------- 9 score
+_mixture = dict(weights=Probabilities(2), means=Array(2, 3), stds=Number(1.0, 0.0))
+_falling = (1.0, 0.5, 0.1)
+
+
+def _net(device="cpu"):
+    from silen_lib.score import ScoreNet
+
+    return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
+
+
+for _name in ("mixture_log_density", "mixture_score"):
+    entry(f"score.{_name}", x=Array(4, 3), **_mixture, sigma=Number(0.1, 0.0))
+entry("score.sample_mixture", n=Count(3), **_mixture, generator=Gen())
+entry("score.score_trace", score=Function(toward_zero), x=Array(4, 3, wide=False, lone=True))
+entry("score.ScoreNet", fake="see forward", data=Array(20, 3, wide=False, lone=True), width=Count(8), depth=Count(1))
+method("score.ScoreNet.forward", _net, x=Array(4, 3), sigma=Positive(0.5))
+entry(
+    "score.train_score",
+    net=Kind(make=_net),
+    data=Array(20, 3),
+    low=Positive(0.1),
+    high=Positive(2.0),
+    steps=Count(2),
+    batch=Count(4),
+    lr=Positive(1e-3),
+    average=Number(0.9, 0.0, 1.0, below=True),
+    generator=Gen(),
+    reads=2,
+)
+entry("score.sigma_ladder", high=Positive(2.0), low=Positive(0.1), n=Count(4, 2))
+entry(
+    "score.annealed_langevin",
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True),
+    sigmas=_falling,
+    steps=Count(2, 0),
+    rate=Number(0.1, 0.0),
+    generator=Gen(),
+)
+entry(
+    "score.reverse_diffusion",
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True),
+    sigmas=_falling,
+    generator=Gen(),
+)
+entry("score.probability_flow", score=Function(toward_zero), x=Array(4, 3, wide=False, lone=True), sigmas=_falling)
+entry("score.flow_log_density", score=Function(toward_zero), x=Array(4, 3), sigmas=_falling[::-1], data=Array(20, 3))
+entry(
+    "score.noise_start", n=Count(3), data=Array(20, 3, wide=False, lone=True), sigma=Number(1.0, 0.0), generator=Gen()
+)
+entry(
+    "score.sample_diffusion",
+    net=Kind(make=_net),
+    data=Array(20, 3, wide=False),
+    n=Count(3),
+    sigmas=_falling,
+    generator=Gen(),
+)
+entry("score.implicit_score_matching", score=Function(toward_zero), x=Array(4, 3, wide=False, lone=True))
+entry(
+    "score.denoising_score_matching",
+    score=Function(toward_zero),
+    x=Array(4, 3),
+    sigma=Number(0.5, 0.0),
+    noise=Array(4, 3),
+)
+entry(
+    "score.reverse_step",
+    x=Array(4, 3),
+    s=Array(4, 3),
+    sigma=Positive(1.0),
+    next_sigma=Number(0.5, 0.0, 1.0, below=True),
+    noise=Array(4, 3),
+)
+entry("score.info_nce", scores=Array(4, 4, wide=False, lone=True), temperature=Positive(1.0))
+
+
+# ---------------------------------------------------------------- 10 free_energy
+def _vae(device="cpu"):
+    from silen_lib.free_energy import VAE
+
+    return _put(lambda: VAE(6, 2, 8, generator=_seeded()), device)
+
+
+def _pc(device="cpu"):
+    from silen_lib.free_energy import PredictiveCodingNetwork
+
+    net = PredictiveCodingNetwork((3, 4, 2), generator=_seeded())
+    net.W, net.b = [w.to(device) for w in net.W], [b.to(device) for b in net.b]
+    return net
+
+
+_layers = Kind(make=lambda d: [Array(5, n).make(d) for n in (3, 4, 2)])
+_maze = Kind(make=lambda d: _import("free_energy.t_maze")())
+entry("free_energy.variational_free_energy", q=Probabilities(2, 5), log_joint=Array(2, 5, infinite=True))
+entry(
+    "free_energy.complexity_accuracy",
+    q=Probabilities(2, 5),
+    prior=Probabilities(5),
+    log_likelihood=Array(5, may=("inf",)),
+)
+entry("free_energy.factorised_posterior", log_joint=Array(3, 4, wide=False, lone=True), sweeps=Count(2, 0))
+entry("free_energy.mixture_responsibilities", log_density=Array(4, 3, may=("inf",)), weights=Probabilities(3))
+entry(
+    "free_energy.mixture_update",
+    x=Array(5, 2, wide=False),
+    responsibilities=Probabilities(5, 3, wide=False),
+    ridge=Number(1e-6, 0.0),
+)
+entry(
+    "free_energy.mixture_free_energy",
+    fake="needs a positive definite matrix",
+    x=Array(5, 2),
+    responsibilities=Probabilities(5, 3),
+    mixture=Kind(make=lambda d: _import("free_energy.mixture_update")(Array(5, 2).make(), Probabilities(5, 3).make())),
+)
+entry("free_energy.rbm_variational_free_energy", **_model, v=Bits(5, 6), q=Bits(5, 4))
+entry("free_energy.reparameterise", mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
+entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
+entry("free_energy.pc_drive", error=Array(4, 3), slope=Array(4, 3), error_next=Array(4, 2), W=Array(2, 3))
+entry(
+    "free_energy.VAE",
+    fake="makes its own tensors",
+    n_visible=Count(6),
+    n_latent=Count(2),
+    n_hidden=Count(8),
+    generator=Gen(),
+)
+method("free_energy.VAE.encode", _vae, x=Bits(5, 6))
+method("free_energy.VAE.log_likelihood", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.elbo", _vae, x=Bits(5, 6), generator=Gen())
+method("free_energy.VAE.importance_bound", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
+method("free_energy.VAE.log_evidence", _vae, x=Bits(5, 6), n=Count(5, 2), span=Positive(4.0))
+entry(
+    "free_energy.fit_vae",
+    vae=Kind(make=_vae),
+    x=Bits(5, 6),
+    epochs=Count(1, 0),
+    batch_size=Count(2),
+    lr=Positive(1e-3),
+    generator=Gen(),
+    reads=9,
+)
+entry(
+    "free_energy.PredictiveCodingNetwork",
+    fake="makes its own tensors",
+    sizes=(3, 4, 2),
+    output_variance=Positive(1.0),
+    activation=Choice("tanh"),
+    generator=Gen(),
+)
+for _name in ("predictions", "errors", "energy", "drives", "weight_gradients"):
+    method(f"free_energy.PredictiveCodingNetwork.{_name}", _pc, x=_layers)
+method("free_energy.PredictiveCodingNetwork.forward", _pc, top=Array(5, 3))
+method("free_energy.PredictiveCodingNetwork.infer", _pc, x=_layers, free=(1,), n_steps=Count(2, 0), step=Positive(0.2))
+method(
+    "free_energy.PredictiveCodingNetwork.learn",
+    _pc,
+    x=_layers,
+    lr=Positive(0.1),
+    decay=Number(0.0, 0.0, 1.0, below=True),
+)
+method("free_energy.PredictiveCodingNetwork.backprop_gradients", _pc, top=Array(5, 3), target=Array(5, 2))
+entry(
+    "free_energy.t_maze",
+    fake="makes its own tensors",
+    reliability=Fraction(0.9),
+    stake=Number(2.0),
+    cost=Number(0.0),
+    cheese=Fraction(0.9),
+    left=Fraction(0.5),
+)
+entry(
+    "free_energy.risk_and_ambiguity",
+    fake="float64 tables, on the processor",
+    states=Probabilities(2, 3),
+    A=Kind(torch.full((2, 3), 0.5)),
+    log_preference=Array(2, infinite=True),
+)
+entry(
+    "free_energy.information_gain",
+    fake="float64 tables, on the processor",
+    states=Probabilities(2, 3),
+    A=Kind(torch.full((2, 3), 0.5)),
+)
+entry(
+    "free_energy.belief_update",
+    fake="float64 tables, on the processor",
+    states=Probabilities(2, 3),
+    A=Kind(torch.full((2, 3), 0.5)),
+    outcome=Count(1, 0),
+)
+entry(
+    "free_energy.expected_free_energy",
+    fake="float64 tables, on the processor",
+    model=_maze,
+    policies=Integers([[1, 2], [1, 3]], most=3),
+)
+entry(
+    "free_energy.plan_values",
+    fake="float64 tables, on the processor",
+    model=_maze,
+    belief=Kind(make=lambda d: _import("free_energy.t_maze")().D),
+    depth=Count(1),
+    curiosity=Number(1.0, 0.0),
+)
+entry(
+    "free_energy.sign_threshold",
+    fake="float64 tables, on the processor",
+    reliability=Number(0.9, 0.5, 1.0),
+    stake=Number(2.0, 0.0),
+    cheese=Number(0.9, 0.5, 1.0),
+    curiosity=Number(1.0, 0.0),
+)
+entry(
+    "free_energy.run_agent",
+    fake="float64 tables, on the processor",
+    model=_maze,
+    state=Count(0, 0),
+    n_steps=Count(1),
+    generator=Gen(),
+)
+
+# ---------------------------------------------------------------- the workshop
+entry("data.binarise", x=Bits(4, 6, wide=False, lone=True), how=Choice("stochastic"), generator=Gen(), reads=2)
+entry("data.Batches", fake="see the trainer", x=Kind(torch.ones(6, 2)), batch_size=Count(2), generator=Gen())
+entry("data.bars_and_stripes", fake="makes its own tensors", n=Count(3))
+
+# ---------------------------------------------------------------- public names without an entry
+# constants, records and pictures; what a run of silen-train is made of is tested in test_train.py
+EXEMPT = {
+    "energy": "THREE_WELLS StationaryPoints Grid",
+    "hopfield": "show_patterns draw_recall PatternMemory",
+    "capacity": "RetrievalState Wall plot_phase_diagram",
+    "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
+    "rbm": "plot_bipartite draw_cd draw_dream AIS check_bits RBM.extra_repr Coins.state Coins.restore "
+    "Trainer.state_dict Trainer.load_state_dict",
+    "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats monitor resident_batches Clock run_epochs plot_history "
+    "plot_filters Evaluation fast_bfloat16",
+    "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
+    "sampling": "Walkers Chains Convergence",
+    "score": "plot_field",
+    "free_energy": "MAZE_PLACES MAZE_OUTCOMES draw_bound GaussianMixture DecisionModel ExpectedFreeEnergy draw_maze",
+}
