@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .core import atomic_write, data_dir, say, short_path
+from .args import bits, choice, positive, whole
+from .core import atomic_write, data_dir, permutation, say, short_path, uniform
 
 # %% ../nbs/lib/data.ipynb #6ced388f
 _libraries = []  # a torch.library.Library undoes its definitions when it is collected, so keep it
@@ -205,14 +206,6 @@ def _content(raw: Path, file: MnistFile, download: bool, timeout: float) -> byte
     _keep(content, unpacked)
     return content
 
-# %% ../nbs/lib/data.ipynb #ac1832ab
-def _whole(name: str, value: int, low: int, high: int, why: str = "") -> int:
-    "A count within bounds, as a Python int; `ValueError` for anything else, 2.0 and True included."
-    count = getattr(value, "__index__", None)
-    if isinstance(value, (bool, np.bool_)) or count is None or not low <= count() <= high:
-        raise ValueError(f"{name} is {value!r}; {why}it must be an integer, {low} … {high}")
-    return count()
-
 # %% ../nbs/lib/data.ipynb #d3f28813
 class Digits(NamedTuple):
     "Images in [0, 1], flattened, with their labels."
@@ -245,8 +238,7 @@ def load_mnist(
 
     Raises DataError naming a damaged file that could not be replaced, FileNotFoundError when there is none,
     ValueError when `root` is no folder. A folder that cannot be written is read as it is."""
-    if not timeout > 0:
-        raise ValueError(f"timeout is {timeout}; it must be a positive number of seconds")
+    timeout = positive("timeout", timeout)
     raw = _raw_folder(root)
     if all(not (raw / f"{file.name}{end}").exists() for file in MNIST_FILES for end in ("", ".gz")) and not download:
         raise FileNotFoundError(f"MNIST: nothing in {short_path(raw)}, and downloading was switched off")
@@ -266,7 +258,7 @@ def load_digits(
     from sklearn import datasets
 
     bunch = datasets.load_digits()
-    n_test = _whole("n_test", n_test, 1, len(bunch.data) - 1)
+    n_test = whole("n_test", n_test, 1, len(bunch.data) - 1)
     x = torch.tensor(bunch.data / 16, dtype=torch.float32, device=device)
     y = torch.tensor(bunch.target, dtype=torch.int64, device=device)
     return Digits("digits", x[:-n_test], y[:-n_test], x[-n_test:], y[-n_test:], (8, 8))
@@ -292,21 +284,23 @@ def load(
         return load_digits(device)
 
 # %% ../nbs/lib/data.ipynb #a9a9d8bf
+def _check_generator(generator: torch.Generator | None):
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator is a {type(generator).__name__}; it must be a torch.Generator or None")
+
+
 def binarise(
     x: torch.Tensor,  # grey values in [0, 1]
     how: str = "threshold",  # "threshold": 1 above 0.5; "stochastic": 1 with probability x
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:  # zeros and ones, float32, same shape
     "Turn grey values into bits."
-    if not isinstance(x, torch.Tensor) or x.is_complex():
-        raise ValueError(f"x is {type(x).__name__}; it must be a real torch tensor")
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueError(f"x must lie in [0, 1] without NaN; it spans {x.min().item():g} … {x.max().item():g}")
+    bits("x", x)
+    _check_generator(generator)
+    choice("how", how, ("threshold", "stochastic"))
     if how == "threshold":
         return (x > 0.5).float()
-    if how == "stochastic":
-        return (torch.rand(x.shape, generator=generator, device=x.device) < x).float()
-    raise ValueError(f"how is {how!r}; it must be threshold or stochastic")
+    return (uniform(x.shape, x, generator) < x).float()
 
 # %% ../nbs/lib/data.ipynb #f43a2550
 class Batches:
@@ -316,21 +310,24 @@ class Batches:
         self,
         x: torch.Tensor,  # (n, …) resident on its device
         batch_size: int = 128,
-        generator: torch.Generator | None = None,  # a CPU generator: the order is the same on every device
+        generator: torch.Generator | None = None,  # of the CPU: the order is then the same on every device
     ):
         if not isinstance(x, torch.Tensor):
             raise ValueError(f"x is {type(x).__name__}; it must be a torch tensor")
         if x.ndim == 0 or len(x) == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}; it must have at least one row")
+        _check_generator(generator)
         self.x = x
-        self.batch_size = _whole("batch_size", batch_size, 1, len(x), f"the data have {len(x)} rows, so ")
+        if isinstance(batch_size, int) and not 1 <= batch_size <= len(x):
+            raise ValueError(f"batch_size is {batch_size}; the data have {len(x)} rows, so it must be 1 … {len(x)}")
+        self.batch_size = whole("batch_size", batch_size, 1, len(x))
         self.generator = generator
 
     def __len__(self) -> int:
         return len(self.x) // self.batch_size
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        order = torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
+        order = permutation(len(self.x), torch.device("cpu"), self.generator).to(self.x.device)
         for i in range(len(self)):
             yield self.x.index_select(0, order[i * self.batch_size : (i + 1) * self.batch_size])
 
@@ -372,7 +369,7 @@ def bars_and_stripes(
     n: int = 4,  # side of the grid
 ) -> torch.Tensor:  # (2·2ⁿ − 2, n·n) zeros and ones
     "All distinct bars-and-stripes images on an n×n grid (MacKay 2003, §43)."
-    n = _whole("n", n, 1, 10)
+    n = whole("n", n, 1, 10)
     bits = (torch.arange(2**n)[:, None] >> torch.arange(n)) & 1
     bars = bits[:, None, :].expand(-1, n, n)
     return torch.cat([bars, bars.mT]).flatten(1).unique(dim=0).float()

@@ -266,13 +266,13 @@ def test_counts_that_are_none(value):
         ("n_test", lambda: data.load_digits(n_test=value)),
         ("batch_size", lambda: data.Batches(torch.arange(9), value)),
     ):
-        with pytest.raises(ValueError, match=f"{name} is .*must be an integer, 1 … "):
+        with pytest.raises(ValueError, match=f"{name} is .*must be (a whole number from )?1 (to|…) "):
             call()
 
 
 @pytest.mark.parametrize("x", [[0.1], np.array([0.1]), None, torch.tensor([1j])], ids=repr)
 def test_what_is_no_tensor_of_grey_values(x):
-    with pytest.raises(ValueError, match="x is "):
+    with pytest.raises(ValueError, match="x (is|has) "):
         data.binarise(x)
 
 
