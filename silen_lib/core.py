@@ -56,15 +56,16 @@ codecs.register_error("silen", _replace_unencodable)
 
 # %% ../nbs/lib/core.ipynb #6de0e1ce
 def say(
-    *things,  # printed with a space between them
+    *things: object,
     file: TextIO | None = None,  # None: the standard output of the moment
+    sep: str = " ",
     end: str = "\n",
-):
+) -> None:
     "Print and flush: characters that the stream lacks become ASCII; a stream closed, full or read no more is let be."
     stream = sys.stdout if file is None else file
     if stream is None:  # a process without a terminal
         return
-    text = " ".join(map(str, things)) + end
+    text = sep.join(map(str, things)) + end
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(text.encode(encoding, "silen").decode(encoding))
@@ -85,7 +86,7 @@ def _give_up(stream: TextIO):
         pass
 
 
-def any_terminal():
+def any_terminal() -> None:
     "For the first line of a command: nothing that it, argparse or a traceback writes can fail for want of a character."
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

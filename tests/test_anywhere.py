@@ -247,6 +247,25 @@ def test_no_posix_path_is_written_into_the_library(path):
     assert not [t for t in texts if t.startswith(("/tmp", "/dev/", "/usr/", "/bin/", "/etc/", "/home/", "/root"))]
 
 
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_an_object_is_printed_as_is_ascii(path):
+    "A reader's own `print(result)` knows nothing of `say`."
+    wrong = []
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if getattr(function, "name", "") not in ("__str__", "__repr__"):
+            continue
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        texts = [n.value for part in body for n in ast.walk(part) if isinstance(n, ast.Constant)]
+        wrong += [text for text in texts if isinstance(text, str) and not text.isascii()]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_library_writes_through_say(path):
+    calls = _calls(ast.parse(path.read_text(encoding="utf-8")))
+    assert [ast.unparse(c)[:80] for c in calls if getattr(c.func, "id", "") == "print"] == []
+
+
 def test_the_library_without_what_windows_lacks(tmp_path):
     "Third parties are imported as they are; then POSIX goes, and the library is imported and used."
     code = f"""
