@@ -8,8 +8,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+here = Path(__file__).resolve().parent
 config = ConfigParser(delimiters=["="])
-config.read("settings.ini", encoding="utf-8")
+config.read_string((here / "settings.ini").read_text(encoding="utf-8"))
 cfg = config["DEFAULT"]
 extras = {key.removesuffix("_requirements"): cfg[key].split() for key in cfg if key.endswith("_requirements")}
 
@@ -17,7 +18,7 @@ setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     keywords=cfg["keywords"],
     license="Apache-2.0",
@@ -26,6 +27,7 @@ setup(
     url=cfg["git_url"],
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Education"],
     packages=find_packages(include=[cfg["lib_path"], cfg["lib_path"] + ".*"]),
+    package_data={cfg["lib_path"]: ["py.typed"]},
     include_package_data=True,
     zip_safe=False,
     python_requires=">=" + cfg["min_python"],

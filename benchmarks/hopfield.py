@@ -120,7 +120,7 @@ def _peak_mb() -> float:
     "The largest resident memory so far (Linux: of this program; ru_maxrss there begins with the parent's)."
     status = Path("/proc/self/status")
     if status.exists():
-        return float(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+        return float(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss: bytes there, kilobytes here
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
@@ -128,7 +128,9 @@ def _peak_mb() -> float:
 def _resident_mb() -> float:
     "Resident memory now, where the system tells (Linux); elsewhere the peak so far."
     status = Path("/proc/self/status")
-    return float(status.read_text().split("VmRSS:")[1].split()[0]) * 1024 / 1e6 if status.exists() else _peak_mb()
+    if not status.exists():
+        return _peak_mb()
+    return float(status.read_text(encoding="utf-8").split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
 
 def pictures(n_pictures: int = 20, n_cues: int = 16, size: int = 100) -> dict:
@@ -156,7 +158,7 @@ def pictures_apart() -> dict:
     code = "import json, sys; sys.path.insert(0, sys.argv[1]); import hopfield; print(json.dumps(hopfield.pictures()))"
     folder = str(Path(__file__).resolve().parent)
     return json.loads(
-        subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True).stdout
+        subprocess.run([sys.executable, "-c", code, folder], capture_output=True, encoding="utf-8", check=True).stdout
     )
 
 

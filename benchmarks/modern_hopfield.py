@@ -98,7 +98,7 @@ def layers(batch: int = 16, length: int = 128, embed_dim: int = 256, heads: int 
 
 
 def _peak_mb() -> float:
-    return float(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    return float(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1e3
 
 
 def growth(name: str, n_queries: int, n_patterns: int, d: int = 64) -> float:
@@ -119,7 +119,7 @@ def growth_apart(name: str, n_queries: int, n_patterns: int, threads: int = 1) -
         "import modern_hopfield as m; print(json.dumps(m.growth(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))"
     )
     words = [str(Path(__file__).resolve().parent), name, *map(str, (n_queries, n_patterns, threads))]
-    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, encoding="utf-8", check=True)
     return json.loads(run.stdout)
 
 

@@ -36,4 +36,4 @@ _modules = [
         "modern_hopfield plot rbm sampling score train widgets"
     ).split()
 ]
-__all__ = sorted({name for module in _modules for name in module.__all__} - {"main", "doctor_main"})
+__all__ = sorted({name for module in _modules for name in module.__all__} - {"main"})

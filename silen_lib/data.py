@@ -7,17 +7,22 @@ __all__ = ['MNIST_FILES', 'SHAPES_8X8', 'import_torchvision', 'MnistFile', 'Data
            'load_digits', 'load', 'binarise', 'Batches', 'glyphs_5x5', 'shapes_8x8', 'bars_and_stripes']
 
 # %% ../nbs/lib/data.ipynb #f5252945
+import contextlib
 import gzip
 import hashlib
+import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from .core import atomic_write, data_dir, short_path
+from .args import bits, choice, positive, whole
+from .core import atomic_write, data_dir, permutation, say, short_path, uniform
 
 # %% ../nbs/lib/data.ipynb #6ced388f
 _libraries = []  # a torch.library.Library undoes its definitions when it is collected, so keep it
@@ -45,51 +50,93 @@ class MnistFile(NamedTuple):
     md5: str  # of the .gz archive
     size: int  # of the unpacked file, bytes
     magic: int  # first four bytes of the unpacked file, big endian
+    unpacked_md5: str = ""  # of the unpacked file; "" when it is not known
 
 
 MNIST_FILES = (
-    MnistFile("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 16 + 60_000 * 784, 2051),
-    MnistFile("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432", 8 + 60_000, 2049),
-    MnistFile("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3", 16 + 10_000 * 784, 2051),
-    MnistFile("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c", 8 + 10_000, 2049),
-)
+    MnistFile(
+        "train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 16 + 60_000 * 784, 2051,
+        "6bbc9ace898e44ae57da46a324031adb",
+    ),
+    MnistFile(
+        "train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432", 8 + 60_000, 2049,
+        "a25bea736e30d166cdddb491f175f624",
+    ),
+    MnistFile(
+        "t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3", 16 + 10_000 * 784, 2051,
+        "2646ac647ad5339dbf082846283269ea",
+    ),
+    MnistFile(
+        "t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c", 8 + 10_000, 2049,
+        "27ae3e4e09519cfbb04c329615203637",
+    ),
+)  # fmt: skip
 
 
 class DataError(RuntimeError):
     "A data set that cannot be used: the message names the file and says what to do."
 
 # %% ../nbs/lib/data.ipynb #170b4c98
-def _archive_fault(path: Path, file: MnistFile) -> str:
-    "What is wrong with an archive ('' when it is whole)."
-    if hashlib.md5(path.read_bytes()).hexdigest() == file.md5:
-        return ""
-    return f"{short_path(path)} is damaged ({path.stat().st_size} bytes, md5 differs from the original's)"
+def _header(file: MnistFile) -> bytes:
+    "How an unpacked file begins: its magic number and its sizes, four bytes each."
+    images = file.magic == 2051
+    sizes = ((file.size - 16) // 784, 28, 28) if images else (file.size - 8,)
+    return b"".join(number.to_bytes(4, "big") for number in (file.magic, *sizes))
 
 
-def _unpacked_fault(path: Path, file: MnistFile) -> str:
-    "What is wrong with an unpacked file ('' when its size and header are right)."
-    if path.stat().st_size != file.size:
-        return f"{short_path(path)} is damaged ({path.stat().st_size} bytes instead of {file.size})"
-    with open(path, "rb") as stream:
-        magic = int.from_bytes(stream.read(4), "big")
-    return "" if magic == file.magic else f"{short_path(path)} is damaged (it begins with {magic}, not {file.magic})"
+def _unpacked_fault(content: bytes, file: MnistFile) -> str:
+    "What is wrong with the content of an unpacked file ('' when nothing is)."
+    header = _header(file)
+    if len(content) != file.size:
+        return f"{len(content)} bytes instead of {file.size}"
+    if content[: len(header)] != header:
+        return f"it begins with {content[: len(header)].hex()}, not {header.hex()}"
+    if file.magic == 2049 and max(content[len(header) :]) > 9:
+        return f"it holds the label {max(content[len(header) :])}"
+    if file.unpacked_md5 and hashlib.md5(content).hexdigest() != file.unpacked_md5:
+        return "md5 differs from the original's"
+    return ""
+
+
+def _look(path: Path, file: MnistFile) -> tuple[bytes | None, str]:
+    "The unpacked content of a file or of its .gz archive; or None and what is wrong ('' when there is no such file)."
+    try:
+        stored = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    except OSError as error:
+        return None, f"{short_path(path)} cannot be read ({error.strerror})"
+    if path.suffix != ".gz":
+        fault = _unpacked_fault(stored, file)
+        return (None, f"{short_path(path)} is damaged ({fault})") if fault else (stored, "")
+    if hashlib.md5(stored).hexdigest() != file.md5:
+        return None, f"{short_path(path)} is damaged ({len(stored)} bytes, md5 differs from the original's)"
+    return gzip.decompress(stored), ""
+
+
+def _raw_folder(root: str | Path | None) -> Path:
+    "Where the files lie below a data folder; `ValueError` when that is no folder."
+    root = Path(root if root is not None else data_dir())
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"root is {root}, which is a file; it must be a folder, and MNIST/raw is looked for in it")
+    return root / "MNIST" / "raw"
 
 # %% ../nbs/lib/data.ipynb #27e72b20
 def mnist_state(
-    root: str | Path | None = None,  # the folder that holds MNIST/raw
+    root: str | Path | None = None,  # the folder that holds MNIST/raw; default: the course's data folder
 ) -> tuple[str, str]:  # "ready", "missing" or "damaged", and one line about it
-    "Look at the MNIST files below `root` without changing anything."
-    raw = Path(root or data_dir()) / "MNIST" / "raw"
+    "Look at the MNIST files below `root` without changing anything: every byte is checked, in about 0.2 s."
+    raw = _raw_folder(root)
     missing, faults = [], []
     for file in MNIST_FILES:
         unpacked, archive = raw / file.name, raw / f"{file.name}.gz"
-        if unpacked.exists():
-            faults.append(_unpacked_fault(unpacked, file))
-        elif archive.exists():
-            faults.append(_archive_fault(archive, file))
-        else:
+        content, fault = _look(unpacked, file)
+        if content is None and not fault:
+            content, fault = _look(archive, file)
+        if fault:
+            faults.append(fault)
+        elif content is None:
             missing.append(file.name)
-    faults = [fault for fault in faults if fault]
     if faults:
         return "damaged", "; ".join(faults)
     if missing:
@@ -97,11 +144,10 @@ def mnist_state(
     return "ready", f"four files in {short_path(raw)}"
 
 # %% ../nbs/lib/data.ipynb #c45633ae
-def _unpack(archive: Path, target: Path, file: MnistFile):
-    with gzip.open(archive) as stream, atomic_write(target) as temporary:
-        temporary.write_bytes(stream.read())
-    if fault := _unpacked_fault(target, file):
-        raise DataError(fault)
+def _keep(content: bytes, unpacked: Path):
+    "Leave the unpacked file beside its archive for torchvision and the next time; where that cannot be, do without."
+    with contextlib.suppress(OSError), atomic_write(unpacked) as temporary:
+        temporary.write_bytes(content)
 
 # %% ../nbs/lib/data.ipynb #d953cb31
 @contextmanager
@@ -115,45 +161,50 @@ def _socket_timeout(seconds: float):
         socket.setdefaulttimeout(before)
 
 # %% ../nbs/lib/data.ipynb #c7872c3c
+def _in_a_line(error: Exception) -> str:
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0][:100]}" if words else type(error).__name__
+
+
 def _fetch(archive: Path, file: MnistFile, timeout: float) -> str:
-    "Download one archive through torchvision's own mirrors; '' or the reason it failed."
-    torchvision = import_torchvision()
+    "Download one archive from torchvision's mirrors and put it in its place; '' or the reason it failed."
     reason = "no mirror answered"
-    with _socket_timeout(timeout):
-        for mirror in torchvision.datasets.MNIST.mirrors:
-            try:
-                url = f"{mirror}{archive.name}"
-                torchvision.datasets.utils.download_url(url, str(archive.parent), archive.name, file.md5)
-                return ""
-            except Exception as error:  # URLError, a wrong md5, OSError, HTTPException: all mean the same here
-                archive.unlink(missing_ok=True)
-                reason = f"{type(error).__name__}: {error}"
+    try:
+        torchvision = import_torchvision()
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(timeout), tempfile.TemporaryDirectory(dir=archive.parent, prefix=".fetch-") as folder:
+            for mirror in torchvision.datasets.MNIST.mirrors:
+                try:
+                    torchvision.datasets.utils.download_url(f"{mirror}{archive.name}", folder, archive.name, file.md5)
+                    os.replace(Path(folder, archive.name), archive)
+                    return ""
+                except Exception as error:  # URLError, a wrong md5, OSError, HTTPException: all mean the same here
+                    reason = _in_a_line(error)
+    except OSError as error:  # no folder to put it in
+        reason = f"{type(error).__name__}: {error.strerror}"
     return reason
 
 # %% ../nbs/lib/data.ipynb #99b4e1e6
-def _make_ready(raw: Path, file: MnistFile, download: bool, timeout: float):
-    "Leave a whole unpacked file behind, or raise DataError (damaged) or FileNotFoundError (absent and not to be had)."
+def _content(raw: Path, file: MnistFile, download: bool, timeout: float) -> bytes:
+    "One file's unpacked content, or DataError (damaged) or FileNotFoundError (absent and not to be had)."
     unpacked, archive = raw / file.name, raw / f"{file.name}.gz"
-    fault = _unpacked_fault(unpacked, file) if unpacked.exists() else ""
-    if unpacked.exists() and not fault:
-        return
-    archive_fault = _archive_fault(archive, file) if archive.exists() else "absent"
-    if not archive_fault:
-        return _unpack(archive, unpacked, file)
-    damaged = fault or ("" if archive_fault == "absent" else archive_fault)
-    if damaged:
-        print(f"MNIST: {damaged}{'; fetching it again' if download else ''}")
-    kept = archive.with_suffix(".gz.damaged")
-    if archive.exists(): archive.replace(kept)
-    reason = _fetch(archive, file, timeout) if download else "downloading was switched off"
-    if reason:
-        if kept.exists(): kept.replace(archive)
-        if damaged:
-            raise DataError(f"MNIST: {damaged}, and it could not be fetched again ({reason}). Delete or replace it.")
-        where = f"MNIST: no {archive.name} in {short_path(raw)}"
-        raise FileNotFoundError(f"{where}, and it could not be fetched ({reason})")
-    kept.unlink(missing_ok=True)
-    _unpack(archive, unpacked, file)
+    content, fault = _look(unpacked, file)
+    if content is not None:
+        return content
+    content, archive_fault = _look(archive, file)
+    if content is None:
+        fault = fault or archive_fault
+        if fault:
+            say(f"MNIST: {fault}{'; fetching it again' if download else ''}")
+        reason = _fetch(archive, file, timeout) if download else "downloading was switched off"
+        if reason and "is damaged" in fault:
+            raise DataError(f"MNIST: {fault}, and it could not be fetched again ({reason}). Delete or replace it.")
+        if reason:
+            what = fault or f"no {archive.name} in {short_path(raw)}"
+            raise FileNotFoundError(f"MNIST: {what}, and it could not be fetched ({reason})")
+        content = gzip.decompress(archive.read_bytes())
+    _keep(content, unpacked)
+    return content
 
 # %% ../nbs/lib/data.ipynb #d3f28813
 class Digits(NamedTuple):
@@ -167,10 +218,16 @@ class Digits(NamedTuple):
 
     def __repr__(self):
         h, w = self.shape
-        sizes = f"{len(self.train)} train, {len(self.test)} test, {h}×{w} pixels"
+        sizes = f"{len(self.train)} train, {len(self.test)} test, {h}x{w} pixels"
         return f"Digits({self.name}: {sizes}, on {self.train.device})"
 
 # %% ../nbs/lib/data.ipynb #100f27e7
+def _tensor(content: bytes, file: MnistFile) -> torch.Tensor:
+    "The bytes behind the header as a uint8 tensor: (n, 784) or (n,)."
+    flat = torch.from_numpy(np.frombuffer(content, np.uint8, offset=len(_header(file))).copy())
+    return flat.view(-1, 784) if file.magic == 2051 else flat
+
+
 def load_mnist(
     root: str | Path | None = None,  # holds or will hold MNIST/raw; default: the course's data folder
     device: str | torch.device = "cpu",
@@ -179,19 +236,18 @@ def load_mnist(
 ) -> Digits:
     """The 60,000 + 10,000 digits of MNIST (LeCun, Bottou, Bengio & Haffner 1998), rows of 784 grey values in [0, 1].
 
-    Raises DataError naming a damaged file that could not be replaced, FileNotFoundError when there is none."""
-    root = Path(root or data_dir())
-    raw = root / "MNIST" / "raw"
+    Raises DataError naming a damaged file that could not be replaced, FileNotFoundError when there is none,
+    ValueError when `root` is no folder. A folder that cannot be written is read as it is."""
+    timeout = positive("timeout", timeout)
+    raw = _raw_folder(root)
     if all(not (raw / f"{file.name}{end}").exists() for file in MNIST_FILES for end in ("", ".gz")) and not download:
         raise FileNotFoundError(f"MNIST: nothing in {short_path(raw)}, and downloading was switched off")
-    raw.mkdir(parents=True, exist_ok=True)
-    for file in MNIST_FILES:
-        _make_ready(raw, file, download, timeout)
-    MNIST = import_torchvision().datasets.MNIST
-    sets = [MNIST(str(root), train=train, download=False) for train in (True, False)]
-    images = [(s.data.flatten(1).to(device=device, dtype=torch.float32) / 255) for s in sets]
-    labels = [s.targets.to(device) for s in sets]
-    return Digits("mnist", images[0], labels[0], images[1], labels[1], (28, 28))
+    images, labels, test_images, test_labels = (
+        _tensor(_content(raw, file, download, timeout), file) for file in MNIST_FILES
+    )
+    grey = [x.to(device=device, dtype=torch.float32) / 255 for x in (images, test_images)]
+    names = [y.to(device=device, dtype=torch.int64) for y in (labels, test_labels)]
+    return Digits("mnist", grey[0], names[0], grey[1], names[1], (28, 28))
 
 # %% ../nbs/lib/data.ipynb #fb646d91
 def load_digits(
@@ -202,8 +258,7 @@ def load_digits(
     from sklearn import datasets
 
     bunch = datasets.load_digits()
-    if not 0 < n_test < len(bunch.data):
-        raise ValueError(f"n_test is {n_test}; it must lie between 1 and {len(bunch.data) - 1}")
+    n_test = whole("n_test", n_test, 1, len(bunch.data) - 1)
     x = torch.tensor(bunch.data / 16, dtype=torch.float32, device=device)
     y = torch.tensor(bunch.target, dtype=torch.int64, device=device)
     return Digits("digits", x[:-n_test], y[:-n_test], x[-n_test:], y[-n_test:], (8, 8))
@@ -215,31 +270,37 @@ def load(
     device: str | torch.device = "cpu",
     download: bool = True,
 ) -> Digits:
-    "A data set by name; MNIST that is neither on disk nor to be had becomes the digits, with one line that says so."
+    """A data set by name; MNIST that is neither on disk nor to be had becomes the digits, with one line that says so.
+
+    Raises DataError naming a damaged file that could not be replaced, ValueError for another name."""
     if name == "digits":
         return load_digits(device)
     if name != "mnist":
         raise ValueError(f"dataset is {name!r}; it must be mnist or digits")
     try:
         return load_mnist(root, device, download)
-    except FileNotFoundError as error:
-        print(f"{error}. Using scikit-learn's 8×8 digits instead.")
+    except OSError as error:
+        say(f"{error}. Using scikit-learn's 8×8 digits instead.")
         return load_digits(device)
 
 # %% ../nbs/lib/data.ipynb #a9a9d8bf
+def _check_generator(generator: torch.Generator | None):
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator is a {type(generator).__name__}; it must be a torch.Generator or None")
+
+
 def binarise(
     x: torch.Tensor,  # grey values in [0, 1]
     how: str = "threshold",  # "threshold": 1 above 0.5; "stochastic": 1 with probability x
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:  # zeros and ones, float32, same shape
     "Turn grey values into bits."
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueError(f"x must lie in [0, 1] without NaN; it spans {x.min().item():g} … {x.max().item():g}")
+    bits("x", x)
+    _check_generator(generator)
+    choice("how", how, ("threshold", "stochastic"))
     if how == "threshold":
         return (x > 0.5).float()
-    if how == "stochastic":
-        return (torch.rand(x.shape, generator=generator, device=x.device) < x).float()
-    raise ValueError(f"how is {how!r}; it must be threshold or stochastic")
+    return (uniform(x.shape, x, generator) < x).float()
 
 # %% ../nbs/lib/data.ipynb #f43a2550
 class Batches:
@@ -249,17 +310,24 @@ class Batches:
         self,
         x: torch.Tensor,  # (n, …) resident on its device
         batch_size: int = 128,
-        generator: torch.Generator | None = None,  # a CPU generator: the order is the same on every device
+        generator: torch.Generator | None = None,  # of the CPU: the order is then the same on every device
     ):
-        if not 1 <= batch_size <= len(x):
+        if not isinstance(x, torch.Tensor):
+            raise ValueError(f"x is {type(x).__name__}; it must be a torch tensor")
+        if x.ndim == 0 or len(x) == 0:
+            raise ValueError(f"x has shape {tuple(x.shape)}; it must have at least one row")
+        _check_generator(generator)
+        self.x = x
+        if isinstance(batch_size, int) and not 1 <= batch_size <= len(x):
             raise ValueError(f"batch_size is {batch_size}; the data have {len(x)} rows, so it must be 1 … {len(x)}")
-        self.x, self.batch_size, self.generator = x, batch_size, generator
+        self.batch_size = whole("batch_size", batch_size, 1, len(x))
+        self.generator = generator
 
     def __len__(self) -> int:
         return len(self.x) // self.batch_size
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        order = torch.randperm(len(self.x), generator=self.generator).to(self.x.device)
+        order = permutation(len(self.x), torch.device("cpu"), self.generator).to(self.x.device)
         for i in range(len(self)):
             yield self.x.index_select(0, order[i * self.batch_size : (i + 1) * self.batch_size])
 
@@ -301,8 +369,7 @@ def bars_and_stripes(
     n: int = 4,  # side of the grid
 ) -> torch.Tensor:  # (2·2ⁿ − 2, n·n) zeros and ones
     "All distinct bars-and-stripes images on an n×n grid (MacKay 2003, §43)."
-    if not 1 <= n <= 10:
-        raise ValueError(f"n is {n}; it must be 1 … 10")
+    n = whole("n", n, 1, 10)
     bits = (torch.arange(2**n)[:, None] >> torch.arange(n)) & 1
     bars = bits[:, None, :].expand(-1, n, n)
     return torch.cat([bars, bars.mT]).flatten(1).unique(dim=0).float()

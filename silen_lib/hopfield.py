@@ -317,8 +317,9 @@ class PatternMemory:
 @patch
 def _build(self: PatternMemory):
     "Lay out the controls beside the grid and the pictures below it."
-    self.noise = ipywidgets.FloatSlider(0.2, min=0, max=0.5, step=0.05, description="noise", layout={"width": "22em"})
-    self.choice = ipywidgets.Dropdown(options=list(self.memories), description="stored")
+    wide = {"width": "min(100% - 4px, 22em)"}  # a widget has 2 px on either side
+    self.noise = ipywidgets.FloatSlider(0.2, min=0, max=0.5, step=0.05, description="noise", layout=wide)
+    self.choice = ipywidgets.Dropdown(options=list(self.memories), description="stored", layout=wide)
     self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
     self.view = live_box(self._draw, grid=self.grid)
     self.buttons = {}
@@ -328,7 +329,8 @@ def _build(self: PatternMemory):
         self.buttons[button.description] = button
     bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
     side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
-    self.box = ipywidgets.VBox([ipywidgets.HBox([self.grid, side]), self.view.picture, self.view.message])
+    top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
+    self.box = ipywidgets.VBox([top, self.view.picture, self.view.message])
 
 
 @patch

@@ -22,6 +22,7 @@ import ipywidgets as W
 import numpy as np
 import torch
 import traitlets
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -166,12 +167,47 @@ def _read(control: W.Widget) -> Any:
     return control.state() if hasattr(control, "state") else control.value
 
 
-def _watch(control: W.Widget, act: Callable) -> None:
-    if _trait(control): return control.observe(lambda _: act(), _trait(control))
-    def press(button):
-        button._presses = _read(button) + 1
-        act()
-    control.on_click(press)
+def _listen(control: W.Widget, act: Callable) -> Callable[[], None]:
+    "Call `act()` when a reader uses the control; what comes back ends it."
+    trait = _trait(control)
+    if trait:
+        def changed(_): act()
+        control.observe(changed, trait)
+        return lambda: control.unobserve(changed, trait)
+    if not hasattr(control, "_presses"):
+        control._presses = 0
+        def count(button): button._presses += 1
+        control.on_click(count)             # once a button, and before whoever reads the count
+    def pressed(_): act()
+    control.on_click(pressed)
+    return lambda: control.on_click(pressed, remove=True)
+
+# %% ../nbs/lib/widgets.ipynb #ca9926d5
+_runs = itertools.count()
+
+
+def _origin(draw: Callable) -> tuple:
+    "Where a picture is asked for, and which run of that place it is: a cell that runs again has the same first part."
+    shell = get_ipython()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    header = parent.get("header", {})
+    if header.get("msg_type") == "execute_request":
+        cell = parent.get("metadata", {}).get("cellId") or shell.user_ns.get("In", [""])[-1]
+        return cell, header.get("msg_id")
+    code = getattr(draw, "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else id(draw), next(_runs)
+
+
+def _watch(control: W.Widget, act: Callable, origin: tuple) -> None:
+    """Call `act()` when a reader uses the control.
+
+    A cell that is run again shows a new picture, and nobody sees the one before: its watchers are dropped."""
+    place, run = origin
+    watchers = getattr(control, "_watchers", [])
+    for old_place, old_run, end in watchers:
+        if old_place == place and old_run != run: end()
+    kept = [w for w in watchers if w[0] != place or w[1] == run]
+    control._watchers = [*kept, (place, run, _listen(control, act))]
 
 # %% ../nbs/lib/widgets.ipynb #b7e77229
 def _check_controls(controls: dict) -> None:
@@ -185,10 +221,12 @@ def _dress(name: str, control: W.Widget) -> None:
     if getattr(control, "description", None) == "": control.description = name.replace("_", " ")
     if isinstance(control, W.Button) or not hasattr(control, "description"): return
     if hasattr(control.style, "description_width"): control.style.description_width = "initial"
-    if control.layout.width is None and hasattr(control, "readout"): control.layout.width = "min(100%, 28em)"
+    if control.layout.width is None and hasattr(control, "readout"): control.layout.width = "min(100% - 4px, 28em)"
 
 # %% ../nbs/lib/widgets.ipynb #825a34b4
-_MESSAGE = '<pre role="alert" class="silen-error" style="color:#b00020;white-space:pre-wrap;margin:2px 0">{}</pre>'
+# its own ground under it: legible on a light page and on a dark one
+_RED = "color: #b00020; background: #fdecee; padding: 2px 6px; white-space: pre-wrap; margin: 2px 0"
+_MESSAGE = f'<pre role="alert" class="silen-error" style="{_RED}">{{}}</pre>'
 
 
 def _complaint(error: Exception) -> str:
@@ -202,7 +240,7 @@ def _need_callable(draw: Any) -> None:
 def _picture_box(controls: list[W.Widget], png: Callable[[], bytes]) -> W.VBox:
     "Controls, the picture that `png()` makes, and a line for what goes wrong with it later."
     first = png()
-    picture = W.Image(value=first, format="png", layout=W.Layout(width="max-content", max_width="100%"))
+    picture = W.Image(value=first, format="png", layout=W.Layout(width="max-content", max_width="calc(100% - 4px)"))
     message = W.HTML()
     def redraw():
         with _collect_after():
@@ -227,9 +265,10 @@ def live_box(
     paint = _Painter()
     def png(): return paint(_check_figure(draw(**{k: _read(c) for k, c in controls.items()})))
     box = _picture_box(list(controls.values()), png)
+    origin = _origin(draw)
     for name, c in controls.items():
         _dress(name, c)
-        _watch(c, box.redraw)
+        _watch(c, box.redraw, origin)
     return box
 
 # %% ../nbs/lib/widgets.ipynb #b087c424
@@ -529,9 +568,9 @@ _MAP_CSS = """
 .silen-cross::after { width: 2px; height: 28px; left: -1px; top: -14px; }
 .silen-said { font-size: 12px; color: var(--jp-ui-font-color2, #555); text-align: right;
   font-variant-numeric: tabular-nums; }
-.silen-map .silen-error { color: #b00020; white-space: pre-wrap; margin: 2px 0; }
+.silen-map .silen-error { RED }
 .silen-ring[hidden], .silen-caption[hidden], .silen-error[hidden] { display: none; }
-""".replace("FOCUS", _FOCUS)
+""".replace("FOCUS", _FOCUS).replace("RED", _RED)
 
 # %% ../nbs/lib/widgets.ipynb #7008a8e4
 def _finite(value: Any, name: str) -> float:
@@ -617,9 +656,10 @@ def live_map(
     _need_callable(draw)
     _check_controls(controls)
     point = ClickMap(lambda x, y: draw(x, y, **{k: _read(c) for k, c in controls.items()}), x, y, label, drag=drag)
+    origin = _origin(draw)
     for name, c in controls.items():
         _dress(name, c)
-        _watch(c, point.redraw)
+        _watch(c, point.redraw, origin)
     box = W.VBox([*controls.values(), point])
     box.add_class("silen-live")
     show(box, point.png)
@@ -638,13 +678,17 @@ def _encode(image: Image.Image) -> str:
 
 # %% ../nbs/lib/widgets.ipynb #8347e7ce
 _PLAYER = """<div class="silen-player" id="{id}" role="group" aria-label="{label}">
-<img alt="{label}" src="data:image/png;base64,{still}" style="display:block;max-width:100%">
-<button type="button" aria-label="play" style="width:3em">▶</button>
-<input type="range" min="0" max="{last}" value="{start}" aria-label="frame"
- style="width:min(60%,22em);vertical-align:middle">
-<span style="font-variant-numeric:tabular-nums"></span></div>
+<img alt="{label}" src="data:image/png;base64,{still}" style="display:block;max-width:100%"></div>
 <script>(() => {{
-  const root = document.getElementById("{id}"), [img, button, bar, text] = root.children;
+  const root = document.getElementById("{id}");
+  if (!root || root.children.length > 1) return;                    // a second view of one output
+  // made here: where scripts do not run no control is offered that would do nothing
+  root.insertAdjacentHTML("beforeend", `
+    <button type="button" aria-label="play" style="width:3em">▶</button>
+    <input type="range" min="0" max="{last}" value="{start}" aria-label="frame"
+     style="width:min(60%,22em);vertical-align:middle">
+    <span style="font-variant-numeric:tabular-nums"></span>`);
+  const [img, button, bar, text] = root.children;
   const frames = {frames}, names = {names};
   let timer = null;
   const go = i => {{ bar.value = i; img.src = "data:image/png;base64," + frames[i]; text.textContent = names[i]; }};

@@ -22,7 +22,7 @@ def attempt(arguments, kill_after=None):
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
-        with open(os.devnull, "w") as null:
+        with open(os.devnull, "w", encoding="utf-8") as null:
             os.dup2(null.fileno(), 1)
             os.dup2(null.fileno(), 2)
         os._exit(main(arguments))

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,15 +60,121 @@ def test_damaged_archive_is_named_and_fetched_again(tmp_path, tiny_mnist, mirror
     assert (_raw(tmp_path) / name).read_bytes() == good
 
 
-@pytest.mark.parametrize("harm", ["truncated", "header"])
-def test_damaged_unpacked_file_comes_from_its_archive_again(tmp_path, tiny_mnist, no_network, harm):
+def _harm(whole, harm):
+    return {
+        "truncated": whole[: len(whole) // 3],
+        "header": b"\0\0\0\0" + whole[4:],
+        "half zeroed": whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2),
+        "all zeros": whole[:16] + bytes(len(whole) - 16),
+        "14×56 pixels": whole[:8] + (14).to_bytes(4, "big") + (56).to_bytes(4, "big") + whole[16:],
+        "one bit": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "too long": whole + b"\0",
+        "empty": b"",
+    }[harm]
+
+
+HARMS = ["truncated", "header", "half zeroed", "all zeros", "14×56 pixels", "one bit", "too long", "empty"]
+
+
+@pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "train-labels-idx1-ubyte"])
+@pytest.mark.parametrize("harm", HARMS)
+def test_damaged_unpacked_file_comes_from_its_archive_again(tmp_path, tiny_mnist, no_network, harm, name):
     _put(tmp_path, tiny_mnist)
-    want = data.load_mnist(tmp_path).test
-    path = _raw(tmp_path) / "t10k-images-idx3-ubyte"
+    want = data.load_mnist(tmp_path)
+    path = _raw(tmp_path) / name
     whole = path.read_bytes()
-    path.write_bytes(whole[:1000] if harm == "truncated" else b"\0\0\0\0" + whole[4:])
-    assert data.mnist_state(tmp_path)[0] == "damaged"
-    assert torch.equal(data.load_mnist(tmp_path).test, want)
+    path.write_bytes(_harm(whole, harm))
+    state, line = data.mnist_state(tmp_path)
+    assert state == "damaged" and name in line and "damaged (" in line
+    got = data.load_mnist(tmp_path)
+    assert torch.equal(got.test, want.test) and torch.equal(got.train_labels, want.train_labels)
+    assert path.read_bytes() == whole and data.mnist_state(tmp_path)[0] == "ready"
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_unpacked_file_without_archive_is_named(tmp_path, tiny_mnist, no_network, harm):
+    _put(tmp_path, tiny_mnist)
+    data.load_mnist(tmp_path)
+    path = _raw(tmp_path) / "train-images-idx3-ubyte"
+    path.with_name(f"{path.name}.gz").unlink()
+    path.write_bytes(_harm(path.read_bytes(), harm))
+    with pytest.raises(data.DataError, match="train-images-idx3-ubyte is damaged"):
+        data.load("mnist", tmp_path)
+
+
+def test_a_label_that_is_no_digit_is_named(tmp_path, tiny_mnist, no_network):
+    _put(tmp_path, tiny_mnist)
+    data.load_mnist(tmp_path)
+    path = _raw(tmp_path) / "train-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([200]))
+    assert "it holds the label 200" in data.mnist_state(tmp_path)[1]
+
+
+# --- folders that cannot be written: each way the system has of saying so
+
+
+def _no_space(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def _read_only(*args, **kwargs):
+    raise OSError(30, "Read-only file system", "/shared/x")
+
+
+def _forbidden(*args, **kwargs):
+    raise PermissionError(13, "Permission denied", "/shared/x")
+
+
+REFUSALS = [_no_space, _read_only, _forbidden]
+
+
+@pytest.mark.parametrize("refuse", REFUSALS)
+def test_archives_that_cannot_be_unpacked_are_read_as_they_are(
+    tmp_path, tiny_mnist, no_network, monkeypatch, capsys, refuse
+):
+    _put(tmp_path, tiny_mnist)
+    monkeypatch.setattr(data, "atomic_write", refuse)
+    monkeypatch.setattr(data.Path, "mkdir", refuse)
+    monkeypatch.setattr(data.tempfile, "TemporaryDirectory", refuse)
+    before = sorted(_files(tmp_path))
+    d = data.load("mnist", tmp_path)
+    assert d.name == "mnist" and len(d.train) == 40 and sorted(_files(tmp_path)) == before
+    assert capsys.readouterr().out == ""
+
+
+def _files(root):
+    return [p for p in root.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("refuse", REFUSALS)
+@pytest.mark.parametrize("where", ["mkdir", "TemporaryDirectory", "import_torchvision"])
+def test_no_folder_to_write_to_gives_one_line_and_the_digits(tmp_path, tiny_mnist, monkeypatch, capsys, refuse, where):
+    place = {"mkdir": data.Path, "TemporaryDirectory": data.tempfile, "import_torchvision": data}[where]
+    monkeypatch.setattr(place, where, refuse)
+    assert data.load("mnist", tmp_path / "new").name == "digits"
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and "Using scikit-learn's" in lines[0] and len(lines[0]) < 400
+
+
+@pytest.mark.parametrize("refuse", REFUSALS[1:])
+def test_files_that_cannot_be_read_give_one_line_and_the_digits(
+    tmp_path, tiny_mnist, no_network, monkeypatch, capsys, refuse
+):
+    _put(tmp_path, tiny_mnist)
+    monkeypatch.setattr(data.Path, "read_bytes", refuse)
+    assert data.load("mnist", tmp_path).name == "digits"
+    assert "train-images-idx3-ubyte cannot be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_a_file_for_a_folder_is_a_sentence(tmp_path, monkeypatch, where):
+    file = tmp_path / "passwd"
+    file.write_text("root:x", encoding="utf-8")
+    monkeypatch.setenv("SILEN_DATA", str(file))
+    root = file if where == "argument" else None
+    for call in (data.load_mnist, data.mnist_state, lambda root: data.load("mnist", root)):
+        with pytest.raises(ValueError, match="root is .*passwd, which is a file; it must be a folder"):
+            call(root)
 
 
 def test_damaged_and_no_network_is_refused_and_nothing_is_deleted(tmp_path, tiny_mnist, no_network):
@@ -93,6 +200,25 @@ def test_a_mirror_that_sends_rubbish_is_not_believed(tmp_path, tiny_mnist, mirro
     tiny_mnist["train-images-idx3-ubyte.gz"] = b"not what was promised"
     with pytest.raises(FileNotFoundError, match="could not be fetched"):
         data.load_mnist(tmp_path)
+
+
+WEB = {
+    "a redirect loop": lambda h: (h.send_response(302), h.send_header("Location", h.path), h.end_headers()),
+    "forbidden": lambda h: h.send_error(403),
+    "unavailable": lambda h: h.send_error(503),
+    "a login page": lambda h: (h.send_response(200), h.end_headers(), h.wfile.write(b"<html>log in</html>" * 50)),
+    "half a file": lambda h: (h.send_response(200), h.send_header("Content-Length", "99"), h.end_headers()),
+    "not HTTP": lambda h: h.wfile.write(b"\x00\xff\n\n"),
+}
+
+
+@pytest.mark.parametrize("case", WEB)
+def test_a_server_that_does_not_deliver_gives_one_short_line(tmp_path, tiny_mnist, mirror, capfd, case):
+    tiny_mnist["answer"] = WEB[case]
+    assert data.load("mnist", tmp_path).name == "digits"
+    lines = [line for line in capfd.readouterr().out.splitlines() if line]
+    assert len(lines) == 1 and len(lines[0]) < 400 and "could not be fetched (" in lines[0]
+    assert not _files(tmp_path), "nothing half done stays behind"
 
 
 def test_a_mirror_that_never_answers_is_given_up(tmp_path, tiny_mnist, monkeypatch):
@@ -131,6 +257,33 @@ def test_real_mnist():
     assert abs(d.train.mean().item() - 0.1307) < 1e-4  # the mean grey value every MNIST tutorial normalises by
     assert d.train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert d.test_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None, float("nan"), 10**30])
+def test_counts_that_are_none(value):
+    for name, call in (
+        ("n", lambda: data.bars_and_stripes(value)),
+        ("n_test", lambda: data.load_digits(n_test=value)),
+        ("batch_size", lambda: data.Batches(torch.arange(9), value)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} is .*must be (a whole number from )?1 (to|…) "):
+            call()
+
+
+@pytest.mark.parametrize("x", [[0.1], np.array([0.1]), None, torch.tensor([1j])], ids=repr)
+def test_what_is_no_tensor_of_grey_values(x):
+    with pytest.raises(ValueError, match="x (is|has) "):
+        data.binarise(x)
+
+
+@pytest.mark.parametrize("x", [[1, 2], np.arange(3), torch.tensor(1.0), torch.empty(0, 3)], ids=repr)
+def test_batches_of_what_has_no_rows(x):
+    with pytest.raises(ValueError, match="x (is|has)"):
+        data.Batches(x, 1)
+
+
+def test_what_is_printed_is_ascii():
+    assert repr(data.load_digits()).isascii()
 
 
 def test_batches_are_a_permutation_and_follow_the_generator():

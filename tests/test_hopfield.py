@@ -402,5 +402,5 @@ nb = nbformat.read("nbs/01_hopfield.ipynb", 4)
 NotebookClient(nb, timeout=300, resources={"metadata": {"path": "nbs"}}).execute()
 """
     env = dict(os.environ, SILEN_SEED=str(seed), SILEN_PROGRESS="off", OMP_NUM_THREADS="1")
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, encoding="utf-8")
     assert run.returncode == 0, run.stderr[-2000:]

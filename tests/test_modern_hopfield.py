@@ -135,7 +135,8 @@ def test_memory_does_not_grow_with_queries_times_patterns():
     if not Path("/proc/self/status").exists():
         pytest.skip("peak memory is read from /proc")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=env, cwd=ROOT)
     assert float(run.stdout) < 60  # MB; the matrix of weights alone is 537
 
 

@@ -237,6 +237,144 @@ def test_a_redraw_costs_little_processor_time():
     assert np.percentile(took, 95) < 150, f"{np.median(took):.0f} ms in the middle, {max(took):.0f} ms at worst"
 
 
+# --- a cell that is run again
+
+CELL = """
+def draw(k, again=0):
+    calls.append(NAME)
+    return bar(k)
+live(draw, k=k, **more)
+"""
+
+
+class _Shell:
+    "What a kernel tells about the request it works on."
+
+    def __init__(self):
+        self.user_ns, self.parent = {"In": [""]}, {}
+
+    def get_parent(self):
+        return self.parent
+
+    def run(self, source, names, cell=None, msg_type="execute_request"):
+        self.user_ns["In"].append(source)
+        header = {"msg_id": str(len(self.user_ns["In"])), "msg_type": msg_type}
+        self.parent = {"header": header, "metadata": {"cellId": cell} if cell else {}}
+        exec(compile(source, f"cell-{hash(source)}", "exec"), names)
+        self.parent = {"header": {"msg_id": "x", "msg_type": "comm_msg"}}
+
+
+@pytest.fixture(params=["kernel with cell ids", "kernel without", "no kernel"])
+def shell(request, monkeypatch):
+    monkeypatch.setattr(S, "display", lambda *a, **k: None)
+    made = _Shell()
+    if request.param != "no kernel":
+        monkeypatch.setattr(S, "get_ipython", lambda: made)
+    made.ids = request.param == "kernel with cell ids"
+    return made
+
+
+def _cell(shell, name, names, source=CELL):
+    shell.run(source.replace("NAME", repr(name)), names, f"id of {name}" if shell.ids else None)
+
+
+@pytest.mark.parametrize("how", ["live", "live_map"])
+def test_a_cell_run_four_times_draws_once_for_one_change(shell, how):
+    k, again = W.IntSlider(value=1), W.Button()
+    names = dict(calls=[], bar=bar, k=k, more={"again": again}, live=S.live)
+    if how == "live_map":
+        names |= dict(live=S.live_map, bar=lambda k: where(0, 0))
+    source = CELL if how == "live" else CELL.replace("draw(k,", "draw(x, y, k,")
+    for _ in range(4):
+        _cell(shell, "one", names, source)
+    _cell(shell, "two", names, source)
+    names["calls"].clear()
+    k.value = 2
+    assert sorted(names["calls"]) == ["one", "two"], "the picture of another cell is still seen"
+    again.click()
+    assert sorted(names["calls"]) == ["one", "one", "two", "two"] and again._presses == 1
+
+
+def test_an_edited_cell_replaces_itself(monkeypatch, shell):
+    if not shell.ids:
+        pytest.skip("without an id nobody can tell that it is the same cell")
+    names = dict(calls=[], bar=bar, k=W.IntSlider(value=1), more={}, live=S.live)
+    _cell(shell, "one", names)
+    _cell(shell, "one", names, CELL + "\n# edited")
+    names["calls"].clear()
+    names["k"].value = 2
+    assert names["calls"] == ["one"]
+
+
+def test_several_pictures_of_one_run_all_follow(shell):
+    names = dict(calls=[], bar=bar, k=W.IntSlider(value=1), more={}, live=S.live)
+    both = "\ndef other(k):\n    calls.append('other')\n    return bar(k)\nlive(other, k=k)\n"
+    for _ in range(2):
+        _cell(shell, "one", names, CELL + both + "live(lambda k: calls.append('third') or bar(k), k=k)")
+    names["calls"].clear()
+    names["k"].value = 2
+    assert sorted(names["calls"]) == ["one", "other", "third"]
+
+
+def test_a_picture_made_by_a_callback_drops_nothing(monkeypatch):
+    shell = _Shell()
+    monkeypatch.setattr(S, "display", lambda *a, **k: None)
+    monkeypatch.setattr(S, "get_ipython", lambda: shell)
+    names = dict(calls=[], bar=bar, k=W.IntSlider(value=1), more={}, live=S.live)
+    shell.run(CELL.replace("NAME", "'cell'"), names, "a")
+    shell.run(CELL.replace("NAME", "'callback'"), names, None, "comm_msg")
+    names["calls"].clear()
+    names["k"].value = 2
+    assert sorted(names["calls"]) == ["callback", "cell"]
+
+
+def test_in_a_real_kernel_too():
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    from silen_lib.notebooks import execute
+
+    first = (
+        "import ipywidgets as W\nfrom silen_lib.widgets import live\nfrom silen_lib.plot import subplots\n"
+        "k, calls = W.IntSlider(value=1), []"
+    )
+    draw = "def draw(k):\n    calls.append(k)\n    return subplots()[0]\nlive(draw, k=k)"
+    last = "calls.clear(); k.value = 2; print(calls)"
+    nb = new_notebook(cells=[new_code_cell(c) for c in (first, draw, draw, draw, draw, last)])
+    execute(nb, ".")
+    assert nb.cells[-1].outputs[0].text == "[2]\n"
+
+
+# --- colours that suit a light page and a dark one
+
+
+def _luminance(color):
+    from matplotlib.colors import to_rgb
+
+    lin = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return 0.2126 * lin[0] + 0.7152 * lin[1] + 0.0722 * lin[2]
+
+
+def _contrast(a, b):
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("where", ["message", "map"])
+def test_an_error_is_legible_on_any_page(where):
+    "A colour of letters comes with the ground it stands on."
+    style = S._complaint(ValueError("x")) if where == "message" else S._MAP_CSS.split(".silen-error {")[1].split("}")[0]
+    ink = re.search(r"(?<!-)color: (#\w+)", style)[1]
+    ground = re.search(r"background: (#\w+)", style)[1]
+    assert _contrast(ink, ground) >= 4.5
+
+
+def test_no_letters_have_a_colour_without_a_ground_or_a_theme():
+    css = S._GRID_CSS + S._MAP_CSS
+    for rule in re.findall(r"\{([^}]*)\}", css):
+        ink = re.search(r"(?<![-\w])color: ([^;]+);", rule)
+        assert not ink or "background" in rule or "var(--jp" in ink[1], rule
+
+
 # --- PixelGrid
 
 
@@ -399,6 +537,13 @@ def test_player_holds_its_frames_and_fetches_nothing():
     assert "http" not in re.sub(r"base64,[\w+/=]+", "", movie.html) and "&quot;a&quot; &lt;b&gt;" in movie.html
     assert f'src="data:image/png;base64,{frames[2]}"' in movie.html, "a picture without a script"
     assert set(movie._repr_mimebundle_()) == {"text/html", "image/png", "text/plain"}
+
+
+def test_a_player_without_its_script_offers_nothing_that_does_nothing():
+    page = S.animate(bar, 3).html
+    body, script = page.split("<script>")
+    assert "<img" in body and not re.search("<(button|input|span)", body)
+    assert "<button" in script and "<input" in script
 
 
 def test_player_is_modest():

@@ -82,7 +82,7 @@ def _environment(home: pathlib.Path) -> dict:
     for plugin, values in SETTINGS.items():
         f = home / "settings" / (plugin + ".jupyterlab-settings")
         f.parent.mkdir(parents=True, exist_ok=True)
-        f.write_text(json.dumps(values))
+        f.write_text(json.dumps(values), encoding="utf-8")
     own = {
         k: str(home / v)
         for k, v in dict(
@@ -147,7 +147,8 @@ def server(folder: pathlib.Path, timeout: float = 90):
             end = time.time() + timeout
             while not _answers(base + "/api/status"):
                 if lab.poll() is not None or time.time() > end:
-                    raise RuntimeError("JupyterLab did not start:\n" + (home / "log").read_text()[-3000:])
+                    said = (home / "log").read_text(encoding="utf-8", errors="replace")
+                    raise RuntimeError("JupyterLab did not start:\n" + said[-3000:])
                 time.sleep(0.2)
             yield base
         finally:
@@ -345,7 +346,7 @@ def write_fixtures(sources: pathlib.Path, target: pathlib.Path) -> None:
 
     target.mkdir(exist_ok=True)
     for f in sorted(sources.glob("*.py")):
-        cells = [c.split("\n", 1)[1].strip() for c in ("\n" + f.read_text()).split("\n# %%")[1:]]
+        cells = [c.split("\n", 1)[1].strip() for c in ("\n" + f.read_text(encoding="utf-8")).split("\n# %%")[1:]]
         nb = new_notebook(
             cells=[new_code_cell(c) for c in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},

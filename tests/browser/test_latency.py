@@ -72,7 +72,7 @@ def judge(name, page, picture, event, act, record_property):
     for key, value in (("median_ms", median), ("p95_ms", p95s), ("noise", noise)):
         record_property(f"{name} {key}", value)
     print("\n" + said)
-    with open(jlab.artefacts() / "latency.txt", "a") as f:
+    with open(jlab.artefacts() / "latency.txt", "a", encoding="utf-8") as f:
         f.write(time.strftime("%F %T ") + said + "\n")
     assert best <= LIMIT, said
 
@@ -128,6 +128,6 @@ def test_grid_to_python_and_back(lab, record_property):
     said = f"grid → Python → grid: median {statistics.median(delays):.0f} ms, p95 {percentile(delays, 0.95):.0f} ms"
     record_property("grid_ms", delays)
     print("\n" + said)
-    with open(jlab.artefacts() / "latency.txt", "a") as f:
+    with open(jlab.artefacts() / "latency.txt", "a", encoding="utf-8") as f:
         f.write(time.strftime("%F %T ") + said + "\n")
     assert statistics.median(delays) <= LIMIT * min(max(1.0, refused()) ** 2, 4.0), said
