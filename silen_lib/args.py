@@ -123,6 +123,12 @@ def choice(
 _PRECISE = (torch.float32, torch.float64)
 
 
+def _ends(x: Tensor) -> tuple[float, float]:
+    "The smallest and the largest number; both are NaN when there is a NaN."
+    low, high = torch.aminmax(x.detach())
+    return low.item(), high.item()
+
+
 def floats(
     name: str,
     x: Any,
@@ -154,8 +160,8 @@ def floats(
     if like is not None:
         alike(name, x, *like)
     if finite and values and x.numel() and readable(x):
-        low, high = torch.aminmax(x.detach())
-        if not bool((low > -math.inf) & (high < math.inf)):  # NaN fails both comparisons
+        low, high = _ends(x)
+        if not -math.inf < low <= high < math.inf:  # NaN fails every comparison
             raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
     return x
 
@@ -192,8 +198,7 @@ def spins(
         x = x.reshape(n)
     if values and readable(x):
         square = x.detach().square()
-        low, high = torch.aminmax(square)
-        legal = bool(((square == 0) | (square == 1)).all()) if free else bool((low == 1) & (high == 1))
+        legal = bool(((square == 0) | (square == 1)).all()) if free else _ends(square) == (1, 1)
         if not legal:  # NaN fails every comparison
             raise ValueError(_not_spins(name, x, free))
     return x
@@ -220,7 +225,7 @@ def bits(
     "A tensor of 0 and 1, or of probabilities."
     floats(name, x, last=n, like=like, finite=False, values=False)
     if values and readable(x):
-        low, high = (end.item() for end in torch.aminmax(x.detach()))
+        low, high = _ends(x)
         want = "it must hold 0 and 1" + (" (or probabilities)" if grey else "")
         if not (low >= 0 and high <= 1):
             mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else ""
@@ -277,16 +282,22 @@ def temperature(
     if isinstance(T, bool) or not isinstance(T, (Real, Tensor)):
         mend = f": use torch.as_tensor({name})" if _is_numpy(T) else ""
         raise ValueError(f"{name} is {_got(T)}; it must be a temperature: a number or a tensor of numbers{mend}")
-    t = T if isinstance(T, Tensor) else torch.tensor(float(T), dtype=torch.float64)  # 0.7 keeps all its digits
-    if t.is_complex() or t.dtype == torch.bool or t.numel() == 0:
-        raise ValueError(f"{name} is a tensor of {t.numel()} {t.dtype}; it must hold real temperatures")
-    if values and readable(t) and not bool(((t >= 0 if zero else t > 0) & t.isfinite()).all()):
-        shown = t.tolist() if t.numel() <= 8 else f"{t.min().item():g} … {t.max().item():g}"
-        limit = ", 0 or above" if zero else " above 0"
+    limit = ", 0 or above" if zero else " above 0"
+    edges = torch.finfo(like.dtype)  # a number below the smallest or above the largest of this dtype is not 0 or inf
+    smallest = 0.0 if zero else edges.tiny
+    if not isinstance(T, Tensor):
+        if not (math.isfinite(T) and (T >= 0 if zero else T > 0)):
+            raise ValueError(f"{name} must be a finite temperature{limit}; got {T}")
+        number = min(max(float(T), smallest), edges.max)
+        return torch.tensor(number, dtype=like.dtype, device=like.device)
+    if T.is_complex() or T.dtype == torch.bool or T.numel() == 0:
+        raise ValueError(f"{name} is a tensor of {T.numel()} {T.dtype}; it must hold real temperatures")
+    if values and readable(T) and not bool(((T >= 0 if zero else T > 0) & T.isfinite()).all()):
+        shown = T.tolist() if T.numel() <= 8 else f"{T.min().item():g} … {T.max().item():g}"
         raise ValueError(f"{name} must be a finite temperature{limit}; got {shown}")
-    t = t.to(dtype=like.dtype, device=like.device)
-    if not zero:
-        t = t.clamp(min=torch.finfo(t.dtype).tiny)  # a number below the smallest of this dtype is not 0
+    if T.ndim and T.device != like.device:
+        raise ValueError(f"{name} is on {T.device}, the states on {like.device}; use {name}.to({str(like.device)!r})")
+    t = T.to(dtype=like.dtype, device=like.device).clamp(smallest, edges.max)
     if batch is not None:
         try:
             torch.broadcast_shapes(t.shape, batch)
@@ -351,7 +362,7 @@ def within(
         floats(name, x, like=like, finite=False, values=False)
         if not (values and readable(x)):
             return x
-        ends = [end.item() for end in torch.aminmax(x.detach())]  # NaN comes out twice
+        ends = list(_ends(x))
     elif isinstance(x, Real) and not isinstance(x, bool):
         ends = [float(x)]
     else:
@@ -478,7 +489,7 @@ def biases(
     elif b.ndim:
         together(name, floats(name, b, finite=False, empty=True, values=False), "W", W)
     b = b.to(W)
-    if b.shape not in ((len(W),), ()) or (readable(b) and not bool(b.detach().isfinite().all())):
+    if b.shape not in ((len(W),), ()) or (readable(b) and not all(map(math.isfinite, _ends(b)))):
         raise ValueError(f"{name} must hold {len(W)} finite numbers, one a spin; got shape {tuple(b.shape)}")
     return b.expand(len(W))
 
@@ -499,7 +510,10 @@ def outcome(
     **inputs: Tensor,  # by name: what could have spoilt it
 ) -> Tensor:
     "The result of a single step when it is finite; else what was wrong with its inputs."
-    if on_host(result) and readable(result) and not bool(result.detach().isfinite().all()):
+    if not (on_host(result) and readable(result)):
+        return result
+    low, high = _ends(result)
+    if not -math.inf < low <= high < math.inf:
         for name, x in inputs.items():
             floats(name, x, half=True)
         raise ValueError(f"{' and '.join(inputs)} hold numbers so large that the result overflows {result.dtype}")
