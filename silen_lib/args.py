@@ -239,6 +239,7 @@ def bits(
 def stack(
     name: str,
     patterns: Tensor | Sequence[Tensor],  # pictures of one shape, in a list or along the first axis
+    step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> Tensor:  # (P, N)
     "Patterns of ±1, one a row."
     if not isinstance(patterns, Tensor):
@@ -256,7 +257,7 @@ def stack(
         raise ValueError(f"{name} is empty; give at least one pattern")
     if patterns.ndim < 2:
         raise ValueError(f"{name} has shape {tuple(patterns.shape)}; it must be (P, N): use {name}[None] for one")
-    return spins(name, patterns).flatten(1)
+    return spins(name, patterns, values=not step or on_host(patterns)).flatten(1)
 
 # %% ../nbs/lib/args.ipynb #9e2dd3e2
 def square(
@@ -497,12 +498,12 @@ def biases(
 def states(
     name: str,
     state: Any,
-    other: str,  # name of the couplings
-    W: Any,
+    other: str,  # name of the tensor beside them
+    reference: Tensor,  # (..., N): couplings or patterns
 ) -> Tensor:  # (..., N)
-    "States of ±1 that fit couplings (N, N) in size, dtype and device, for a single step."
-    n = len(square(other, W, values=False))
-    return spins(name, state, n, like=(other, W), values=isinstance(state, Tensor) and on_host(state))
+    "States of ±1 of the size, dtype and device of what they meet, for a single step."
+    look = isinstance(state, Tensor) and on_host(state)
+    return spins(name, state, reference.shape[-1], like=(other, reference), values=look)
 
 
 def outcome(

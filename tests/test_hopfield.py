@@ -289,12 +289,12 @@ BAD = [
     (lambda: H.build_hopfield_weights(S5), "patterns\\[None\\]"),
     (lambda: H.build_hopfield_weights([spins(5), spins(4)]), "one shape"),
     (lambda: H.overlaps(S5, spins(2, 4)), "N = 4"),
-    (lambda: H.corrupt_pattern(S5, 1.2), "between 0 and 1"),
-    (lambda: H.corrupt_pattern(S5, n=0), "at least 1"),
-    (lambda: H.random_patterns(0, 5), "at least 1"),
-    (lambda: H.random_patterns(2, 5, fraction=2), "between 0 and 1"),
+    (lambda: H.corrupt_pattern(S5, 1.2), "noise_fraction is 1.2; .*≥ 0 and ≤ 1"),
+    (lambda: H.corrupt_pattern(S5, n=0), "n is 0; .*≥ 1"),
+    (lambda: H.random_patterns(0, 5), "n_patterns is 0; .*≥ 1"),
+    (lambda: H.random_patterns(2, 5, fraction=2), "fraction is 2; .*≥ 0 and ≤ 1"),
     (lambda: H.letters("a1"), "capital"),
-    (lambda: H.show_patterns([torch.zeros(2, 2)]), "2\\*patterns - 1"),
+    (lambda: H.show_patterns([torch.zeros(2, 2)]), r"2\*patterns\[0\] - 1"),
 ]
 
 
