@@ -277,7 +277,7 @@ def temperature(
     like: Tensor,  # states or energies: T gets their dtype and device
     batch: tuple[int, ...] | None = None,  # T may be one number, or broadcast to this shape; None: any shape
     zero: bool = False,  # is T = 0 right here?
-    values: bool = True,
+    step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> Tensor:
     "Temperatures as a tensor: finite, above 0 (or 0 where that limit is meant)."
     if isinstance(T, bool) or not isinstance(T, (Real, Tensor)):
@@ -293,7 +293,7 @@ def temperature(
         return torch.tensor(number, dtype=like.dtype, device=like.device)
     if T.is_complex() or T.dtype == torch.bool or T.numel() == 0:
         raise ValueError(f"{name} is a tensor of {T.numel()} {T.dtype}; it must hold real temperatures")
-    if values and readable(T) and not bool(((T >= 0 if zero else T > 0) & T.isfinite()).all()):
+    if (on_host(T) or not step) and readable(T) and not bool(((T >= 0 if zero else T > 0) & T.isfinite()).all()):
         shown = T.tolist() if T.numel() <= 8 else f"{T.min().item():g} … {T.max().item():g}"
         raise ValueError(f"{name} must be a finite temperature{limit}; got {shown}")
     if T.ndim and T.device != like.device:
@@ -356,12 +356,12 @@ def within(
     below: bool = False,  # `high` itself is not allowed
     like: tuple[str, Tensor] | None = None,
     infinite: bool = False,  # is infinity right here, where the limits allow it?
-    values: bool = True,
+    step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> float | Tensor:
     "x itself when every entry lies within the limits; never NaN."
     if isinstance(x, Tensor):
         floats(name, x, like=like, finite=False, values=False)
-        if not (values and readable(x)):
+        if (step and not on_host(x)) or not readable(x):
             return x
         ends = list(_ends(x))
     elif isinstance(x, Real) and not isinstance(x, bool):
@@ -414,7 +414,9 @@ def probabilities(
     p: Any,
     n: int | None = None,  # size of the last axis
     tol: float = 1e-2,  # how far the sum may be from 1
-    values: bool = True,
+    ndim: int | None = None,  # number of axes
+    like: tuple[str, Tensor] | None = None,
+    step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> Tensor:
     "Distributions (..., n), each row summing to 1; zeros are allowed, half precision too."
     if isinstance(p, Tensor) and (p.ndim == 0 or (n is not None and p.shape[-1] != n)):
@@ -422,8 +424,8 @@ def probabilities(
         raise ValueError(f"{name} must hold {want} that sum to 1, got shape {tuple(p.shape)}")
     if isinstance(p, Tensor) and not p.is_floating_point():
         raise ValueError(f"{name} must be a floating-point tensor (..., n), got {p.dtype}")
-    floats(name, p, half=True, finite=False, values=False)
-    if values and readable(p):
+    floats(name, p, ndim=ndim, like=like, half=True, finite=False, values=False)
+    if (on_host(p) or not step) and readable(p):
         q = p.detach()
         if not bool((q.amin() >= 0) & ((q.sum(-1) - 1).abs().amax() < tol)):  # NaN fails both comparisons
             raise ValueError(f"{name} must be probabilities: no NaN, none below 0, and each row must sum to 1")
@@ -452,18 +454,21 @@ def couplings(
     name: str,
     W: Any,
     falling: bool = False,  # must the energy fall at every flip? Then no spin may push itself over
+    hollow: bool = False,  # must the diagonal be zero?
 ) -> Tensor:
     "Finite symmetric couplings (N, N): what has an energy."
     square(name, W)
     if not readable(W):
         return W
-    gap, low = _asymmetry(W.detach()), W.detach().diagonal().min().item()
+    gap, (low, high) = _asymmetry(W.detach()), _ends(W.diagonal())
     if gap:
         mend = f"use ({name} + {name}.T) / 2"
         raise ValueError(f"{name} is not symmetric (largest gap {gap:.3g}), so no energy guides it: {mend}")
+    mend = f"use {name}.fill_diagonal_(0)"
     if falling and low < 0:
-        mend = f"use {name}.fill_diagonal_(0)"
         raise ValueError(f"{name} has a negative diagonal ({low:.3g}), so the energy could rise: {mend}")
+    if hollow and (low, high) != (0, 0):
+        raise ValueError(f"{name} has a diagonal that is not zero; a spin must not hear itself: {mend}")
     return W
 
 
@@ -558,7 +563,7 @@ def temperatures(
     if isinstance(T, (list, tuple)):
         T = torch.tensor([real(f"{name}[{k}]", t) for k, t in enumerate(T)], dtype=torch.float64)
     elif not isinstance(T, Tensor):
-        temperature(name, T, like, values=False)
+        temperature(name, T, like)
     shape = tuple(T.shape) if isinstance(T, Tensor) else ()
     if len(shape) != 1 or shape[0] < least:
         raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")

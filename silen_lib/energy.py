@@ -161,7 +161,7 @@ def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
         return args.within(name, args.floats(name, values), 0 if name == "widths" else -math.inf, above=True)
     args.floats(name, values, like=("x", x), values=False)
     low = 0 if name == "widths" else -math.inf
-    return args.within(name, values, low, above=True, values=args.on_host(values))
+    return args.within(name, values, low, above=True, step=True)
 
 def gaussian_wells(
     x: Tensor,                            # (..., d) positions
