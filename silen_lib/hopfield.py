@@ -164,11 +164,11 @@ def draw_recall(
     names: Sequence[str] | None = None,  # of the patterns
 ) -> Figure:
     "One frame of a recall: the state, the energy up to now, the overlap with every stored pattern up to now."
-    T, xi, history = len(states), args.stack("patterns", patterns), args.stack("states", states)
-    if len(energies) != T:
-        raise ValueError(f"energies has {len(energies)} entries; it must have one for each of {T} states")
-    if names is not None and len(names) != len(xi):
-        raise ValueError(f"names has {len(names)} entries; it must have one for each of {len(xi)} patterns")
+    xi, history = args.stack("patterns", patterns), args.stack("states", states)
+    T = len(history)
+    for name, x, n in (("energies", energies, T), ("names", names, len(xi))):
+        if (x is not None or name == "energies") and (not isinstance(x, Sequence) or len(x) != n):
+            raise ValueError(f"{name} must be a list of {n}: energies one a state, names one a pattern")
     last = args.whole("frame", frame, -T, T - 1) % T
     picture = patterns[0].shape if patterns[0].ndim > 1 else (1, -1)
     m = overlaps(history, xi)
