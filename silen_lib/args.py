@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
-           'square', 'temperature', 'generator', 'function', 'precision', 'within', 'together', 'energies',
+           'square', 'temperature', 'generator', 'function', 'precision', 'within', 'together', 'broadcast', 'energies',
            'probabilities', 'labels', 'couplings', 'biases', 'states', 'outcome', 'held', 'temperatures']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
@@ -278,6 +278,7 @@ def temperature(
     batch: tuple[int, ...] | None = None,  # T may be one number, or broadcast to this shape; None: any shape
     zero: bool = False,  # is T = 0 right here?
     step: bool = False,  # for a single step: look at numbers in main memory only
+    shape: tuple[int, ...] | None = None,  # T must broadcast with it; None: any shape
 ) -> Tensor:
     "Temperatures as a tensor: finite, above 0 (or 0 where that limit is meant)."
     if isinstance(T, bool) or not isinstance(T, (Real, Tensor)):
@@ -298,6 +299,12 @@ def temperature(
         raise ValueError(f"{name} must be a finite temperature{limit}; got {shown}")
     if T.ndim and T.device != like.device:
         raise ValueError(f"{name} is on {T.device}, the states on {like.device}; use {name}.to({str(like.device)!r})")
+    if shape is not None:
+        try:
+            torch.broadcast_shapes(T.shape, shape)
+        except RuntimeError:
+            want = f"one number, or of a shape that goes with {tuple(shape)}"
+            raise ValueError(f"{name} must be {want}; got shape {tuple(T.shape)}") from None
     t = T.to(dtype=like.dtype, device=like.device).clamp(smallest, edges.max)
     if batch is not None:
         try:
@@ -388,6 +395,17 @@ def together(
         mend = f"move one of them: {name}.to({str(reference.device)!r})"
         raise ValueError(f"{name} is on {x.device} and {other} on {reference.device}; {mend}")
     return x
+
+
+def broadcast(
+    **tensors: Tensor,  # by name
+) -> tuple[int, ...]:  # their common shape
+    "Tensors that meet entry by entry: their shapes go together."
+    try:
+        return tuple(torch.broadcast_shapes(*(x.shape for x in tensors.values())))
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items())
+        raise ValueError(f"{' and '.join(tensors)} must have shapes that go together; got {shapes}") from None
 
 
 def energies(
@@ -560,11 +578,13 @@ def temperatures(
     zero: bool = False,  # is T = 0 right here?
 ) -> Tensor:  # (n,), of like's dtype and device
     "A list of temperatures."
+    beside = like
     if isinstance(T, (list, tuple)):
-        T = torch.tensor([real(f"{name}[{k}]", t) for k, t in enumerate(T)], dtype=torch.float64)
+        T = torch.tensor([real(f"{name}[{k}]", t) for k, t in enumerate(T)], dtype=torch.float64, device="cpu")
+        beside = torch.empty(0, dtype=like.dtype, device="cpu")
     elif not isinstance(T, Tensor):
         temperature(name, T, like)
     shape = tuple(T.shape) if isinstance(T, Tensor) else ()
     if len(shape) != 1 or shape[0] < least:
         raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")
-    return temperature(name, T, like, zero=zero) if len(T) else T.to(like)
+    return temperature(name, T, beside, zero=zero).to(like.device) if len(T) else T.to(like)

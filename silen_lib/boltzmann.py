@@ -240,12 +240,11 @@ def metropolis(
 @torch.no_grad()
 def _random_visits(state: Tensor, W: Tensor, temps: Tensor, generator, fixed: Tensor | None) -> tuple[Tensor, list]:
     "Heat-bath visits to random spins, one for each temperature, on the processor; the state and the energy after each."
-    b = _machine(W).cpu()
-    rows = args.spins("state", state, len(W), like=("W", W))
+    b, rows = _machine(W), args.spins("state", state, len(W), like=("W", W))
     if rows.numel() != len(W):
         raise ValueError(f"state has shape {tuple(state.shape)}; this follows one chain, use heat_bath for a batch")
     held, here = args.held("fixed", fixed, rows.flatten()), args.generator("generator", generator)
-    W, s = W.cpu(), rows.flatten().cpu().clone()
+    W, b, s = W.cpu(), b.cpu(), rows.flatten().cpu().clone()
     h, E = W @ s - W.diagonal() * s, [_energy(s, W, b).item()]
     free = torch.arange(len(W)) if held is None else (~held.cpu()).nonzero().squeeze(1)
     if not len(free): return s.to(state.device), E * (len(temps) + 1)
@@ -597,7 +596,7 @@ def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | None]:
     "Columns X with the held units in place, and which those are."
     if clamp is None: return X, None
     if clamp.shape != X.T.shape:
-        raise ValueError(f"clamp must be {tuple(X.T.shape)}, of the state's shape; got shape {tuple(clamp.shape)}")
+        raise ValueError(f"clamp has shape {tuple(clamp.shape)}; it must be {tuple(X.T.shape)}, a row for each chain")
     held = clamp.T != 0
     return torch.where(held, (clamp.T + 1) / 2, X), held
 
@@ -620,17 +619,30 @@ def sample(
     W, N, n = self.W.detach(), len(self.b), args.whole("n", n)
     args.generator("generator", generator)
     T, sweeps = _temperatures(T, (), W), args.whole("sweeps", sweeps, 0)
-    if clamp is not None:
-        args.spins("clamp", clamp, like=("W", W), free=True)
-        if clamp.ndim != 2 or clamp.shape[1] != N:
-            raise ValueError(f"clamp must be (n, {N}) of −1, 0 and +1; got shape {tuple(clamp.shape)}")
+    if clamp is not None: self._chains("clamp", clamp, free=True)
     if state is None: state = _random_spins(W, (n if clamp is None else len(clamp), N), generator)
-    state = args.spins("state", state, N, like=("W", W))
-    if state.ndim != 2: raise ValueError(f"state has shape {tuple(state.shape)}; it must be (n, {N})")
-    engine, (X, held) = _Sweeper(W, self.b.detach()), _held((state.T + 1).div_(2).contiguous(), clamp)
+    else: self._chains("state", state)
+    return self._carry_on(state, clamp, sweeps, T, generator)
+
+
+@patch
+@torch.no_grad()
+def _carry_on(self: BoltzmannMachine, state: Tensor, clamp: Tensor | None, sweeps: int, T: Tensor, generator) -> Tensor:
+    "`sample` from what has been checked."
+    engine, (X, held) = _Sweeper(self.W.detach(), self.b.detach()), _held((state.T + 1).div_(2).contiguous(), clamp)
     for _ in range(sweeps):
         engine.sweep(X, engine.thresholds(X, T, "heat bath", generator, held))
     return X.T * 2 - 1
+
+
+@patch
+def _chains(self: BoltzmannMachine, name: str, s: Tensor, free: bool = False) -> Tensor:
+    "States (n, N) of all units, checked."
+    args.spins(name, s, like=("W", self.W), free=free)
+    if s.ndim != 2 or s.shape[1] != len(self.b):
+        want = "of −1, 0 and +1" if free else "of ±1"
+        raise ValueError(f"{name} must be (n, {len(self.b)}) {want}; got shape {tuple(s.shape)}")
+    return s
 
 # %% ../nbs/03_boltzmann.ipynb #08f6aa42
 @patch
@@ -643,9 +655,10 @@ def sampled_gradient(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # dW, db, and both sets of chains after the sweeps
     "Estimate of the gradient from chains that are carried on for some sweeps."
-    if self.n_hidden: clamped = self.sample(clamp=clamp, state=clamped, sweeps=sweeps, generator=generator)
-    else: args.spins("clamped", clamped, len(self.b), like=("W", self.W))
-    free = self.sample(state=free, sweeps=sweeps, generator=generator)
+    self._chains("clamp", clamp, free=True), self._chains("clamped", clamped), self._chains("free", free)
+    sweeps, T = args.whole("sweeps", sweeps, 0), torch.ones_like(self.b[:1])
+    if self.n_hidden: clamped = self._carry_on(clamped, clamp, sweeps, T, generator)
+    free = self._carry_on(free, None, sweeps, T, generator)
     return *_difference(clamped, _weights_of(None, clamped), free, _weights_of(None, free)), clamped, free
 
 # %% ../nbs/03_boltzmann.ipynb #71f57a21
@@ -738,7 +751,7 @@ def spin_up_probability(
 ) -> Tensor:  # of h's shape, between 0 and 1
     "Probability that a ±1 spin in the field h is up: $1/(1 + e^{-2h/T})$."
     args.within("h", args.floats("h", h, values=False), infinite=True, step=True)
-    return torch.sigmoid(2 * h / args.temperature("T", T, h, step=True))
+    return torch.sigmoid(2 * h / args.temperature("T", T, h, step=True, shape=h.shape))
 
 # %% ../nbs/03_boltzmann.ipynb #c7332922
 def detailed_balance_gap(
@@ -758,7 +771,7 @@ def metropolis_probability(
 ) -> Tensor:  # of dE's shape, between 0 and 1
     "Probability $\\min(1, e^{-ΔE/T})$ to accept a move (Metropolis et al. 1953)."
     args.within("dE", args.floats("dE", dE, finite=False, values=False), infinite=True, step=True)
-    T = args.temperature("T", T, dE, step=True)
+    T = args.temperature("T", T, dE, step=True, shape=dE.shape)
     return (-dE / T).clamp(max=0).exp()
 
 # %% ../nbs/03_boltzmann.ipynb #9967e3aa
@@ -800,8 +813,10 @@ def swap_probability(
     T2: Tensor | float,
 ) -> Tensor:  # between 0 and 1
     "Probability $\\min(1, e^{(1/T_1 - 1/T_2)(E_1 - E_2)})$ to exchange the temperatures of two chains."
-    args.floats("E2", E2, like=("E1", args.floats("E1", E1, values=args.on_host(E1))), values=args.on_host(E2))
-    T1, T2 = args.temperature("T1", T1, E1, step=True), args.temperature("T2", T2, E1, step=True)
+    args.within("E1", args.floats("E1", E1, finite=False, values=False), step=True)
+    args.within("E2", args.floats("E2", E2, finite=False, values=False), like=("E1", E1), step=True)
+    T1, T2 = (args.temperature(name, T, E1, step=True, shape=E1.shape) for name, T in (("T1", T1), ("T2", T2)))
+    args.broadcast(E1=E1, E2=E2, T1=T1, T2=T2)
     return ((1 / T1 - 1 / T2) * (E1 - E2)).clamp(max=0).exp()
 
 # %% ../nbs/03_boltzmann.ipynb #955ae275

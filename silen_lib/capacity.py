@@ -130,10 +130,7 @@ def ags_state(
     "The retrieval state at load α and temperature T (Amit, Gutfreund & Sompolinsky 1985), one bisection for all."
     asked = alpha, T
     alpha, T = _number("alpha", alpha), _number("T", T)
-    try:
-        torch.broadcast_shapes(alpha.shape, T.shape)
-    except RuntimeError as error:
-        raise ValueError(f"alpha {tuple(alpha.shape)} and T {tuple(T.shape)} must broadcast to one shape") from error
+    args.broadcast(alpha=alpha, T=T)
     alpha, T, high, wall = torch.broadcast_tensors(alpha, T, *_wall(T))
     low = torch.full_like(alpha, 1e-9)
     for _ in range(50):
@@ -208,11 +205,11 @@ def _walk(S, X, inside, T, up, sweeps, held, generator) -> None:
         _sweep(S, X, M, inside, T, up, lambda k, h: uniform(h.shape, h, generator).logit_(), held, None)
 
 
-def _walk_there(S, X, inside, T, up, sweeps, held, generator) -> None:
+def _walk_there(S, X, inside, T, up, sweeps, held, generator, rounds=8) -> None:
     """`_walk` for a device at the end of a queue: one look at its numbers a sweep.
 
     Blocks get a fixed number of rounds; a sweep with too few is done again, with the same coins and twice as many."""
-    drawn, n, rounds = {}, 0, 8
+    drawn, n = {}, 0
 
     def coins(k, h):
         if k not in drawn:
@@ -592,7 +589,7 @@ def spin_threshold(
 ) -> Tensor:  # of the same shape
     "The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ."
     args.within("u", args.floats("u", u, finite=False, values=False), 0, 1, step=True)
-    T = args.temperature("T", args.within("T", T, 0, above=True, step=True), u, step=True)
+    T = args.temperature("T", args.within("T", T, 0, above=True, step=True), u, step=True, shape=u.shape)
     return T / 2 * torch.logit(u)
 
 # %% ../nbs/02_capacity.ipynb #05a72aae

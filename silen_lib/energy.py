@@ -199,12 +199,7 @@ def three_wells(
 # %% ../nbs/00_energy.ipynb #55951f60
 def _per_row(T: float | Tensor, E: Tensor) -> Tensor:
     "T as a tensor like E; a batch of temperatures gets an axis for the states."
-    t = args.temperature("T", T, E)
-    try:
-        torch.broadcast_shapes(t.shape, E.shape[:-1])
-    except RuntimeError:
-        want = f"one number, or one for each row {tuple(E.shape[:-1])}"
-        raise ValueError(f"T must be {want}; got shape {tuple(t.shape)}") from None
+    t = args.temperature("T", T, E, shape=E.shape[:-1])
     return t.unsqueeze(-1) if t.ndim else t
 
 # %% ../nbs/00_energy.ipynb #7dc05eb6
@@ -274,7 +269,7 @@ def mean_energy(
     if p is None:
         p = boltzmann(E, T)
     else:
-        args.temperature("T", T, E, zero=True)
+        args.temperature("T", T, E, zero=True, shape=E.shape[:-1])
         p = args.together("p", args.probabilities("p", p, E.shape[-1]), "E", E).to(E.dtype)
     never = (p == 0) & (E == math.inf)
     return (p*torch.where(never, 0, E)).sum(-1)
@@ -348,7 +343,7 @@ def free_energy(
 ) -> Tensor:                  # (...) free energy
     "Free energy $F[p] = ⟨E⟩_p - T S[p]$ of a distribution; at equilibrium (`p=None`) it is $-T \\log Z$."
     E = args.energies("E", E)
-    T = args.temperature("T", T, E, zero=p is not None)
+    T = args.temperature("T", T, E, zero=p is not None, shape=E.shape[:-1])
     if p is not None: return mean_energy(E, T, p) - T*entropy(p)
     low = E.amin(-1).clamp(max=torch.finfo(E.dtype).max)     # from the lowest state on no weight overflows
     return low - T*log_partition(E - low[..., None], T)

@@ -474,12 +474,12 @@ def _settle(S: Tensor, make: Callable, max_sweeps: int | None, up: bool, block: 
     return done.index_copy_(1, live, S), sweeps
 
 # %% ../nbs/01_hopfield.ipynb #640139de
-def _settle_there(S: Tensor, make: Callable, max_sweeps, up: bool, block: int, held) -> tuple[Tensor, Tensor]:
+def _settle_there(S, make: Callable, max_sweeps, up: bool, block: int, held, rounds=8) -> tuple[Tensor, Tensor]:
     """`_settle` for a device at the end of a queue: one look at its numbers a sweep.
 
     Blocks get a fixed number of rounds; a sweep in which one of them did not suffice is done again with twice as many.
     Columns at rest stay in the batch: nothing flips there."""
-    fields, rounds, n = make(S), 8, 0
+    fields, n = make(S), 0
     sweeps = torch.zeros(S.shape[1], dtype=torch.long, device=S.device)
     live = torch.ones_like(sweeps, dtype=torch.bool)
     while n != max_sweeps:
