@@ -194,6 +194,7 @@ def spins(
     if n is not None and x.shape[-1:] != (n,):
         if x.numel() != n:
             want = f"it must be (..., N = {n}) or one picture of {n} spins"
+            want = f"{want}, to go with {like[0]}" if like is not None else want
             raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}")
         x = x.reshape(n)
     if values and readable(x):

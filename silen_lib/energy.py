@@ -331,9 +331,11 @@ def macrostate_free_energy(
     "Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate: (n,), (n,) → (m,). Empty: $F = ∞$."
     E = args.energies("E", E, ndim=1)
     label = args.together("label", args.labels("label", label, len(E)), "E", E)
-    low = E.amin().clamp(max=torch.finfo(E.dtype).max)   # energies from the lowest on: none is too large
+    T = args.temperature("T", T, E, batch=())
     inside = label == torch.arange(int(label.max()) + 1, device=E.device).unsqueeze(-1)
-    return low - T*log_partition(torch.where(inside, E - low, math.inf), T)
+    E = torch.where(inside, E, math.inf)
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)   # from the lowest state on no weight overflows
+    return low - T*log_partition(E - low[:, None], T)
 
 # %% ../nbs/00_energy.ipynb #f7ef7b04
 def free_energy(
@@ -345,5 +347,5 @@ def free_energy(
     E = args.energies("E", E)
     T = args.temperature("T", T, E, zero=p is not None, shape=E.shape[:-1])
     if p is not None: return mean_energy(E, T, p) - T*entropy(p)
-    low = E.amin(-1).clamp(max=torch.finfo(E.dtype).max)     # from the lowest state on no weight overflows
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)     # from the lowest state on no weight overflows
     return low - T*log_partition(E - low[..., None], T)

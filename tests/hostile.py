@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 
 import numpy as np
 import torch
@@ -104,6 +105,30 @@ def mask(x):
     yield "one too wide", torch.cat([x, x[..., :1]], -1)
 
 
+def less(versions, *names):
+    "Wrong versions without some that are legal here."
+    return [(name, value) for name, value in versions if name not in names]
+
+
+def price(call, monkeypatch, repeats=30):
+    "Seconds a call takes with and without looks at numbers: the least of several tries, taken in turn."
+    from silen_lib import args
+
+    def once():
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    seen = args.readable
+    looking, blind = [], []
+    for _ in range(repeats):
+        monkeypatch.setattr(args, "readable", seen)
+        looking.append(once())
+        monkeypatch.setattr(args, "readable", lambda *x: False)
+        blind.append(once())
+    monkeypatch.setattr(args, "readable", seen)
+    return min(looking), min(blind)
+
 def refusals(call, good: dict, wrong: dict):
     "Call with every wrong version of every argument; what was not refused by name, with what happened."
     faults = []
@@ -119,3 +144,16 @@ def refusals(call, good: dict, wrong: dict):
             else:
                 faults.append(f"{name} = {what}: took it, gave {str(result)[:60]!r}")
     return faults
+
+
+def transforms(f, batch, slope: bool):
+    "Under torch.func.vmap, torch.compile and, where it has a slope, torch.func.grad f gives what it gives alone."
+    want = torch.stack([f(x) for x in batch])
+    torch.testing.assert_close(torch.func.vmap(f)(batch), want, atol=1e-5, rtol=1e-5)
+    torch._dynamo.reset()
+    compiled = torch.compile(f, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(batch[0]), want[0], atol=1e-5, rtol=1e-5)
+    if slope:
+        x = batch[0].clone().requires_grad_()
+        f(x).sum().backward()
+        torch.testing.assert_close(torch.func.grad(lambda x: f(x).sum())(batch[0]), x.grad, atol=1e-5, rtol=1e-5)
