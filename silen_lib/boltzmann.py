@@ -115,8 +115,8 @@ class _Sweeper:
     def __init__(self, W: Tensor, bias: Tensor, block: int | None = None):
         self.rounds = None if args.on_host(W) else 8  # None: as many as it takes
         self.c = ((bias - W.sum(1) + W.diagonal()) / 2)[:, None]
-        size = (W.abs().sum(1) + bias.abs()).max().item()
-        self.floor = max(4 * torch.finfo(W.dtype).eps * size, 1e-30)
+        size = (W.abs().sum(1) + bias.abs()).max()
+        self.floor = (4 * torch.finfo(W.dtype).eps * size).clamp(min=1e-30)
         self.A, self.L = W.clone().fill_diagonal_(0), []
         self.block = block = block or min(48, 8 + len(W) // 8)  # a trade: fewer products, or fewer rounds
         for a in range(0, len(W), block):

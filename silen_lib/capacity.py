@@ -318,7 +318,7 @@ def half_load(
         raise ValueError(f"kept has shape {tuple(kept.shape)}; it must be (L = {len(loads)}, G): a row for each load")
     args.within("kept", kept, 0, cues)
     loads = loads.detach().cpu()
-    if len(loads.unique()) < 2:
+    if bool((loads == loads[0]).all()):
         raise ValueError(f"loads are {loads.tolist()}; at least two different ones are needed")
     centre, scale, k = loads.double().mean(), loads.double().std(), kept.double()
     x = (loads.double() - centre) / scale
@@ -341,7 +341,7 @@ def _columns(sizes: Tensor, values: Tensor, errors: Tensor) -> list[Tensor]:
         if len(x) != len(sizes):
             raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({len(sizes)},), one for each size")
         columns.append(x.detach().cpu())
-    if len(columns[0].unique()) < 2:
+    if bool((columns[0] == columns[0][0]).all()):
         raise ValueError(f"sizes are {columns[0].tolist()}; at least two different ones are needed")
     return columns
 

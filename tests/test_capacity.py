@@ -389,7 +389,7 @@ def refused():
     yield C.spin_threshold, dict(u=LOADS, T=0.1), dict(u=coins, T=h.temperature())
     column = h.less(h.tensor(torch.ones(3)), "integers", "another device", "another dtype")
     yield C.extrapolate, dict(sizes=torch.tensor([10, 20, 30]), values=torch.rand(3), errors=torch.ones(3)), dict(
-        sizes=[(str(x), x) for x in (torch.arange(3), [1, 2, 3], LOADS.numpy(), torch.ones(3) * math.nan, torch.ones(3))],
+        sizes=[(str(x), x) for x in (torch.arange(3), [1, 2, 3], LOADS.numpy(), math.nan * LOADS, torch.ones(3))],
         values=column, errors=[*column, ("0", torch.zeros(3))], power=h.positive(),
     )  # fmt: skip
 
