@@ -295,7 +295,8 @@ def temperature(
         return torch.tensor(number, dtype=like.dtype, device=like.device)
     if T.is_complex() or T.dtype == torch.bool or T.numel() == 0:
         raise ValueError(f"{name} is a tensor of {T.numel()} {T.dtype}; it must hold real temperatures")
-    if (on_host(T) or not step) and readable(T) and not bool(((T >= 0 if zero else T > 0) & T.isfinite()).all()):
+    low, high = _ends(T) if (on_host(T) or not step) and readable(T) else (1, 1)
+    if not ((low >= 0 if zero else low > 0) and high < math.inf):  # NaN fails every comparison
         shown = T.tolist() if T.numel() <= 8 else f"{T.min().item():g} … {T.max().item():g}"
         raise ValueError(f"{name} must be a finite temperature{limit}; got {shown}")
     if T.ndim and T.device != like.device:
@@ -364,6 +365,7 @@ def within(
     below: bool = False,  # `high` itself is not allowed
     like: tuple[str, Tensor] | None = None,
     infinite: bool = False,  # is infinity right here, where the limits allow it?
+    number: bool = True,  # is a plain number right here?
     step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> float | Tensor:
     "x itself when every entry lies within the limits; never NaN."
@@ -372,7 +374,7 @@ def within(
         if (step and not on_host(x)) or not readable(x):
             return x
         ends = list(_ends(x))
-    elif isinstance(x, Real) and not isinstance(x, bool):
+    elif number and isinstance(x, Real) and not isinstance(x, bool):
         ends = [float(x)]
     else:
         floats(name, x)

@@ -583,9 +583,16 @@ def _difference(clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor
 def exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
     "Gradient of the mean log-likelihood of pictures (M, n_visible) with probabilities p (M,), by enumeration."
     v = self._rows_of(v)
+    return self._exact_gradient(v, _weights_of(p, v))
+
+
+@patch
+@torch.no_grad()
+def _exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    "`exact_gradient` of what has been checked."
     hidden = spin_states(self.n_hidden, v.dtype, v.device) if self.n_hidden else v.new_zeros(1, 0)
     together = lambda x: torch.cat([x.repeat_interleave(len(hidden), 0), hidden.repeat(len(x), 1)], 1)
-    weight = _weights_of(p, v)[:, None] * self._by_hidden(v).softmax(-1)
+    weight = p[:, None] * self._by_hidden(v).softmax(-1)
     if len(self.b) > 20: raise ValueError(f"the free phase sums over all states: at most 20 units, not {len(self.b)}")
     everything = spin_states(self.n_visible, v.dtype, v.device)
     free = self._by_hidden(everything).flatten().softmax(0)
@@ -723,7 +730,7 @@ def fit(
 @patch
 def _exact_steps(self: BoltzmannMachine, v: Tensor, p: Tensor):
     while True:
-        yield self.exact_gradient(v, p)
+        yield self._exact_gradient(v, p)
 
 
 @patch
@@ -750,7 +757,7 @@ def spin_up_probability(
     T: float = 1.0,  # temperature, above 0
 ) -> Tensor:  # of h's shape, between 0 and 1
     "Probability that a ±1 spin in the field h is up: $1/(1 + e^{-2h/T})$."
-    args.within("h", args.floats("h", h, values=False), infinite=True, step=True)
+    args.within("h", h, infinite=True, number=False, step=True)
     return torch.sigmoid(2 * h / args.temperature("T", T, h, step=True, shape=h.shape))
 
 # %% ../nbs/03_boltzmann.ipynb #c7332922
@@ -770,7 +777,7 @@ def metropolis_probability(
     T: float = 1.0,  # temperature, above 0
 ) -> Tensor:  # of dE's shape, between 0 and 1
     "Probability $\\min(1, e^{-ΔE/T})$ to accept a move (Metropolis et al. 1953)."
-    args.within("dE", args.floats("dE", dE, finite=False, values=False), infinite=True, step=True)
+    args.within("dE", dE, infinite=True, number=False, step=True)
     T = args.temperature("T", T, dE, step=True, shape=dE.shape)
     return (-dE / T).clamp(max=0).exp()
 
@@ -786,7 +793,7 @@ def heat_bath_sweep(
     state = args.spins("state", args.floats("state", state, ndim=2, values=False), N, ("W", W)).clone()
     coins = state.new_empty(0, dtype=torch.float32)
     for i in range(N):
-        up = uniform((len(state),), coins, generator) < spin_up_probability(state @ W[:, i], T)
+        up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / T)
         state[:, i] = torch.where(up, 1.0, -1.0)
     return state
 
@@ -813,8 +820,8 @@ def swap_probability(
     T2: Tensor | float,
 ) -> Tensor:  # between 0 and 1
     "Probability $\\min(1, e^{(1/T_1 - 1/T_2)(E_1 - E_2)})$ to exchange the temperatures of two chains."
-    args.within("E1", args.floats("E1", E1, finite=False, values=False), step=True)
-    args.within("E2", args.floats("E2", E2, finite=False, values=False), like=("E1", E1), step=True)
+    args.within("E1", E1, number=False, step=True)
+    args.within("E2", E2, like=("E1", E1), number=False, step=True)
     T1, T2 = (args.temperature(name, T, E1, step=True, shape=E1.shape) for name, T in (("T1", T1), ("T2", T2)))
     args.broadcast(E1=E1, E2=E2, T1=T1, T2=T2)
     return ((1 / T1 - 1 / T2) * (E1 - E2)).clamp(max=0).exp()

@@ -571,7 +571,7 @@ def bit_error(
     load: Tensor,  # α = P/N > 0, any shape
 ) -> Tensor:  # of the same shape, between 0 and ½
     "Chance that one step spoils a bit of a stored pattern: $½ erfc(1/\\sqrt{2 α})$."
-    args.within("load", args.floats("load", load, finite=False, values=False), 0, above=True, step=True)
+    args.within("load", load, 0, above=True, number=False, step=True)
     return 0.5 * torch.erfc(1 / torch.sqrt(2 * load))
 
 # %% ../nbs/02_capacity.ipynb #5c26528a
@@ -579,7 +579,7 @@ def ags_load(
     t: Tensor,  # signal over √2 times noise, m/(√2 σ), > 0, any shape
 ) -> Tensor:  # of the same shape
     "Load at which a retrieval state has m/(√2 σ) = t at T = 0 (Amit, Gutfreund & Sompolinsky 1985)."
-    args.within("t", args.floats("t", t, finite=False, values=False), 0, above=True, step=True)
+    args.within("t", t, 0, above=True, number=False, step=True)
     return 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
 
 # %% ../nbs/02_capacity.ipynb #b074b7ca
@@ -588,7 +588,7 @@ def spin_threshold(
     T: float,  # temperature > 0
 ) -> Tensor:  # of the same shape
     "The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ."
-    args.within("u", args.floats("u", u, finite=False, values=False), 0, 1, step=True)
+    args.within("u", u, 0, 1, number=False, step=True)
     T = args.temperature("T", args.within("T", T, 0, above=True, step=True), u, step=True, shape=u.shape)
     return T / 2 * torch.logit(u)
 

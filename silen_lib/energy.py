@@ -153,15 +153,13 @@ def diverged(
 # %% ../nbs/00_energy.ipynb #b60fba9b
 def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
     "Numbers, listed or in a tensor, checked where they are before they move to x."
-    if not isinstance(values, Tensor):
+    low, like = 0 if name == "widths" else -math.inf, ("x", x)
+    if isinstance(values, Sequence):
         try:
-            values = torch.tensor(values, dtype=torch.float64) if isinstance(values, Sequence) else values
+            values, like = torch.tensor(values, dtype=x.dtype, device="cpu"), None
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must hold numbers: {error}") from error
-        return args.within(name, args.floats(name, values), 0 if name == "widths" else -math.inf, above=True)
-    args.floats(name, values, like=("x", x), values=False)
-    low = 0 if name == "widths" else -math.inf
-    return args.within(name, values, low, above=True, step=True)
+    return args.within(name, values, low, above=True, like=like, number=False, step=True)
 
 def gaussian_wells(
     x: Tensor,                            # (..., d) positions
@@ -180,7 +178,7 @@ def gaussian_wells(
         raise ValueError(f"depths and widths must hold one number for each of {len(centres)} centres, got "
                          f"{tuple(depths.shape)} and {tuple(widths.shape)}")
     args.real("confinement", confinement, 0)
-    centres, depths, widths = centres.to(x), depths.to(x), widths.to(x)
+    centres, depths, widths = (v.to(x.device) for v in (centres, depths, widths))
     r2 = (x.unsqueeze(-2) - centres).square().sum(-1)
     return -(depths*torch.exp(-r2/(2*widths**2))).sum(-1) + confinement/2*x.square().sum(-1)
 
