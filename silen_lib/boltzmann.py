@@ -820,11 +820,12 @@ def swap_probability(
     T2: Tensor | float,
 ) -> Tensor:  # between 0 and 1
     "Probability $\\min(1, e^{(1/T_1 - 1/T_2)(E_1 - E_2)})$ to exchange the temperatures of two chains."
-    args.within("E1", E1, number=False, step=True)
-    args.within("E2", E2, like=("E1", E1), number=False, step=True)
+    args.within("E1", E1, infinite=True, number=False, step=True)
+    args.within("E2", E2, infinite=True, like=("E1", E1), number=False, step=True)
     T1, T2 = (args.temperature(name, T, E1, step=True, shape=E1.shape) for name, T in (("T1", T1), ("T2", T2)))
     args.broadcast(E1=E1, E2=E2, T1=T1, T2=T2)
-    return ((1 / T1 - 1 / T2) * (E1 - E2)).clamp(max=0).exp()
+    gap = torch.where(E1 == E2, 0.0, E1 - E2)  # 0 also between two forbidden states
+    return ((1 / T1 - 1 / T2) * gap).clamp(max=0).exp()
 
 # %% ../nbs/03_boltzmann.ipynb #955ae275
 def learning_gradient(

@@ -153,13 +153,14 @@ def diverged(
 # %% ../nbs/00_energy.ipynb #b60fba9b
 def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
     "Numbers, listed or in a tensor, checked where they are before they move to x."
-    low, like = 0 if name == "widths" else -math.inf, ("x", x)
     if isinstance(values, Sequence):
         try:
-            values, like = torch.tensor(values, dtype=x.dtype, device="cpu"), None
+            values = torch.tensor(values, dtype=x.dtype, device="cpu")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must hold numbers: {error}") from error
-    return args.within(name, values, low, above=True, like=like, number=False, step=True)
+    elif isinstance(values, Tensor):
+        args.together(name, values, "x", x)
+    return args.within(name, values, 0 if name == "widths" else -math.inf, above=True, number=False, step=True)
 
 def gaussian_wells(
     x: Tensor,                            # (..., d) positions
@@ -178,7 +179,7 @@ def gaussian_wells(
         raise ValueError(f"depths and widths must hold one number for each of {len(centres)} centres, got "
                          f"{tuple(depths.shape)} and {tuple(widths.shape)}")
     args.real("confinement", confinement, 0)
-    centres, depths, widths = (v.to(x.device) for v in (centres, depths, widths))
+    centres, depths, widths = (v.to(x) for v in (centres, depths, widths))
     r2 = (x.unsqueeze(-2) - centres).square().sum(-1)
     return -(depths*torch.exp(-r2/(2*widths**2))).sum(-1) + confinement/2*x.square().sum(-1)
 

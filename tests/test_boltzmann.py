@@ -487,7 +487,7 @@ def refused():
     yield B.spin_up_probability, dict(h=b4), dict(h=field, T=h.temperature())
     yield B.metropolis_probability, dict(dE=b4), dict(dE=field, T=h.temperature())
     yield B.swap_probability, dict(E1=b4, E2=b4, T1=1.0, T2=2.0), dict(
-        E1=h.tensor(b4), E2=h.tensor(b4), T1=h.temperature(), T2=h.temperature()
+        E1=h.less(h.tensor(b4), "infinity"), E2=h.less(h.tensor(b4), "infinity"), T1=h.temperature(), T2=h.temperature()
     )
     chain = B.spin_transition_matrix(W4)
     yield B.detailed_balance_gap, dict(P=chain, p=P16), dict(P=h.tensor(chain), p=h.tensor(P16))
@@ -671,3 +671,5 @@ def test_probabilities_at_the_ends_of_the_thermometer(T):
     assert B.metropolis_probability(x, T).isfinite().all() and B.metropolis_probability(x, T)[1] == 1
     assert B.swap_probability(x, x, T, 1.0).tolist() == [1, 1, 1] == B.swap_probability(x, -x, T, T).tolist()
     assert B.metropolis_probability(torch.tensor([math.inf, -math.inf]), T).tolist() == [0, 1]  # forbidden, forced
+    wall = torch.tensor([math.inf, 1.0, math.inf])
+    assert B.swap_probability(wall, torch.tensor([math.inf, math.inf, 1.0]), 1.0, 2.0).tolist() == [1, 0, 1]
