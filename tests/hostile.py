@@ -111,13 +111,13 @@ def less(versions, *names):
 
 
 def price(call, monkeypatch, repeats=30):
-    "Seconds a call takes with and without looks at numbers: the least of several tries, taken in turn."
+    "Seconds of the processor that a call takes with and without looks at numbers: the least of several tries, taken in turn."
     from silen_lib import args
 
     def once():
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seen = args.readable
     looking, blind = [], []

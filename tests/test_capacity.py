@@ -403,7 +403,7 @@ def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
 def test_a_look_costs_no_more_than_the_work(monkeypatch):
     xi, s = spins(40, 2000, seed=1), spins(4, 2000, seed=2)
     looking, blind = h.price(lambda: C.glauber(s, xi, 0.3), monkeypatch, 5)
-    assert looking < 2 * blind + 1e-4
+    assert looking < 3 * blind + 1e-4
     looking, blind = h.price(lambda: C.spin_threshold(s.abs() / 2, 0.3), monkeypatch)
     assert looking < 3 * blind + 1e-4
 
