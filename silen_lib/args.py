@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choice', 'floats', 'alike', 'spins', 'bits', 'stack',
            'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
-           'logarithms', 'machine', 'broadcast', 'axes', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
-           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'shares', 'in_range', 'products', 'held',
-           'function']
+           'logarithms', 'machine', 'leading', 'axes', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
+           'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'shares', 'in_range', 'products', 'function',
+           'precision', 'within', 'together', 'broadcast', 'energies', 'probabilities', 'labels', 'couplings', 'biases',
+           'states', 'outcome', 'held', 'temperatures']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -43,6 +45,10 @@ def _got(x: Any) -> str:
     if isinstance(x, (bool, int, float, str, torch.dtype)) or x is None:
         return repr(x)
     return f"a {type(x).__name__}"
+
+
+def _is_numpy(x: Any) -> bool:
+    return type(x).__module__ == "numpy"
 
 
 def whole(
@@ -120,6 +126,12 @@ def choice(
 _PRECISE = (torch.float32, torch.float64)
 
 
+def _ends(x: Tensor) -> tuple[float, float]:
+    "The smallest and the largest number; both are NaN when there is a NaN."
+    low, high = torch.aminmax(x.detach())
+    return low.item(), high.item()
+
+
 def floats(
     name: str,
     x: Any,
@@ -134,9 +146,8 @@ def floats(
 ) -> Tensor:
     "A tensor of real floating-point numbers, of the right width, dtype and device."
     if not isinstance(x, Tensor):
-        kind = f"a {type(x).__name__}"
-        mend = f": use torch.as_tensor({name})" if type(x).__module__ == "numpy" else ""
-        raise ValueError(f"{name} is {kind}; it must be a torch tensor of floating-point numbers{mend}")
+        mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
+        raise ValueError(f"{name} is {_got(x)}; it must be a torch tensor of floating-point numbers{mend}")
     if not x.is_floating_point():
         mend = "use its real part" if x.is_complex() else f"use {name}.float()"
         raise ValueError(f"{name} has dtype {x.dtype}; it must be floating point: {mend}")
@@ -152,8 +163,8 @@ def floats(
     if like is not None:
         alike(name, x, *like)
     if finite and values and x.numel() and readable(x):
-        low, high = torch.aminmax(x.detach())
-        if not bool((low > -math.inf) & (high < math.inf)):  # NaN fails both comparisons
+        low, high = _ends(x)
+        if not -math.inf < low <= high < math.inf:  # NaN fails every comparison
             raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
     return x
 
@@ -186,12 +197,12 @@ def spins(
     if n is not None and x.shape[-1:] != (n,):
         if x.numel() != n:
             want = f"it must be (..., N = {n}) or one picture of {n} spins"
+            want = f"{want}, to go with {like[0]}" if like is not None else want
             raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}")
         x = x.reshape(n)
     if values and readable(x):
         square = x.detach().square()
-        low, high = torch.aminmax(square)
-        legal = bool(((square == 0) | (square == 1)).all()) if free else bool((low == 1) & (high == 1))
+        legal = bool(((square == 0) | (square == 1)).all()) if free else _ends(square) == (1, 1)
         if not legal:  # NaN fails every comparison
             raise ValueError(_not_spins(name, x, free))
     return x
@@ -218,7 +229,7 @@ def bits(
     "A tensor of 0 and 1, or of probabilities."
     floats(name, x, last=n, like=like, finite=False, values=False)
     if values and readable(x):
-        low, high = (end.item() for end in torch.aminmax(x.detach()))
+        low, high = _ends(x)
         want = "it must hold 0 and 1" + (" (or probabilities)" if grey else "")
         if not (low >= 0 and high <= 1):
             mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else ""
@@ -232,13 +243,17 @@ def bits(
 def stack(
     name: str,
     patterns: Tensor | Sequence[Tensor],  # pictures of one shape, in a list or along the first axis
+    step: bool = False,  # for a single step: look at numbers in main memory only
 ) -> Tensor:  # (P, N)
     "Patterns of ±1, one a row."
     if not isinstance(patterns, Tensor):
         pictures = list(patterns) if isinstance(patterns, Sequence) else []
         if not pictures or not all(isinstance(p, Tensor) for p in pictures):
             want = "it must be a tensor (P, N) of ±1 or a list of at least one such picture"
-            raise ValueError(f"{name} is {_got(patterns)}; {want}")
+            mend = f": use torch.as_tensor({name})" if _is_numpy(patterns) or any(map(_is_numpy, pictures)) else ""
+            raise ValueError(f"{name} is {_got(patterns)}; {want}{mend}")
+        for k, picture in enumerate(pictures):
+            alike(f"{name}[{k}]", picture, f"{name}[0]", pictures[0])
         if len({p.shape for p in pictures}) > 1:
             raise ValueError(f"{name} must have one shape; got {sorted({tuple(p.shape) for p in pictures})}")
         patterns = torch.stack(pictures)
@@ -246,7 +261,7 @@ def stack(
         raise ValueError(f"{name} is empty; give at least one pattern")
     if patterns.ndim < 2:
         raise ValueError(f"{name} has shape {tuple(patterns.shape)}; it must be (P, N): use {name}[None] for one")
-    return spins(name, patterns).flatten(1)
+    return spins(name, patterns, values=not step or on_host(patterns)).flatten(1)
 
 # %% ../nbs/lib/args.ipynb #9e2dd3e2
 def square(
@@ -255,9 +270,8 @@ def square(
     values: bool = True,
 ) -> Tensor:
     "A finite square matrix (N, N)."
-    if not isinstance(W, Tensor) or W.ndim != 2 or W.shape[0] != W.shape[1] or len(W) == 0:
-        got = f"shape {tuple(W.shape)}" if isinstance(W, Tensor) else type(W).__name__
-        raise ValueError(f"{name} must be a square tensor (N, N); got {got}")
+    if isinstance(W, Tensor) and (W.ndim != 2 or W.shape[0] != W.shape[1] or len(W) == 0):
+        raise ValueError(f"{name} must be a square tensor (N, N); got shape {tuple(W.shape)}")
     return floats(name, W, values=values)
 
 
@@ -267,20 +281,36 @@ def temperature(
     like: Tensor,  # states or energies: T gets their dtype and device
     batch: tuple[int, ...] | None = None,  # T may be one number, or broadcast to this shape; None: any shape
     zero: bool = False,  # is T = 0 right here?
+    step: bool = False,  # for a single step: look at numbers in main memory only
+    shape: tuple[int, ...] | None = None,  # T must broadcast with it; None: any shape
 ) -> Tensor:
     "Temperatures as a tensor: finite, above 0 (or 0 where that limit is meant)."
-    if isinstance(T, (bool, str)) or T is None or not isinstance(T, (int, float, Tensor)):
-        raise ValueError(f"{name} is {_got(T)}; it must be a temperature: a number or a tensor of numbers")
-    t = torch.as_tensor(T)
-    if t.is_complex() or t.dtype == torch.bool:
-        raise ValueError(f"{name} has dtype {t.dtype}; it must hold real temperatures")
-    if readable(t) and not bool(((t >= 0 if zero else t > 0) & t.isfinite()).all()):
-        shown = t.tolist() if t.numel() <= 8 else f"{t.min().item():g} … {t.max().item():g}"
-        limit = "0 or above" if zero else "above 0"
-        raise ValueError(f"{name} must be a finite temperature, {limit}; got {shown}")
-    t = t.to(dtype=like.dtype, device=like.device)
-    if not zero:
-        t = t.clamp(min=torch.finfo(t.dtype).tiny)  # a number below the smallest of this dtype is not 0
+    if isinstance(T, bool) or not isinstance(T, (Real, Tensor)):
+        mend = f": use torch.as_tensor({name})" if _is_numpy(T) else ""
+        raise ValueError(f"{name} is {_got(T)}; it must be a temperature: a number or a tensor of numbers{mend}")
+    limit = ", 0 or above" if zero else " above 0"
+    edges = torch.finfo(like.dtype)  # a number below the smallest or above the largest of this dtype is not 0 or inf
+    smallest = 0.0 if zero else edges.tiny
+    if not isinstance(T, Tensor):
+        if not (math.isfinite(T) and (T >= 0 if zero else T > 0)):
+            raise ValueError(f"{name} must be a finite temperature{limit}; got {T}")
+        number = min(max(float(T), smallest), edges.max)
+        return torch.tensor(number, dtype=like.dtype, device=like.device)
+    if T.is_complex() or T.dtype == torch.bool or T.numel() == 0:
+        raise ValueError(f"{name} is a tensor of {T.numel()} {T.dtype}; it must hold real temperatures")
+    low, high = _ends(T) if (on_host(T) or not step) and readable(T) else (1, 1)
+    if not ((low >= 0 if zero else low > 0) and high < math.inf):  # NaN fails every comparison
+        shown = T.tolist() if T.numel() <= 8 else f"{T.min().item():g} … {T.max().item():g}"
+        raise ValueError(f"{name} must be a finite temperature{limit}; got {shown}")
+    if T.ndim and T.device != like.device:
+        raise ValueError(f"{name} is on {T.device}, the states on {like.device}; use {name}.to({str(like.device)!r})")
+    if shape is not None:
+        try:
+            torch.broadcast_shapes(T.shape, shape)
+        except RuntimeError:
+            want = f"one number, or of a shape that goes with {tuple(shape)}"
+            raise ValueError(f"{name} must be {want}; got shape {tuple(T.shape)}") from None
+    t = T.to(dtype=like.dtype, device=like.device).clamp(smallest, edges.max)
     if batch is not None:
         try:
             torch.broadcast_shapes(t.shape, batch)
@@ -308,7 +338,7 @@ def generator(
     name: str,
     value: Any,
 ) -> torch.Generator | None:
-    "A source of random numbers, or None for torch's own."
+    "A source of random numbers, on any device; None is torch's global one."
     if value is not None and not isinstance(value, torch.Generator):
         raise ValueError(f"{name} is {_got(value)}; it must be a torch.Generator or None")
     return value
@@ -448,10 +478,10 @@ def machine(
             if rows and x.ndim != 2:
                 raise ValueError(f"{state} has shape {tuple(x.shape)}; it must be (rows, {n})")
     if visible and hidden:
-        broadcast(**visible, **hidden)
+        leading(**visible, **hidden)
 
 
-def broadcast(**tensors: Tensor):
+def leading(**tensors: Tensor):
     "Tensors whose axes before the last one broadcast."
     try:
         torch.broadcast_shapes(*(x.shape[:-1] for x in tensors.values()))
@@ -764,22 +794,264 @@ def products(
         raise ValueError(_spoilt({"beta": beta, **vectors}, dtype))
 
 
-def held(
-    name: str,
-    fixed: Any,  # (N,) or (..., N) bool, or None: no unit is held
-    state: Tensor,  # (..., N)
-) -> Tensor | None:
-    "Which units stay where they are, in the shape of the states."
-    if fixed is None:
-        return None
-    return _fits(name, mask(name, fixed, state.shape[-1], state), tuple(state.shape)).expand(state.shape)
-
-
 def function(
     name: str,
     value: Any,
-) -> Any:
+) -> Callable:
     "Something that can be called."
     if not callable(value):
         raise ValueError(f"{name} is {_got(value)}; it must be a function")
     return value
+
+# %% ../nbs/lib/args.ipynb #1f685d99
+def precision(
+    name: str,
+    dtype: Any,
+    device: torch.device | str | None = None,  # where such numbers are to live; None: torch's default
+) -> torch.dtype:
+    "float32 or float64, where the device has it."
+    choice(name, dtype, _PRECISE)
+    try:
+        kind = torch.get_default_device().type if device is None else torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is {_got(device)}; it must name a device of torch, as 'cpu' or 'cuda:0'") from error
+    if dtype == torch.float64 and kind == "mps":
+        raise ValueError(f"{name} is {dtype}, which mps does not have; use torch.float32 there")
+    return dtype
+
+# %% ../nbs/lib/args.ipynb #0070c5f8
+def within(
+    name: str,
+    x: float | Tensor,  # one number, or a floating-point tensor of any shape
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: bool = False,  # `low` itself is not allowed
+    below: bool = False,  # `high` itself is not allowed
+    like: tuple[str, Tensor] | None = None,
+    infinite: bool = False,  # is infinity right here, where the limits allow it?
+    number: bool = True,  # is a plain number right here?
+    step: bool = False,  # for a single step: look at numbers in main memory only
+) -> float | Tensor:
+    "x itself when every entry lies within the limits; never NaN."
+    if isinstance(x, Tensor):
+        floats(name, x, like=like, finite=False, values=False)
+        if (step and not on_host(x)) or not readable(x):
+            return x
+        ends = list(_ends(x))
+    elif number and isinstance(x, Real) and not isinstance(x, bool):
+        ends = [float(x)]
+    else:
+        floats(name, x)
+        ends = []
+    for end in ends:
+        inside = (end > low if above else end >= low) and (end < high if below else end <= high)
+        if not inside or (math.isinf(end) and not infinite):
+            limits = _range(low, high, above, below).replace("a finite number", "a number" if infinite else "finite")
+            raise ValueError(f"{name} contains {end:g}; it must be {limits}")
+    return x
+
+
+def together(
+    name: str,
+    x: Tensor,
+    other: str,  # name of the tensor beside it
+    reference: Tensor,
+) -> Tensor:
+    "x itself when it lies on the device of the tensor it will meet; its dtype may differ."
+    if x.device != reference.device:
+        mend = f"move one of them: {name}.to({str(reference.device)!r})"
+        raise ValueError(f"{name} is on {x.device} and {other} on {reference.device}; {mend}")
+    return x
+
+
+def broadcast(
+    **tensors: Tensor,  # by name
+) -> tuple[int, ...]:  # their common shape
+    "Tensors that meet entry by entry: their shapes go together."
+    try:
+        return tuple(torch.broadcast_shapes(*(x.shape for x in tensors.values())))
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items())
+        raise ValueError(f"{' and '.join(tensors)} must have shapes that go together; got {shapes}") from None
+
+
+def energies(
+    name: str,
+    E: Any,
+    ndim: int | None = None,  # number of axes
+) -> Tensor:
+    "Energies (..., n) of n states: +inf forbids a state. Integers become floating point; half precision stays."
+    if isinstance(E, Tensor) and not (E.is_floating_point() or E.is_complex() or E.dtype == torch.bool):
+        E = E.to(torch.get_default_dtype())
+    floats(name, E, half=True, finite=False, empty=True, values=False)
+    if ndim is not None and E.ndim != ndim:
+        want = "one list of energies (n,)" if ndim == 1 else f"a tensor of energies with {ndim} axes"
+        raise ValueError(f"{name} must be {want}, got shape {tuple(E.shape)}")
+    if E.ndim == 0 or E.numel() == 0:
+        raise ValueError(f"{name} must hold the energies of at least one state (..., n), got shape {tuple(E.shape)}")
+    if readable(E) and not bool(E.detach().amin() > -math.inf):  # NaN comes through, and fails the comparison
+        raise ValueError(f"{name} must not hold NaN or −inf")
+    return E
+
+
+def probabilities(
+    name: str,
+    p: Any,
+    n: int | None = None,  # size of the last axis
+    tol: float = 1e-2,  # how far the sum may be from 1
+    ndim: int | None = None,  # number of axes
+    like: tuple[str, Tensor] | None = None,
+    step: bool = False,  # for a single step: look at numbers in main memory only
+) -> Tensor:
+    "Distributions (..., n), each row summing to 1; zeros are allowed, half precision too."
+    if isinstance(p, Tensor) and (p.ndim == 0 or (n is not None and p.shape[-1] != n)):
+        want = f"{n} probabilities a row" if n is not None else "probabilities (..., n)"
+        raise ValueError(f"{name} must hold {want} that sum to 1, got shape {tuple(p.shape)}")
+    if isinstance(p, Tensor) and not p.is_floating_point():
+        raise ValueError(f"{name} must be a floating-point tensor (..., n), got {p.dtype}")
+    floats(name, p, ndim=ndim, like=like, half=True, finite=False, values=False)
+    if (on_host(p) or not step) and readable(p):
+        q = p.detach()
+        if not bool((q.amin() >= 0) & ((q.sum(-1) - 1).abs().amax() < tol)):  # NaN fails both comparisons
+            raise ValueError(f"{name} must be probabilities: no NaN, none below 0, and each row must sum to 1")
+    return p
+
+
+def labels(
+    name: str,
+    x: Any,
+    n: int,  # how many
+) -> Tensor:
+    "Whole numbers 0, 1, 2, …, as (n,) int64."
+    if not isinstance(x, Tensor):
+        mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
+        raise ValueError(f"{name} is {_got(x)}; it must be a tensor of integers{mend}")
+    if x.shape != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({n},)")
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise ValueError(f"{name} must hold integers 0, 1, 2, …; got {x.dtype}")
+    if readable(x) and bool((x < 0).any()):
+        raise ValueError(f"{name} must hold integers 0, 1, 2, …; got {x.min().item()}")
+    return x.long()
+
+# %% ../nbs/lib/args.ipynb #9bdd3cfa
+def couplings(
+    name: str,
+    W: Any,
+    falling: bool = False,  # must the energy fall at every flip? Then no spin may push itself over
+    hollow: bool = False,  # must the diagonal be zero?
+) -> Tensor:
+    "Finite symmetric couplings (N, N): what has an energy."
+    square(name, W)
+    if not readable(W):
+        return W
+    gap, (low, high) = _asymmetry(W.detach()), _ends(W.diagonal())
+    if gap:
+        mend = f"use ({name} + {name}.T) / 2"
+        raise ValueError(f"{name} is not symmetric (largest gap {gap:.3g}), so no energy guides it: {mend}")
+    mend = f"use {name}.fill_diagonal_(0)"
+    if falling and low < 0:
+        raise ValueError(f"{name} has a negative diagonal ({low:.3g}), so the energy could rise: {mend}")
+    if hollow and (low, high) != (0, 0):
+        raise ValueError(f"{name} has a diagonal that is not zero; a spin must not hear itself: {mend}")
+    return W
+
+
+def _asymmetry(W: Tensor) -> float:
+    "The largest |W_ij − W_ji|, 0 when it is rounding."
+    n = 128  # compare tile by tile: no N×N copy in the good case
+    if on_host(W) and all(torch.equal(W[a : a + n, a:], W[a:, a : a + n].T) for a in range(0, len(W), n)):
+        return 0.0
+    gap, largest = torch.stack([(W - W.T).abs().max(), W.abs().max()]).tolist()
+    return gap if gap > 1e-5 * largest else 0.0
+
+
+def biases(
+    name: str,
+    b: float | Tensor | None,  # one number for all spins, or (N,); None: none
+    W: Tensor,  # the couplings beside them
+) -> Tensor:  # (N,), of W's dtype and device
+    "The bias of each spin."
+    if b is None:
+        return W.new_zeros(len(W))
+    if not isinstance(b, Tensor):
+        within(name, b, infinite=True)
+        b = W.new_tensor(float(b))
+    elif b.ndim:
+        together(name, floats(name, b, finite=False, empty=True, values=False), "W", W)
+    b = b.to(W)
+    if b.shape not in ((len(W),), ()) or (readable(b) and not all(map(math.isfinite, _ends(b)))):
+        raise ValueError(f"{name} must hold {len(W)} finite numbers, one a spin; got shape {tuple(b.shape)}")
+    return b.expand(len(W))
+
+
+def states(
+    name: str,
+    state: Any,
+    other: str,  # name of the tensor beside them
+    reference: Tensor,  # (..., N): couplings or patterns
+) -> Tensor:  # (..., N)
+    "States of ±1 of the size, dtype and device of what they meet, for a single step."
+    look = isinstance(state, Tensor) and on_host(state)
+    return spins(name, state, reference.shape[-1], like=(other, reference), values=look)
+
+
+def outcome(
+    result: Tensor,
+    **inputs: Tensor,  # by name: what could have spoilt it
+) -> Tensor:
+    "The result of a single step when it is finite; else what was wrong with its inputs."
+    if not (on_host(result) and readable(result)):
+        return result
+    low, high = _ends(result)
+    if not -math.inf < low <= high < math.inf:
+        for name, x in inputs.items():
+            floats(name, x, half=True)
+        raise ValueError(f"{' and '.join(inputs)} hold numbers so large that the result overflows {result.dtype}")
+    return result
+
+
+def held(
+    name: str,
+    fixed: Any,  # None: no unit is held
+    state: Tensor,  # (..., N)
+) -> Tensor | None:  # bool, of the state's shape
+    "Which units stay as they are: a bool tensor (N,) or (..., N), True for a held unit."
+    if fixed is None:
+        return None
+    want = f"it must be a bool tensor ({state.shape[-1]},) or of the state's shape, True for a unit that is held"
+    if not isinstance(fixed, Tensor):
+        mend = f": use torch.as_tensor({name})" if _is_numpy(fixed) else ""
+        raise ValueError(f"{name} is {_got(fixed)}; {want}{mend}")
+    if fixed.dtype != torch.bool:
+        raise ValueError(f"{name} has dtype {fixed.dtype}; {want}: use {name}.bool()")
+    together(name, fixed, "state", state)
+    if state.ndim == 1 and fixed.numel() == state.numel():
+        fixed = fixed.reshape(-1)
+    if fixed.ndim == 0 or fixed.shape[-1] != state.shape[-1] or fixed.ndim > state.ndim:
+        raise ValueError(f"{name} has shape {tuple(fixed.shape)}; {want}")
+    try:
+        return fixed.expand(state.shape)
+    except RuntimeError:
+        raise ValueError(f"{name} has shape {tuple(fixed.shape)} and state {tuple(state.shape)}; {want}") from None
+
+
+def temperatures(
+    name: str,
+    T: Any,  # a list or tuple of numbers, or a tensor (n,)
+    like: Tensor,
+    want: str,  # of what sort and how many, for the message: "one a sweep"
+    least: int = 0,  # how many there must be
+    zero: bool = False,  # is T = 0 right here?
+) -> Tensor:  # (n,), of like's dtype and device
+    "A list of temperatures."
+    beside = like
+    if isinstance(T, (list, tuple)):
+        T = torch.tensor([real(f"{name}[{k}]", t) for k, t in enumerate(T)], dtype=torch.float64, device="cpu")
+        beside = torch.empty(0, dtype=like.dtype, device="cpu")
+    elif not isinstance(T, Tensor):
+        temperature(name, T, like)
+    shape = tuple(T.shape) if isinstance(T, Tensor) else ()
+    if len(shape) != 1 or shape[0] < least:
+        raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")
+    return temperature(name, T, beside, zero=zero).to(like.device) if len(T) else T.to(like)

@@ -19,22 +19,14 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
+from . import args
+from .core import categorical, normal, uniform, wide_dtype
 from .energy import boltzmann
-from .hopfield import _rows, _square
 
 # %% ../nbs/03_boltzmann.ipynb #2f5d22ab
 def _machine(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
     "The biases as (N,), after a look at both: real floats, finite, W square and symmetric."
-    if isinstance(W, Tensor) and W.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"W has dtype {W.dtype}; it must be float32 or float64")
-    if (_square(W) - W.T).abs().max() > 1e-5 * W.abs().max():
-        raise ValueError("W is not symmetric; W[i, j] must equal W[j, i], else there is no energy")
-    if bias is None:
-        return W.new_zeros(len(W))
-    bias = torch.as_tensor(bias, dtype=W.dtype, device=W.device)
-    if bias.shape not in ((len(W),), ()) or not bias.isfinite().all():
-        raise ValueError(f"bias must hold {len(W)} finite numbers, one a spin; got shape {tuple(bias.shape)}")
-    return bias.expand(len(W))
+    return args.biases("bias", bias, args.couplings("W", W))
 
 # %% ../nbs/03_boltzmann.ipynb #a9eeaaac
 def _energy(s: Tensor, W: Tensor, b: Tensor) -> Tensor:
@@ -44,12 +36,13 @@ def _energy(s: Tensor, W: Tensor, b: Tensor) -> Tensor:
 # %% ../nbs/03_boltzmann.ipynb #495e1170
 def ising_energy(
     state: Tensor,  # ±1, (..., N)
-    W: Tensor,  # (N, N), symmetric; its diagonal is ignored
+    W: Tensor,  # (N, N), its diagonal is ignored; of others than symmetric ones the symmetric part counts
     bias: Tensor | float | None = None,  # (N,) preference of each spin; None: none
 ) -> Tensor:  # (...)
     "Energy $-½ Σ_{i≠j} W_{ij} s_i s_j - Σ_i b_i s_i$ of each state: (..., N) → (...)."
-    b = _machine(W, bias)
-    return _energy(_rows(state, len(W), W.dtype), W, b)
+    rows = args.states("state", state, "W", args.square("W", W, values=False))
+    b = args.biases("bias", bias, W)
+    return args.outcome(_energy(rows, W, b), W=W)
 
 # %% ../nbs/03_boltzmann.ipynb #47e34fa8
 def spin_states(
@@ -58,10 +51,10 @@ def spin_states(
     device: torch.device | str | None = None,
 ) -> Tensor:  # (2ⁿ, n); row k holds the binary digits of k, the first spin the most significant
     "All states of n spins, from all −1 to all +1."
-    if not (n == int(n) and 1 <= n <= 20):
-        raise ValueError(f"n is {n}; all states can be listed for 1 to 20 spins")
-    shift = torch.arange(int(n) - 1, -1, -1, device=device)
-    return (torch.arange(2 ** int(n), device=device)[:, None] >> shift & 1).to(dtype) * 2 - 1
+    n = args.whole("n", n, 1, 20)
+    args.precision("dtype", dtype, device)
+    shift = torch.arange(n - 1, -1, -1, device=device)
+    return (torch.arange(2**n, device=device)[:, None] >> shift & 1).to(dtype) * 2 - 1
 
 # %% ../nbs/03_boltzmann.ipynb #6c04c989
 def exact_distribution(
@@ -71,8 +64,9 @@ def exact_distribution(
 ) -> tuple[Tensor, Tensor]:  # states (2ᴺ, N) and their probabilities (2ᴺ,)
     "Boltzmann's distribution $e^{-E(s)/T}/Z$ over all states of a small network, by enumeration."
     b = _machine(W, bias)
-    states = spin_states(len(W), W.dtype, W.device)
-    return states, boltzmann(ising_energy(states, W, b), T)
+    if len(W) > 20: raise ValueError(f"W is for {len(W)} spins; all states can be listed for 1 to 20")
+    states, T = spin_states(len(W), W.dtype, W.device), args.temperature("T", T, W, batch=())
+    return states, boltzmann(_energy(states, W, b), T)
 
 # %% ../nbs/03_boltzmann.ipynb #bba67fe6
 def spin_transition_matrix(
@@ -85,10 +79,13 @@ def spin_transition_matrix(
     "Probabilities to go from each state of `spin_states(N)` to each other by single-spin flips."
     b, N = _machine(W, bias), len(W)
     if N > 12: raise ValueError(f"W is for {N} spins; the matrix of all moves is kept for at most 12")
-    if not (T > 0 and math.isfinite(T)): raise ValueError(f"T must be a finite temperature above 0, got {T}")
+    t = args.temperature("T", T, W, batch=())
     s, P = spin_states(N, W.dtype, W.device), torch.eye(2**N, dtype=W.dtype, device=W.device)
     cost = 2 * s * (s @ (W - torch.diag(W.diagonal())) + b)
-    flip = torch.sigmoid(-cost / T) if accept is None else accept(cost, T)
+    flip = torch.sigmoid(-cost / t) if accept is None else args.function("accept", accept)(cost, T)
+    if not isinstance(flip, Tensor) or flip.shape != cost.shape:
+        raise ValueError(f"accept must give a tensor {tuple(cost.shape)}: a probability for each of the costs")
+    args.within("accept(ΔE, T)", flip, 0, 1, like=("W", W))
     index, moves = torch.arange(2**N, device=W.device), []
     for i in range(N):
         moves.append(torch.diag(1 - flip[:, i]))
@@ -99,9 +96,7 @@ def spin_transition_matrix(
 # %% ../nbs/03_boltzmann.ipynb #a004af77
 def _uniform(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     "Uniform numbers of a tensor's shape, dtype and device; never 0, so that their logarithm is finite."
-    device = generator.device if generator else like.device
-    u = torch.rand(like.shape, dtype=like.dtype, device=device, generator=generator)
-    return u.to(like.device).clamp_(min=torch.finfo(like.dtype).eps / 4)
+    return uniform(like.shape, like, generator).clamp_(min=torch.finfo(like.dtype).eps / 4)
 
 
 def _random_spins(W: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -112,12 +107,16 @@ def _random_spins(W: Tensor, shape: tuple[int, ...], generator: torch.Generator 
 class _Sweeper:
     """Exact one-at-a-time sweeps over a batch X (N, B) of 0/1 units, a block of spins at a time.
 
-    Temperatures below the rounding of the fields are raised to it: at T = 0 a spin obeys its field; a tie is tossed."""
+    Temperatures below the rounding of the fields are raised to it: at T = 0 a spin obeys its field; a tie is tossed.
+    On the processor a block is worked through until it stands. A device at the end of a queue gets a fixed number of
+    rounds for each; it is asked once a sweep whether they sufficed, and a sweep with too few is done again with twice
+    as many."""
 
     def __init__(self, W: Tensor, bias: Tensor, block: int | None = None):
+        self.rounds = None if args.on_host(W) else 8  # None: as many as it takes
         self.c = ((bias - W.sum(1) + W.diagonal()) / 2)[:, None]
-        size = (W.abs().sum(1) + bias.abs()).max().item()
-        self.floor = max(4 * torch.finfo(W.dtype).eps * size, 1e-30)
+        size = (W.abs().sum(1) + bias.abs()).max()
+        self.floor = (4 * torch.finfo(W.dtype).eps * size).clamp(min=1e-30)
         self.A, self.L = W.clone().fill_diagonal_(0), []
         self.block = block = block or min(48, 8 + len(W) // 8)  # a trade: fewer products, or fewer rounds
         for a in range(0, len(W), block):
@@ -127,19 +126,23 @@ class _Sweeper:
 
 # %% ../nbs/03_boltzmann.ipynb #c4a553c0
 @patch
-def thresholds(self: _Sweeper, X: Tensor, T: Tensor, rule: str, generator: torch.Generator | None) -> Tensor:
+def thresholds(
+    self: _Sweeper, X: Tensor, T: Tensor, rule: str, generator: torch.Generator | None, held: Tensor | None = None
+) -> Tensor:
     "What to add to W x so that a unit turns on when the sum is ≥ 0: bias and noise, one for each spin and chain."
     u, quarter = _uniform(X, generator), T.clamp(min=self.floor) / 4
     if rule == "heat bath":
         u.logit_().mul_(quarter)
     else:  # Metropolis: a spin s flips when s h < −(T/2) log u
         u.log_().mul_(quarter).mul_(2 * X - 1)
-    return u.add_(self.c)
+    u.add_(self.c)
+    return u if held is None else torch.where(held, (2 * X - 1) * math.inf, u)  # a held unit hears only itself
 
 
 @patch
 def sweep(self: _Sweeper, X: Tensor, C: Tensor):
     "Visit every spin of every chain once, in order; X is changed in place."
+    if self.rounds is not None: return self._sweep_there(X, C)
     field, new = torch.empty_like(X[: self.block]), torch.empty_like(X[: self.block])
     for k, L in enumerate(self.L):
         where = slice(k * self.block, (k + 1) * self.block)
@@ -151,41 +154,52 @@ def sweep(self: _Sweeper, X: Tensor, C: Tensor):
                 break
             x.copy_(y)
 
+# %% ../nbs/03_boltzmann.ipynb #704053e2
+@patch
+def _sweep_there(self: _Sweeper, X: Tensor, C: Tensor):
+    "`sweep` with one look at the numbers, at its end."
+    before = X.clone()
+    while True:
+        enough = torch.ones_like(X[:1, :1], dtype=torch.bool).all()
+        for k, L in enumerate(self.L):
+            where = slice(k * self.block, (k + 1) * self.block)
+            h, old, new = torch.addmm(C[where], self.A[where], X), X[where], X[where]
+            for _ in range(min(self.rounds, len(L))):  # after round r the first r spins are right
+                old, new = new, torch.addmm(h, L, new).ge_(0)
+            if self.rounds < len(L): enough = enough & (old == new).all()
+            X[where] = new
+        if self.rounds >= self.block or enough.item(): return
+        self.rounds *= 2
+        X.copy_(before)
+
 # %% ../nbs/03_boltzmann.ipynb #45e9a7d6
 @patch
-def walk(self: _Sweeper, s: Tensor, T: Sequence[Tensor], rule: str, generator: torch.Generator | None) -> Tensor:
+def walk(
+    self: _Sweeper, s: Tensor, T: Sequence[Tensor], rule: str, generator: torch.Generator | None, fixed: Tensor | None
+) -> Tensor:
     "States (B, N) of ±1 after one sweep at each of the temperatures."
-    X = (s.T + 1).div_(2).contiguous()
+    X, held = (s.T + 1).div_(2).contiguous(), None if fixed is None else fixed.T
     for t in T:
-        self.sweep(X, self.thresholds(X, t, rule, generator))
+        self.sweep(X, self.thresholds(X, t, rule, generator, held))
     return X.mul_(2).sub_(1).T
 
 # %% ../nbs/03_boltzmann.ipynb #292d27b8
 def _temperatures(T: float | Tensor, batch: tuple[int, ...], like: Tensor) -> Tensor:
     "One temperature for each state of a batch, flattened; 0 is the limit T → 0."
-    t = torch.as_tensor(T, dtype=like.dtype, device=like.device)
-    if not ((t >= 0) & t.isfinite()).all():
-        raise ValueError(f"T must be a finite temperature, 0 or above; got {T}")
-    try:
-        return t.expand(batch).flatten()
-    except RuntimeError:
-        raise ValueError(f"T must be one number or one for each state {batch}; got shape {tuple(t.shape)}") from None
-
-
-def _count(name: str, value: int, least: int = 1) -> int:
-    if value != int(value) or value < least:
-        raise ValueError(f"{name} is {value}; it must be a whole number, {least} or more")
-    return int(value)
+    return args.temperature("T", T, like, batch=batch, zero=True).expand(batch).flatten()
 
 # %% ../nbs/03_boltzmann.ipynb #a5459088
-def _sweeps(state, W, T, bias, sweeps, generator, rule) -> Tensor:
+@torch.no_grad()
+def _sweeps(state, W, T, bias, sweeps, generator, rule, fixed) -> Tensor:
     "The sweeps of `heat_bath` and `metropolis`, in columns of 512 chains."
-    b, sweeps = _machine(W, bias), _count("sweeps", sweeps, 0)
-    s = _rows(state, len(W), W.dtype)
-    T, engine = _temperatures(T, s.shape[:-1], W), _Sweeper(W, b)
-    out = torch.empty_like(s).reshape(-1, len(W))
-    for part, t, target in zip(s.reshape(out.shape).split(512), T.split(512), out.split(512)):
-        target.copy_(engine.walk(part, [t] * sweeps, rule, generator))
+    b, sweeps = _machine(W, bias), args.whole("sweeps", sweeps, 0)
+    s = args.spins("state", state, len(W), like=("W", W))
+    args.generator("generator", generator)
+    T, fixed = _temperatures(T, s.shape[:-1], W), args.held("fixed", fixed, s)
+    engine, out = _Sweeper(W, b), torch.empty_like(s).reshape(-1, len(W))
+    held = [None] * (1 + len(out) // 512) if fixed is None else fixed.reshape(out.shape).split(512)
+    for part, t, target, mask in zip(s.reshape(out.shape).split(512), T.split(512), out.split(512), held):
+        target.copy_(engine.walk(part, [t] * sweeps, rule, generator, mask))
     return out.reshape(state.shape)
 
 # %% ../nbs/03_boltzmann.ipynb #92c73611
@@ -196,11 +210,14 @@ def heat_bath(
     bias: Tensor | float | None = None,  # (N,)
     sweeps: int = 1,  # visits to every spin, in order 0 … N−1
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
 ) -> Tensor:  # of state's shape
     """Sequential heat bath (Gibbs sampling; Glauber 1963) of $e^{-E/T}$, $E = -½ s^T W s - b^T s$: P(up) = σ(2h/T).
 
-    Exact but for the grid of uniform numbers (2⁻²⁴ in float32, 2⁻⁵³ in float64); a toss hears all before it."""
-    return _sweeps(state, W, T, bias, sweeps, generator, "heat bath")
+    Exact but for the grid of uniform numbers (2⁻²⁴ in float32, 2⁻⁵³ in float64); a toss hears all before it.
+    With units `fixed` the others follow their law given those. Elsewhere than on the processor the numbers are
+    looked at once a sweep."""
+    return _sweeps(state, W, T, bias, sweeps, generator, "heat bath", fixed)
 
 # %% ../nbs/03_boltzmann.ipynb #cfcc190a
 def metropolis(
@@ -210,22 +227,30 @@ def metropolis(
     bias: Tensor | float | None = None,  # (N,)
     sweeps: int = 1,  # visits to every spin, in order 0 … N−1
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
 ) -> Tensor:  # of state's shape
     """Sequential Metropolis sweeps of $e^{-E/T}$: flip with probability min(1, e^{−ΔE/T}) (Metropolis et al. 1953).
 
-    A spin whose flip costs nothing flips at every visit: without couplings and bias the chain alternates for ever."""
-    return _sweeps(state, W, T, bias, sweeps, generator, "metropolis")
+    A spin whose flip costs nothing flips at every visit: without couplings and bias the chain alternates for ever.
+    With units `fixed` the others follow their law given those. Elsewhere than on the processor the numbers are
+    looked at once a sweep."""
+    return _sweeps(state, W, T, bias, sweeps, generator, "metropolis", fixed)
 
 # %% ../nbs/03_boltzmann.ipynb #e4cb1324
-def _random_visits(state: Tensor, W: Tensor, temps: Tensor, generator: torch.Generator | None) -> tuple[Tensor, list]:
-    "Heat-bath visits to random spins, one for each temperature; the state and the energy after each."
-    _machine(W)
-    s = _rows(state, len(W), W.dtype).flatten().clone()
-    if len(s) != len(W):
+@torch.no_grad()
+def _random_visits(state: Tensor, W: Tensor, temps: Tensor, generator, fixed: Tensor | None) -> tuple[Tensor, list]:
+    "Heat-bath visits to random spins, one for each temperature, on the processor; the state and the energy after each."
+    b, rows = _machine(W), args.spins("state", state, len(W), like=("W", W))
+    if rows.numel() != len(W):
         raise ValueError(f"state has shape {tuple(state.shape)}; this follows one chain, use heat_bath for a batch")
-    h, E = W @ s - W.diagonal() * s, [ising_energy(s, W).item()]
-    device = generator.device if generator else None
-    order = torch.randint(len(W), (len(temps),), generator=generator, device=device).tolist()
+    held, here = args.held("fixed", fixed, rows.flatten()), args.generator("generator", generator)
+    W, b, s = W.cpu(), b.cpu(), rows.flatten().cpu().clone()
+    h, E = W @ s - W.diagonal() * s, [_energy(s, W, b).item()]
+    free = torch.arange(len(W)) if held is None else (~held.cpu()).nonzero().squeeze(1)
+    if not len(free): return s.to(state.device), E * (len(temps) + 1)
+    device = None if here is None else here.device
+    order = torch.randint(len(free), (len(temps),), generator=generator, device=device).cpu()
+    order = free[order].tolist()
     theta = (temps.to(W) / 2 * torch.logit(_uniform(temps.to(W), generator))).tolist()
     for i, t in zip(order, theta):
         old, hi = s[i].item(), h[i].item()
@@ -235,7 +260,7 @@ def _random_visits(state: Tensor, W: Tensor, temps: Tensor, generator: torch.Gen
             h.add_(W[:, i], alpha=new - old)
             h[i] = hi  # no spin hears itself
         E.append(E[-1] - (new - old) * hi)
-    return s, E
+    return s.to(state.device), E
 
 # %% ../nbs/03_boltzmann.ipynb #b56103e4
 def boltzmann_update(
@@ -244,12 +269,13 @@ def boltzmann_update(
     T: float = 1.0,  # temperature, above 0
     n_steps: int = 100,  # single-spin visits
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) bool: True holds a unit where it is; the visits go to the others
 ) -> tuple[Tensor, list[float]]:  # the last state (N,), and the n_steps + 1 energies
     """Visit random spins one at a time and draw each from its heat bath; samples $e^{-E/T}$.
 
     (The tutorial version uses σ(h/T), which samples temperature 2T. Here P(up) = σ(2h/T).)"""
-    if not (T > 0 and math.isfinite(T)): raise ValueError(f"T must be a finite temperature above 0, got {T}")
-    return _random_visits(state, W, torch.full((_count("n_steps", n_steps, 0),), float(T)), generator)
+    T = args.temperature("T", T, torch.empty(0), batch=()).item()
+    return _random_visits(state, W, torch.full((args.whole("n_steps", n_steps, 0),), T), generator, fixed)
 
 # %% ../nbs/03_boltzmann.ipynb #7196afcb
 def grid_spin_glass(
@@ -257,17 +283,21 @@ def grid_spin_glass(
     cols: int = 10,
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (rows·cols, rows·cols), float32, symmetric
-    "Couplings of neighbours on a board with free edges, each drawn from N(0, 1) (Edwards & Anderson 1975)."
-    i = torch.arange(_count("rows", rows) * _count("cols", cols)).view(int(rows), int(cols))
+    """Couplings of neighbours on a board with free edges, each drawn from N(0, 1) (Edwards & Anderson 1975).
+
+    They lie on the generator's device."""
+    device = None if args.generator("generator", generator) is None else generator.device
+    rows, cols = args.whole("rows", rows), args.whole("cols", cols)
+    i = torch.arange(rows * cols, device=device).view(rows, cols)
     ends = torch.cat([torch.stack([a.flatten(), b.flatten()]) for a, b in ((i[:, :-1], i[:, 1:]), (i[:-1], i[1:]))], 1)
-    device = generator.device if generator else None
-    W = torch.zeros(i.numel(), i.numel())
-    W[ends[0], ends[1]] = torch.randn(ends.shape[1], generator=generator, device=device).cpu()
+    W = torch.zeros(i.numel(), i.numel(), dtype=torch.float32, device=device)
+    W[ends[0], ends[1]] = normal((ends.shape[1],), W, generator)
     return W + W.T
 
 # %% ../nbs/03_boltzmann.ipynb #c00ca150
 def _transfer(W: Tensor, cols: int, beta: float | Tensor, combine: Callable) -> Tensor:
-    "`combine` of −βE over all states of a board, spin by spin; combine: (tensor, axis) → tensor."
+    "`combine` of −βE over all states of a board, spin by spin, on the processor; combine: (tensor, axis) → tensor."
+    W = W.cpu()
     J, rest = beta * W.double(), W.detach().clone()
     pair = (2 * torch.eye(2, dtype=torch.float64) - 1)[:, :, None]  # s s' of two spins
     for k in range(cols, len(W)): rest[k, k - cols] = rest[k - cols, k] = 0
@@ -288,18 +318,19 @@ def grid_ground_energy(
 ) -> float:
     "The lowest energy of a board of spins, exactly, by dynamic programming in O(N 2^cols)."
     _machine(W)
-    return -_transfer(W, _count("cols", cols), 1.0, torch.amax).item()
+    return -_transfer(W.detach(), args.whole("cols", cols), 1.0, torch.amax).item()
 
 
 def grid_log_partition(
     W: Tensor,  # (N, N), couplings between neighbours of a board
     T: float | Tensor = 1.0,  # one temperature, above 0; may ask for a gradient
     cols: int = 10,
-) -> Tensor:  # scalar, float64
+) -> Tensor:  # scalar, float64 (float32 on mps)
     "log Z of a board of spins, exactly, by its transfer matrix; differentiable in W and T."
     _machine(W)
-    if not T > 0: raise ValueError(f"T must be above 0, got {T}")
-    return _transfer(W, _count("cols", cols), 1 / T, torch.logsumexp)
+    T = args.temperature("T", T, torch.empty(0, dtype=torch.float64), batch=())
+    log_Z = _transfer(W, args.whole("cols", cols), 1 / T, torch.logsumexp)
+    return log_Z.to(W.device, wide_dtype(W.device))
 
 # %% ../nbs/03_boltzmann.ipynb #0f06cc38
 def simulated_annealing(
@@ -309,14 +340,15 @@ def simulated_annealing(
     T_end: float = 0.1,
     n_steps: int = 500,  # single-spin visits, each at its own temperature
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) bool: True holds a unit where it is; the visits go to the others
 ) -> tuple[Tensor, list[float], list[float]]:  # the last state (N,), n_steps + 1 energies, n_steps temperatures
     """Heat-bath visits to random spins while T falls in equal steps from T_start to T_end, both included.
 
     (The tutorial version uses σ(h/T), twice the stated temperature, and stops one step short of T_end.)"""
-    for name, T in (("T_start", T_start), ("T_end", T_end)):
-        if not (T > 0 and math.isfinite(T)): raise ValueError(f"{name} must be a finite temperature above 0, got {T}")
-    temps = torch.linspace(T_start, T_end, _count("n_steps", n_steps, 0), dtype=torch.float64)
-    return *_random_visits(state, W, temps, generator), temps.tolist()
+    like = torch.empty(0, dtype=torch.float64)
+    ends = [args.temperature(name, T, like, batch=()).item() for name, T in (("T_start", T_start), ("T_end", T_end))]
+    temps = torch.linspace(*ends, args.whole("n_steps", n_steps, 0), dtype=torch.float64)
+    return *_random_visits(state, W, temps, generator, fixed), temps.tolist()
 
 # %% ../nbs/03_boltzmann.ipynb #1192a251
 class Annealed(NamedTuple):
@@ -330,6 +362,7 @@ class Annealed(NamedTuple):
         return self.state[self.energy.argmin()]
 
 # %% ../nbs/03_boltzmann.ipynb #952a7444
+@torch.no_grad()
 def anneal(
     W: Tensor,  # (N, N), symmetric
     T: Sequence[float] | Tensor,  # one temperature ≥ 0 for each sweep, as `cooling_schedule` gives them
@@ -338,17 +371,22 @@ def anneal(
     rule: str = "metropolis",  # or "heat bath"
     state: Tensor | None = None,  # (n_reads, N) ±1 to start from; None: noise
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (n_reads, N) bool: True holds a unit where `state` has it
 ) -> Annealed:
-    "Simulated annealing (Kirkpatrick, Gelatt & Vecchi 1983) of many chains, one exact sequential sweep a temperature."
-    b, T = _machine(W, bias), torch.as_tensor(T, dtype=W.dtype, device=W.device)
-    if T.ndim != 1: raise ValueError(f"T must be a list of temperatures, one a sweep; got shape {tuple(T.shape)}")
-    _temperatures(T, T.shape, W)
-    if rule not in ("metropolis", "heat bath"): raise ValueError(f"rule is {rule!r}; use 'metropolis' or 'heat bath'")
-    if state is None:
-        state = _random_spins(W, (_count("n_reads", n_reads), len(W)), generator)
-    engine, out = _Sweeper(W, b), _rows(state, len(W), W.dtype).reshape(-1, len(W)).clone()
-    for part in out.split(512):
-        part.copy_(engine.walk(part, T, rule, generator))
+    """Simulated annealing (Kirkpatrick, Gelatt & Vecchi 1983) of many chains, one exact sequential sweep a temperature.
+
+    Elsewhere than on the processor the numbers are looked at once a sweep."""
+    b, T = _machine(W, bias), args.temperatures("T", T, W, "one a sweep", zero=True)
+    args.choice("rule", rule, ("metropolis", "heat bath"))
+    args.generator("generator", generator)
+    shape = (args.whole("n_reads", n_reads), len(W))
+    if state is None and fixed is not None: raise ValueError("fixed needs state, which says where the units are held")
+    state = _random_spins(W, shape, generator) if state is None else state
+    rows = args.spins("state", state, len(W), like=("W", W)).reshape(-1, len(W))
+    fixed, engine, out = args.held("fixed", fixed, rows), _Sweeper(W, b), rows.clone()
+    held = [None] * (1 + len(out) // 512) if fixed is None else fixed.split(512)
+    for part, mask in zip(out.split(512), held):
+        part.copy_(engine.walk(part, T, rule, generator, mask))
     return Annealed(out, _energy(out, W, b))
 
 # %% ../nbs/03_boltzmann.ipynb #00def226
@@ -366,36 +404,39 @@ class Tempered(NamedTuple):
 class _Ladder:
     "Replicas of a network at R temperatures, n_chains of each: columns X, and which column is at which temperature."
 
-    def __init__(self, W, bias, T, state, generator):
+    def __init__(self, W, bias, T, state, generator, fixed):
         R, n, N = state.shape
         self.engine, self.W, self.bias, self.T, self.generator = _Sweeper(W, bias), W, bias, T, generator
         self.X = (state.reshape(R * n, N).T + 1).div_(2).contiguous()
         self.column = torch.arange(R * n, device=W.device).view(R, n)  # of each (temperature, ladder)
         self.warmth = T.repeat_interleave(n)  # the temperature of each column
-        self.tried, self.done = torch.zeros(R - 1), torch.zeros(R - 1)
+        self.tried, self.done = torch.zeros(2, R - 1, device=W.device)
+        self.held = None if fixed is None else fixed.expand(state.shape).reshape(R * n, N).T
+        self.gap = 1 / T[:-1] - 1 / T[1:]
 
 # %% ../nbs/03_boltzmann.ipynb #3a2ec109
 @patch
 def sweep(self: _Ladder):
     "One heat-bath sweep of every replica, each at its present temperature."
-    self.engine.sweep(self.X, self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator))
+    self.engine.sweep(self.X, self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator, self.held))
     self.energy = _energy(self.X.T * 2 - 1, self.W, self.bias)
 
 
 @patch
 def swap(self: _Ladder, odd: int):
     "Propose to exchange the temperatures (odd, odd + 1), (odd + 2, odd + 3), …"
-    low = torch.arange(odd, len(self.T) - 1, 2)
-    if not len(low): return
-    a, b, T = self.column[low], self.column[low + 1], self.T[:, None]
-    chance = swap_probability(self.energy[a], self.energy[b], T[low], T[low + 1])
+    low, high = slice(odd, len(self.T) - 1, 2), slice(odd + 1, None, 2)
+    a, b = self.column[low], self.column[high]
+    if not len(a): return
+    chance = (self.gap[low, None] * (self.energy[a] - self.energy[b])).clamp(max=0).exp()  # as in `swap_probability`
     go = _uniform(chance, self.generator) < chance
-    self.column[low], self.column[low + 1] = torch.where(go, b, a), torch.where(go, a, b)
+    self.column[low], self.column[high] = torch.where(go, b, a), torch.where(go, a, b)
     self.warmth[self.column.flatten()] = self.T.repeat_interleave(self.column.shape[1])
     self.tried[low] += 1
-    self.done[low] += go.float().mean(1).cpu()
+    self.done[low] += go.float().mean(1)
 
 # %% ../nbs/03_boltzmann.ipynb #2187bab9
+@torch.no_grad()
 def parallel_tempering(
     W: Tensor,  # (N, N), symmetric
     T: Sequence[float] | Tensor,  # R temperatures above 0, two or more, in the order of the ladder
@@ -404,16 +445,23 @@ def parallel_tempering(
     sweeps: int = 100,  # each followed by swaps between neighbours, even and odd pairs in turn
     state: Tensor | None = None,  # (R, n_chains, N) ±1; None: noise
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (n_chains, N) bool: True holds a unit where `state` has it, at all T
 ) -> Tempered:
-    "Heat-bath chains on a ladder of temperatures that swap places (Hukushima & Nemoto 1996): each row samples its T."
-    b, T = _machine(W, bias), torch.as_tensor(T, dtype=W.dtype, device=W.device)
-    if T.ndim != 1 or len(T) < 2 or not ((T > 0) & T.isfinite()).all():
-        raise ValueError(f"T must list two or more finite temperatures above 0, got {T.tolist()}")
-    shape = (len(T), _count("n_chains", n_chains), len(W))
-    if state is None: state = _random_spins(W, shape, generator)
-    if _rows(state, len(W), W.dtype).shape[:1] != shape[:1] or state.ndim != 3:
+    """Heat-bath chains on a ladder of temperatures that swap places (Hukushima & Nemoto 1996): each row samples its T.
+
+    Elsewhere than on the processor the numbers are looked at once a sweep."""
+    b, T = _machine(W, bias), args.temperatures("T", T, W, "two or more", least=2)
+    args.generator("generator", generator)
+    n_chains, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps)
+    if state is None and fixed is not None: raise ValueError("fixed needs state, which says where the units are held")
+    if state is None: state = _random_spins(W, (len(T), n_chains, len(W)), generator)
+    args.spins("state", state, len(W), like=("W", W))
+    if state.ndim != 3 or state.shape[0] != len(T):
         raise ValueError(f"state has shape {tuple(state.shape)}; it must be (R = {len(T)}, n_chains, N = {len(W)})")
-    return _climb(_Ladder(W, b, T, state, generator), _count("sweeps", sweeps))
+    fixed = args.held("fixed", fixed, state[0])
+    if fixed is not None and args.readable(state) and bool((fixed & (state != state[0])).any()):
+        raise ValueError("fixed holds units that differ along a ladder in state; a held unit needs one value for all T")
+    return _climb(_Ladder(W, b, T, state, generator, fixed), sweeps)
 
 # %% ../nbs/03_boltzmann.ipynb #02f88266
 def _climb(ladder: _Ladder, sweeps: int) -> Tempered:
@@ -426,7 +474,8 @@ def _climb(ladder: _Ladder, sweeps: int) -> Tempered:
         low, row = E.min(0)
         better = low < best
         best, first = torch.where(better, low, best), torch.where(better, k + 1, first)
-        best_state[better] = ladder.X.T[ladder.column.gather(0, row[None])[0, better]] * 2 - 1
+        lowest = ladder.X.T[ladder.column.gather(0, row[None])[0]] * 2 - 1
+        best_state = torch.where(better[:, None], lowest, best_state)
         total = total + E if k in late else total
         ladder.swap(k % 2)
     state = (ladder.X.T * 2 - 1)[ladder.column]
@@ -449,9 +498,10 @@ class BoltzmannMachine(nn.Module):
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
-        self.n_visible, self.n_hidden = _count("n_visible", n_visible), _count("n_hidden", n_hidden, 0)
-        device, N = generator.device if generator else None, self.n_visible + self.n_hidden
-        J = torch.randn(N, N, generator=generator, dtype=dtype, device=device).triu(1) * std
+        self.n_visible, self.n_hidden = args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden, 0)
+        device, N = None if args.generator("generator", generator) is None else generator.device, n_visible + n_hidden
+        like = torch.empty(0, dtype=args.precision("dtype", dtype, device), device=device)
+        J = normal((N, N), like, generator).triu(1) * args.real("std", std, 0)
         self.W, self.b = nn.Parameter(J + J.T), nn.Parameter(J.new_zeros(N))
 
     def extra_repr(self) -> str:
@@ -461,13 +511,22 @@ class BoltzmannMachine(nn.Module):
 @patch
 def _pictures(self: BoltzmannMachine, v: Tensor) -> Tensor:
     "Visible states (..., n_visible), checked."
-    s = _rows(v, self.n_visible, self.W.dtype)
+    s = args.spins("v", v, self.n_visible, like=("W", self.W))
     return s if s.shape == v.shape else s[None]
+
+
+@patch
+def _rows_of(self: BoltzmannMachine, v: Tensor) -> Tensor:
+    "A list of pictures (M, n_visible), checked."
+    s = self._pictures(v)
+    if s.ndim != 2: raise ValueError(f"v has shape {tuple(v.shape)}; it must be (M, n_visible = {self.n_visible})")
+    return s
 
 
 @patch
 def energy(self: BoltzmannMachine, s: Tensor) -> Tensor:
     "Energy of complete states (..., n_visible + n_hidden) → (...)."
+    s = args.states("s", s, "W", self.W)
     return -((s @ self.W) * s).sum(-1) / 2 - s @ self.b
 
 
@@ -504,32 +563,49 @@ def log_likelihood(self: BoltzmannMachine, v: Tensor) -> Tensor:
 def _weights_of(p: Tensor | None, v: Tensor) -> Tensor:
     "Probabilities of the rows of v, uniform by default."
     if p is None: return v.new_full((len(v),), 1 / len(v))
-    p = torch.as_tensor(p, dtype=v.dtype, device=v.device)
-    if p.shape != v.shape[:1] or not (p >= 0).all() or (p.sum() - 1).abs() > 1e-4:
-        raise ValueError(f"p must hold {len(v)} probabilities that sum to 1; got shape {tuple(p.shape)}")
-    return p
+    p = args.together("p", args.probabilities("p", p, len(v), tol=1e-4), "v", v)
+    if p.ndim > 1: raise ValueError(f"p has shape {tuple(p.shape)}; it must be ({len(v)},), one probability a row of v")
+    return p.to(v.dtype)
+
+
+def _averages(s: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    return (p[:, None] * s).T @ s, p @ s
+
+
+def _difference(clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor) -> tuple[Tensor, Tensor]:
+    "`learning_gradient` of what has been checked."
+    (A, a), (B, b) = _averages(clamped, p_clamped), _averages(free, p_free)
+    return (A - B).fill_diagonal_(0), a - b
 
 
 @patch
 @torch.no_grad()
 def exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
     "Gradient of the mean log-likelihood of pictures (M, n_visible) with probabilities p (M,), by enumeration."
-    v = self._pictures(v)
+    v = self._rows_of(v)
+    return self._exact_gradient(v, _weights_of(p, v))
+
+
+@patch
+@torch.no_grad()
+def _exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    "`exact_gradient` of what has been checked."
     hidden = spin_states(self.n_hidden, v.dtype, v.device) if self.n_hidden else v.new_zeros(1, 0)
     together = lambda x: torch.cat([x.repeat_interleave(len(hidden), 0), hidden.repeat(len(x), 1)], 1)
-    weight = _weights_of(p, v)[:, None] * self._by_hidden(v).softmax(-1)
+    weight = p[:, None] * self._by_hidden(v).softmax(-1)
     if len(self.b) > 20: raise ValueError(f"the free phase sums over all states: at most 20 units, not {len(self.b)}")
     everything = spin_states(self.n_visible, v.dtype, v.device)
     free = self._by_hidden(everything).flatten().softmax(0)
-    return learning_gradient(together(v), weight.flatten(), together(everything), free)
+    return _difference(together(v), weight.flatten(), together(everything), free)
 
 # %% ../nbs/03_boltzmann.ipynb #6144c648
-def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | float]:
-    "Columns X with the held units in place, and what to add to the thresholds so that they stay there."
-    if clamp is None: return X, 0.0
-    if clamp.ndim != 2 or clamp.shape[1] != len(X) or not ((clamp == 0) | (clamp.abs() == 1)).all():
-        raise ValueError(f"clamp must be (n, {len(X)}) of −1, 0 and +1; got shape {tuple(clamp.shape)}")
-    return torch.where(clamp.T == 0, X, (clamp.T + 1) / 2), clamp.T * (torch.finfo(X.dtype).max / 4)
+def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    "Columns X with the held units in place, and which those are."
+    if clamp is None: return X, None
+    if clamp.shape != X.T.shape:
+        raise ValueError(f"clamp has shape {tuple(clamp.shape)}; it must be {tuple(X.T.shape)}, a row for each chain")
+    held = clamp.T != 0
+    return torch.where(held, (clamp.T + 1) / 2, X), held
 
 # %% ../nbs/03_boltzmann.ipynb #80b2271e
 @patch
@@ -543,16 +619,37 @@ def sample(
     T: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (n, N)
-    "States of all units after so many sweeps of the heat bath; with `clamp`, given the units held."
-    W, N = self.W.detach(), len(self.b)
-    if state is None:
-        n = _count("n", n) if clamp is None else len(clamp)
-        state = _random_spins(W, (n, N), generator)
-    X, T = (_rows(state, N, W.dtype).T + 1).div_(2).contiguous(), _temperatures(T, (), W)
-    engine, (X, hold) = _Sweeper(W, self.b.detach()), _held(X, clamp)
-    for _ in range(_count("sweeps", sweeps, 0)):
-        engine.sweep(X, engine.thresholds(X, T, "heat bath", generator).add_(hold))
+    """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
+
+    `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on the
+    processor the numbers are looked at once a sweep."""
+    W, N, n = self.W.detach(), len(self.b), args.whole("n", n)
+    args.generator("generator", generator)
+    T, sweeps = _temperatures(T, (), W), args.whole("sweeps", sweeps, 0)
+    if clamp is not None: self._chains("clamp", clamp, free=True)
+    if state is None: state = _random_spins(W, (n if clamp is None else len(clamp), N), generator)
+    else: self._chains("state", state)
+    return self._carry_on(state, clamp, sweeps, T, generator)
+
+
+@patch
+@torch.no_grad()
+def _carry_on(self: BoltzmannMachine, state: Tensor, clamp: Tensor | None, sweeps: int, T: Tensor, generator) -> Tensor:
+    "`sample` from what has been checked."
+    engine, (X, held) = _Sweeper(self.W.detach(), self.b.detach()), _held((state.T + 1).div_(2).contiguous(), clamp)
+    for _ in range(sweeps):
+        engine.sweep(X, engine.thresholds(X, T, "heat bath", generator, held))
     return X.T * 2 - 1
+
+
+@patch
+def _chains(self: BoltzmannMachine, name: str, s: Tensor, free: bool = False) -> Tensor:
+    "States (n, N) of all units, checked."
+    args.spins(name, s, like=("W", self.W), free=free)
+    if s.ndim != 2 or s.shape[1] != len(self.b):
+        want = "of −1, 0 and +1" if free else "of ±1"
+        raise ValueError(f"{name} must be (n, {len(self.b)}) {want}; got shape {tuple(s.shape)}")
+    return s
 
 # %% ../nbs/03_boltzmann.ipynb #08f6aa42
 @patch
@@ -565,9 +662,11 @@ def sampled_gradient(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # dW, db, and both sets of chains after the sweeps
     "Estimate of the gradient from chains that are carried on for some sweeps."
-    if self.n_hidden: clamped = self.sample(clamp=clamp, state=clamped, sweeps=sweeps, generator=generator)
-    free = self.sample(state=free, sweeps=sweeps, generator=generator)
-    return *learning_gradient(clamped, _weights_of(None, clamped), free, _weights_of(None, free)), clamped, free
+    self._chains("clamp", clamp, free=True), self._chains("clamped", clamped), self._chains("free", free)
+    sweeps, T = args.whole("sweeps", sweeps, 0), torch.ones_like(self.b[:1])
+    if self.n_hidden: clamped = self._carry_on(clamped, clamp, sweeps, T, generator)
+    free = self._carry_on(free, None, sweeps, T, generator)
+    return *_difference(clamped, _weights_of(None, clamped), free, _weights_of(None, free)), clamped, free
 
 # %% ../nbs/03_boltzmann.ipynb #71f57a21
 class Learned(NamedTuple):
@@ -588,6 +687,13 @@ def _step(parameters, speed, gradient, lr: float, momentum: float):
         x.add_(s.mul_(momentum).add_(d if d.ndim == 1 else (d + d.T) / 2), alpha=lr)
 
 # %% ../nbs/03_boltzmann.ipynb #8bd0d2f6
+def _distinct(v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    "Rows without repetition, and their probabilities added up."
+    rows, place = torch.unique(v.cpu(), dim=0, return_inverse=True)
+    if len(rows) == len(v): return v, p
+    return rows.to(v), torch.zeros(len(rows), dtype=p.dtype, device=p.device).index_add_(0, place.to(p.device), p)
+
+
 @patch
 def fit(
     self: BoltzmannMachine,
@@ -602,12 +708,19 @@ def fit(
     every: int = 20,  # steps between two records
     generator: torch.Generator | None = None,
 ) -> Learned:
-    "Climb the log-likelihood of the pictures, by the exact or the sampled gradient."
-    p, done, seconds = _weights_of(p, v := self._pictures(v)), Learned([], [], []), 0.0
+    """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
+
+    Rows of `v` may repeat: each counts with its probability."""
+    v = self._rows_of(v)
+    p, done, seconds = _weights_of(p, v), Learned([], [], []), 0.0
+    n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
+    args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
+    args.whole("n_chains", n_chains), args.whole("sweeps", sweeps, 0), args.generator("generator", generator)
+    data = _distinct(v, p)
     move = self._exact_steps(v, p) if exact else self._sampled_steps(v, p, n_chains, sweeps, generator)
     speed = 0 * self.W.data, 0 * self.b.data
-    for k in range(_count("n_steps", n_steps, 0) + 1):
-        if k % every == 0 or k == n_steps: done.add(k, seconds, self._distance(v, p))
+    for k in range(n_steps + 1):
+        if k % every == 0 or k == n_steps: done.add(k, seconds, self._distance(*data))
         start = time.perf_counter()
         if k < n_steps: _step((self.W, self.b), speed, next(move), lr, momentum)
         seconds += time.perf_counter() - start
@@ -617,13 +730,12 @@ def fit(
 @patch
 def _exact_steps(self: BoltzmannMachine, v: Tensor, p: Tensor):
     while True:
-        yield self.exact_gradient(v, p)
+        yield self._exact_gradient(v, p)
 
 
 @patch
 def _sampled_steps(self: BoltzmannMachine, v: Tensor, p: Tensor, n_chains: int, sweeps: int, generator):
-    device = generator.device if generator else p.device
-    rows = torch.multinomial(p.to(device), _count("n_chains", n_chains), True, generator=generator).to(p.device)
+    rows = categorical(p, n_chains, generator)
     clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
     clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
     free = self.sample(n_chains, sweeps=0, generator=generator)
@@ -645,7 +757,8 @@ def spin_up_probability(
     T: float = 1.0,  # temperature, above 0
 ) -> Tensor:  # of h's shape, between 0 and 1
     "Probability that a ±1 spin in the field h is up: $1/(1 + e^{-2h/T})$."
-    return torch.sigmoid(2 * h / T)
+    args.within("h", h, infinite=True, number=False, step=True)
+    return torch.sigmoid(2 * h / args.temperature("T", T, h, step=True, shape=h.shape))
 
 # %% ../nbs/03_boltzmann.ipynb #c7332922
 def detailed_balance_gap(
@@ -653,6 +766,8 @@ def detailed_balance_gap(
     p: Tensor,  # (n,) a distribution
 ) -> Tensor:  # a scalar, 0 in detailed balance
     "Largest net traffic between two states, $\\max_{ab} |p_a P_{ab} - p_b P_{ba}|$: (n, n), (n,) → ()."
+    args.probabilities("P", args.square("P", P, values=False), step=True)
+    args.probabilities("p", p, len(P), ndim=1, like=("P", P), step=True)
     flow = p[:, None] * P
     return (flow - flow.T).abs().max()
 
@@ -662,6 +777,8 @@ def metropolis_probability(
     T: float = 1.0,  # temperature, above 0
 ) -> Tensor:  # of dE's shape, between 0 and 1
     "Probability $\\min(1, e^{-ΔE/T})$ to accept a move (Metropolis et al. 1953)."
+    args.within("dE", dE, infinite=True, number=False, step=True)
+    T = args.temperature("T", T, dE, step=True, shape=dE.shape)
     return (-dE / T).clamp(max=0).exp()
 
 # %% ../nbs/03_boltzmann.ipynb #9967e3aa
@@ -672,9 +789,11 @@ def heat_bath_sweep(
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (B, N), a new tensor
     "Each spin in turn is drawn anew, given all the others: (B, N) → (B, N)."
-    state = state.clone()
-    for i in range(len(W)):
-        up = torch.rand(len(state), generator=generator) < spin_up_probability(state @ W[:, i], T)
+    N, T = len(args.couplings("W", W, hollow=True)), args.temperature("T", T, W, batch=())
+    state = args.spins("state", args.floats("state", state, ndim=2, values=False), N, ("W", W)).clone()
+    coins = state.new_empty(0, dtype=torch.float32)
+    for i in range(N):
+        up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / T)
         state[:, i] = torch.where(up, 1.0, -1.0)
     return state
 
@@ -686,10 +805,8 @@ def cooling_schedule(
     kind: str = "geometric",  # or "linear"
 ) -> Tensor:  # (n,), from T_start to T_end, both included
     "Temperatures from hot to cold, in equal steps or equal ratios."
-    if not (0 < T_end < math.inf and 0 < T_start < math.inf):
-        raise ValueError(f"T_start and T_end must be finite temperatures above 0, got {T_start} and {T_end}")
-    if kind not in ("linear", "geometric"): raise ValueError(f"kind is {kind!r}; use 'linear' or 'geometric'")
-    n = _count("n", n, 2)
+    T_start, T_end, n = args.positive("T_start", T_start), args.positive("T_end", T_end), args.whole("n", n, 2)
+    args.choice("kind", kind, ("linear", "geometric"))
     if kind == "linear": return torch.linspace(T_start, T_end, n)
     T = torch.linspace(math.log(T_start), math.log(T_end), n, dtype=torch.float64).exp().float()
     T[0], T[-1] = T_start, T_end  # not a rounding beside them
@@ -703,7 +820,12 @@ def swap_probability(
     T2: Tensor | float,
 ) -> Tensor:  # between 0 and 1
     "Probability $\\min(1, e^{(1/T_1 - 1/T_2)(E_1 - E_2)})$ to exchange the temperatures of two chains."
-    return ((1 / T1 - 1 / T2) * (E1 - E2)).clamp(max=0).exp()
+    args.within("E1", E1, infinite=True, number=False, step=True)
+    args.within("E2", E2, infinite=True, like=("E1", E1), number=False, step=True)
+    T1, T2 = (args.temperature(name, T, E1, step=True, shape=E1.shape) for name, T in (("T1", T1), ("T2", T2)))
+    args.broadcast(E1=E1, E2=E2, T1=T1, T2=T2)
+    gap = torch.where(E1 == E2, 0.0, E1 - E2)  # 0 also between two forbidden states
+    return ((1 / T1 - 1 / T2) * gap).clamp(max=0).exp()
 
 # %% ../nbs/03_boltzmann.ipynb #955ae275
 def learning_gradient(
@@ -713,5 +835,8 @@ def learning_gradient(
     p_free: Tensor,  # (B,)
 ) -> tuple[Tensor, Tensor]:  # (N, N) for the weights, zero diagonal; (N,) for the biases
     "Gradient of the mean log-likelihood: clamped minus free averages of $s_i s_j$ and $s_i$ (Ackley et al. 1985)."
+    args.states("clamped", clamped, "free", args.spins("free", free))
+    for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
+        args.probabilities(name, p, len(s), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free

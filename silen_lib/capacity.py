@@ -17,16 +17,10 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from .hopfield import _rows, _square, _stack, random_patterns, recall_patterns
+from . import args
+from .core import uniform, wide_dtype
+from .hopfield import random_patterns, recall_patterns
 from .plot import COLORS, axes, plot_points, plot_theory, subplots
-
-# %% ../nbs/02_capacity.ipynb #634f1846
-def _positive(name: str, x: float | Tensor) -> float | Tensor:
-    "x itself when every entry is above 0; otherwise a ValueError."
-    low = torch.as_tensor(x).min().item()
-    if not low > 0:
-        raise ValueError(f"{name} contains {low:g}; it must be above 0")
-    return x
 
 # %% ../nbs/02_capacity.ipynb #3850df4c
 def stable_load(
@@ -34,9 +28,7 @@ def stable_load(
     every: bool = False,  # True: all patterns perfect at once; False: almost every one
 ) -> float:  # patterns a neuron
     "Load below which stored patterns are exact fixed points: $1/(2 ln N)$, or $1/(4 ln N)$ (McEliece et al. 1987)."
-    if n_neurons < 2:
-        raise ValueError(f"n_neurons is {n_neurons}; it must be at least 2")
-    return 1 / ((4 if every else 2) * math.log(n_neurons))
+    return 1 / ((4 if every else 2) * math.log(args.whole("n_neurons", n_neurons, 2)))
 
 # %% ../nbs/02_capacity.ipynb #4e29f882
 _U = torch.linspace(-18, 18, 145, dtype=torch.float64)
@@ -87,12 +79,18 @@ def _load_for(noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(m > 0, (noise * (1 - C)) ** 2 / (1 - T * C), 0.0), m, C
 
 # %% ../nbs/02_capacity.ipynb #5354e096
-def _number(name: str, x: float | Tensor, low: float, high: float = math.inf) -> Tensor:
-    x = torch.as_tensor(x, dtype=torch.float64)
-    if bool(((x < low) | (x > high) | ~x.isfinite()).any()):
-        bad = x[(x < low) | (x > high) | ~x.isfinite()].flatten()[0].item()
-        raise ValueError(f"{name} contains {bad:g}; it must be finite and between {low:g} and {high:g}")
-    return x
+def _number(name: str, x: float | Sequence[float] | Tensor) -> Tensor:
+    "Finite numbers ≥ 0 in float64, on the processor: the theory is computed there."
+    if isinstance(x, (list, tuple)):
+        x = torch.tensor([args.real(f"{name}[{k}]", v, 0) for k, v in enumerate(x)], dtype=torch.float64)
+    x = args.within(name, x, 0)
+    return torch.as_tensor(x, dtype=torch.float64, device="cpu").detach()
+
+
+def _home(result: Tensor, *inputs) -> Tensor:
+    "A result of the theory on the device of what was asked, in the widest numbers it has."
+    device = next((x.device for x in inputs if isinstance(x, Tensor)), result.device)
+    return result.to(device, wide_dtype(device))
 
 
 def _wall(T: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +110,7 @@ def critical_capacity(
     """The load above which no retrieval state exists: α_c(T), 0.137906 at T = 0.
 
     Replica-symmetric theory of Amit, Gutfreund & Sompolinsky (PRL 55, 1530, 1985; Annals of Physics 173, 30, 1987)."""
-    return _wall(_number("T", T, 0))[1]
+    return _home(_wall(_number("T", T))[1], T)
 
 # %% ../nbs/02_capacity.ipynb #1af9a695
 class RetrievalState(NamedTuple):
@@ -130,7 +128,9 @@ def ags_state(
     T: float | Tensor = 0.0,  # temperature ≥ 0; broadcasts with alpha
 ) -> RetrievalState:
     "The retrieval state at load α and temperature T (Amit, Gutfreund & Sompolinsky 1985), one bisection for all."
-    alpha, T = _number("alpha", alpha, 0), _number("T", T, 0)
+    asked = alpha, T
+    alpha, T = _number("alpha", alpha), _number("T", T)
+    args.broadcast(alpha=alpha, T=T)
     alpha, T, high, wall = torch.broadcast_tensors(alpha, T, *_wall(T))
     low = torch.full_like(alpha, 1e-9)
     for _ in range(50):
@@ -139,7 +139,8 @@ def ags_state(
         low, high = torch.where(up, middle, low), torch.where(up, high, middle)
     _, m, C = _load_for(high, T)
     q = 1 - T * C
-    return RetrievalState(*(torch.where((alpha <= wall) & (T < 1), x, 0.0) for x in (m, q, q / (1 - C) ** 2, high, C)))
+    parts = m, q, q / (1 - C) ** 2, high, C
+    return RetrievalState(*(_home(torch.where((alpha <= wall) & (T < 1), x, 0.0), *asked) for x in parts))
 
 # %% ../nbs/02_capacity.ipynb #a5b09962
 def ags_overlap(
@@ -150,50 +151,87 @@ def ags_overlap(
     return ags_state(alpha, T).m
 
 # %% ../nbs/02_capacity.ipynb #f963ac5d
-def _sweep(S: Tensor, X: Tensor, M: Tensor, inside: list[Tensor], T: float, up: bool, generator) -> None:
-    """One pass over all spins, in order; changes S and M.
+def _sweep(
+    S: Tensor, X: Tensor, M: Tensor, inside: list[Tensor], T: float, up: bool, coins, held, rounds: int | None
+) -> Tensor:
+    """One pass over all spins, in order; changes S and M; says whether so many rounds for each block were enough.
 
     S (G, N, B) states, X (G, N, P) patterns, M (G, P, B) = XᵀS, inside: for each block its couplings to earlier spins.
-    Fields are N·h, whole numbers while T = 0."""
-    N, P, start = X.shape[1], X.shape[2], 0
-    for L in inside:
+    Fields are N·h, whole numbers while T = 0. rounds=None: as many as it takes, with a look after each."""
+    N, P, start, enough = X.shape[1], X.shape[2], 0, torch.ones_like(S[0, 0, 0], dtype=torch.bool)
+    for k, L in enumerate(inside):
         where = slice(start, start + L.shape[1])
         s, x, start = S[:, where], X[:, where], where.stop
         h = torch.baddbmm(s, x, M, beta=-P)
         if T > 0:
-            h.sub_(torch.empty_like(h).uniform_(generator=generator).logit_(), alpha=N * T / 2)
+            h.sub_(coins(k, h), alpha=N * T / 2)
         elif not up:
             h.add_(s, alpha=0.5)  # a tie keeps the spin
+        if held is not None:  # a held unit hears only itself
+            h = torch.where(held[:, where], s * math.inf, h)
         one = torch.ones_like(h)
-        new = torch.copysign(one, h)
-        for _ in range(len(x[0])):
+        new = old = torch.copysign(one, h)
+        for _ in range(len(x[0]) if rounds is None else min(rounds, len(x[0]))):
             turned, old = new - s, new
             new = torch.copysign(one, torch.baddbmm(h, L, turned))
-            if torch.equal(new, old):
+            if rounds is None and torch.equal(new, old):
                 break
+        if rounds is not None and rounds < len(x[0]):
+            enough = enough & (new == old).all()
         M.baddbmm_(x.mT, new - s)
         S[:, where] = new
+    return enough
 
 # %% ../nbs/02_capacity.ipynb #401d86f7
-def _check_glauber(state: Tensor, patterns: Tensor, T: float, sweeps: int | None, ties: str, block: int):
-    for name, x in (("patterns", patterns), ("state", state)):
-        if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() == 0 or not bool((x.abs() == 1).all()):
-            raise ValueError(f"{name} must be a non-empty floating tensor of ±1")
+def _networks(state: Tensor, patterns: Tensor) -> Tensor:
+    "Patterns as (G, P, N), after a look at whether the states fit them."
+    args.together("state", args.spins("state", state), "patterns", args.spins("patterns", patterns))
     if patterns.ndim not in (2, 3):
         raise ValueError(f"patterns has shape {tuple(patterns.shape)}; it must be (P, N), or (G, P, N) for G networks")
-    want = (patterns.shape[-1],) if patterns.ndim == 2 else (len(patterns), patterns.shape[-1])
-    got = state.shape[-1:] if patterns.ndim == 2 else (state.shape[0], state.shape[-1])
-    if tuple(got) != want or patterns.ndim == 3 and state.ndim != 3:
+    fits = state.shape[-1:] == patterns.shape[-1:]
+    if patterns.ndim == 3:
+        fits = fits and state.ndim == 3 and len(state) == len(patterns)
+    if not fits:
         shape = "(..., N)" if patterns.ndim == 2 else "(G, B, N)"
         raise ValueError(f"state is {tuple(state.shape)} and patterns {tuple(patterns.shape)}; state must be {shape}")
-    if not 0 <= T < math.inf:
-        raise ValueError(f"T is {T}; it must be finite and at least 0")
-    if block < 1 or (sweeps is None and T > 0) or (sweeps is not None and sweeps < 0):
-        raise ValueError(f"sweeps is {sweeps}, block {block}; sweeps must be ≥ 0 (None only at T = 0), block ≥ 1")
-    if ties not in ("keep", "up"):
-        raise ValueError(f"ties is {ties!r}; it must be 'keep' or 'up'")
+    return patterns if patterns.ndim == 3 else patterns[None]
+
+# %% ../nbs/02_capacity.ipynb #b33ac089
+def _walk(S, X, inside, T, up, sweeps, held, generator) -> None:
+    "So many sweeps over S, or until nothing moves."
+    M, n, before = X.mT @ S, 0, None
+    while n != sweeps and (before is None or not torch.equal(before, S)):
+        before, n = S.clone() if sweeps is None else None, n + 1
+        _sweep(S, X, M, inside, T, up, lambda k, h: uniform(h.shape, h, generator).logit_(), held, None)
+
+
+def _walk_there(S, X, inside, T, up, sweeps, held, generator, rounds=8) -> None:
+    """`_walk` for a device at the end of a queue: one look at its numbers a sweep.
+
+    Blocks get a fixed number of rounds; a sweep with too few is done again, with the same coins and twice as many."""
+    drawn, n = {}, 0
+
+    def coins(k, h):
+        if k not in drawn:
+            drawn[k] = uniform(h.shape, h, generator).logit_()
+        return drawn[k]
+
+    M = X.mT @ S
+    while n != sweeps:
+        before = S.clone()
+        enough = _sweep(S, X, M, inside, T, up, coins, held, rounds)
+        seen = int((2 * ~enough + (before != S).any()).item()) if sweeps is None or rounds < len(inside[0][0]) else 1
+        if seen >= 2:
+            rounds *= 2
+            M = X.mT @ S.copy_(before)
+            continue
+        drawn.clear()
+        n += 1
+        if sweeps is None and seen == 0:
+            break
 
 # %% ../nbs/02_capacity.ipynb #ed5d6978
+@torch.no_grad()
 def glauber(
     state: Tensor,  # ±1, (..., N); with G networks (G, B, N)
     patterns: Tensor,  # ±1, (P, N): one network for all states; (G, P, N): a network for each group of B states
@@ -202,21 +240,27 @@ def glauber(
     ties: str = "keep",  # a zero field at T = 0: "keep" or "up"
     block: int = 64,  # spins resolved together; changes the speed, not the law
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
 ) -> Tensor:  # of the state's shape
     """Heat-bath sweeps of Hebb's network (Glauber 1963): each spin in turn becomes +1 with probability σ(2h/T).
 
     One spin at a time in the order 0 … N−1, whatever the block, so the Boltzmann distribution of E = −½ sᵀWs is
-    stationary. Fields h = ξᵀ(ξs)/N − (P/N)s; O(PN) work for a state and sweep."""
-    _check_glauber(state, patterns, T, sweeps, ties, block)
-    X = (patterns if patterns.ndim == 3 else patterns[None]).to(state).mT.contiguous()
+    stationary. Fields h = ξᵀ(ξs)/N − (P/N)s; O(PN) work for a state and sweep. With units `fixed` the others follow
+    their law given those. Elsewhere than on the processor the numbers are looked at once a sweep."""
+    X, T, up = _networks(state, patterns), args.real("T", T, 0), args.choice("ties", ties, ("keep", "up")) == "up"
+    if sweeps is None and T > 0:
+        raise ValueError("sweeps is None; above T = 0 nothing ever rests: it must be a whole number ≥ 0")
+    sweeps, block = None if sweeps is None else args.whole("sweeps", sweeps, 0), args.whole("block", block)
+    args.generator("generator", generator)
+    fixed = args.held("fixed", fixed, state)
+    X = X.to(state).mT.contiguous()
     N, P = X.shape[1:]
-    X = X.double() if P * N >= 2**24 and T == 0 else X  # whole numbers stay exact
+    X = X.to(wide_dtype(X.device)) if P * N >= 2**24 and T == 0 else X  # whole numbers stay exact
     S = state.reshape(len(X), -1, N).to(X.dtype).mT.clone(memory_format=torch.contiguous_format)
     inside = [(b @ b.mT).tril_(-1) for b in X.split(block, dim=1)]
-    M, n, before = X.mT @ S, 0, None
-    while n != sweeps and (before is None or not torch.equal(before, S)):
-        before, n = S.clone() if sweeps is None else None, n + 1
-        _sweep(S, X, M, inside, T, ties == "up", generator)
+    held = None if fixed is None else fixed.reshape(len(X), -1, N).mT
+    walk = _walk if args.on_host(S) else _walk_there
+    walk(S, X, inside, T, up, sweeps, held, generator)
     return S.mT.reshape(state.shape).to(state.dtype)
 
 # %% ../nbs/02_capacity.ipynb #940638c5
@@ -230,11 +274,14 @@ def retained(
     threshold: float = 0.65,  # overlap above which a run counts as retained
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (networks,) whole numbers up to cues
-    "How many runs started on stored patterns are still there after some thermal sweeps, for each of several networks."
-    P, N = round(load * n_neurons) + 1, n_neurons
-    if not 1 <= cues <= P or networks < 1:
-        raise ValueError(f"cues is {cues}, networks {networks}; cues must lie between 1 and P = {P}, networks be ≥ 1")
-    sweeps = round(5 * N ** (1 / 3)) if sweeps is None else sweeps
+    """How many runs started on stored patterns are still there after some thermal sweeps, for each of several networks.
+
+    The runs are made on the generator's device."""
+    N, networks = args.whole("n_neurons", n_neurons), args.whole("networks", networks)
+    P = round(args.real("load", load, 0) * N) + 1
+    cues = args.whole("cues", cues, 1, P)
+    T, threshold = args.real("T", T, 0), args.real("threshold", threshold)
+    sweeps = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
     group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
     kept = []
     for a in range(0, networks, group):
@@ -261,7 +308,18 @@ def half_load(
     kept: Tensor,  # (L, G): retained runs in each of G networks at each load
     cues: int,  # runs in each network
 ) -> tuple[float, float]:  # the load at which half are retained, and its standard error
-    "Logistic regression of counts on load; the error is the sandwich estimate with networks as clusters."
+    """Logistic regression of counts on load; the error is the sandwich estimate with networks as clusters.
+
+    A small fit, made on the processor."""
+    args.floats("loads", loads, ndim=1)
+    cues = args.whole("cues", cues)
+    kept = kept.cpu().double() if isinstance(kept, Tensor) and not kept.is_complex() else args.floats("kept", kept)
+    if kept.ndim != 2 or len(kept) != len(loads):
+        raise ValueError(f"kept has shape {tuple(kept.shape)}; it must be (L = {len(loads)}, G): a row for each load")
+    args.within("kept", kept, 0, cues)
+    loads = loads.detach().cpu()
+    if bool((loads == loads[0]).all()):
+        raise ValueError(f"loads are {loads.tolist()}; at least two different ones are needed")
     centre, scale, k = loads.double().mean(), loads.double().std(), kept.double()
     x = (loads.double() - centre) / scale
     X = torch.stack([torch.ones_like(x), -x], 1)
@@ -272,6 +330,20 @@ def half_load(
     V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
     slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
     return (centre + scale * b[0] / b[1]).item(), (scale * (slope @ V @ slope).sqrt()).item()
+
+# %% ../nbs/02_capacity.ipynb #0a7b100b
+def _columns(sizes: Tensor, values: Tensor, errors: Tensor) -> list[Tensor]:
+    "The three columns of a small table on the processor: of one length, sizes and errors above 0, two sizes at least."
+    columns = []
+    for name, x, low in (("sizes", sizes, 0), ("values", values, -math.inf), ("errors", errors, 0)):
+        whole = isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64)
+        args.within(name, args.floats(name, x.double() if whole else x, ndim=1), low, above=True)
+        if len(x) != len(sizes):
+            raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({len(sizes)},), one for each size")
+        columns.append(x.detach().cpu())
+    if bool((columns[0] == columns[0][0]).all()):
+        raise ValueError(f"sizes are {columns[0].tolist()}; at least two different ones are needed")
+    return columns
 
 # %% ../nbs/02_capacity.ipynb #8688e8a4
 class Wall(NamedTuple):
@@ -299,6 +371,12 @@ def measure_wall(
     generator: torch.Generator | None = None,
 ) -> Wall:
     "The critical load at temperature T from simulations alone: Glauber runs, logistic half loads, extrapolation in N."
+    for name, x in (("sizes", sizes), ("networks", networks), ("loads", loads)):
+        if not isinstance(x, Sequence) or isinstance(x, str):
+            raise ValueError(f"{name} is a {type(x).__name__}; it must be a list or tuple of numbers")
+    sizes = [args.whole(f"sizes[{k}]", N) for k, N in enumerate(sizes)]
+    networks = [args.whole(f"networks[{k}]", n) for k, n in enumerate(networks)]
+    loads = [args.real(f"loads[{k}]", a, 0) for k, a in enumerate(loads)]
     if len(sizes) != len(networks) or len(sizes) < 3 or min(networks) < 2 or len(loads) < 2:
         raise ValueError(
             f"sizes, networks and loads have lengths {len(sizes)}, {len(networks)}, {len(loads)}: give at least "
@@ -326,7 +404,7 @@ def glass_temperature(
     alpha: float | Tensor,  # load P/N ≥ 0
 ) -> Tensor:
     "T_g = 1 + √α: above it no spin is frozen (Amit, Gutfreund & Sompolinsky 1985)."
-    return 1 + _number("alpha", alpha, 0).sqrt()
+    return _home(1 + _number("alpha", alpha).sqrt(), alpha)
 
 # %% ../nbs/02_capacity.ipynb #b7553fa8
 def _free_energy(alpha: Tensor, m: Tensor, noise: Tensor, C: Tensor, T: Tensor) -> Tensor:
@@ -346,7 +424,7 @@ def ground_state_capacity(
     T: float | Tensor = 0.0,  # temperature ≥ 0, any shape
 ) -> Tensor:  # float64 of T's shape; 0 where T ≥ 1
     "The load below which retrieval states are the global minimum of the free energy, α_1(T): 0.0519 at T = 0."
-    T = _number("T", T, 0)
+    asked, T = T, _number("T", T)
     high, wall = _wall(T)
     low = torch.full_like(high, 1e-4) * high
     for _ in range(30):
@@ -355,12 +433,12 @@ def ground_state_capacity(
         noise, C0 = _glass(alpha, T)
         wins = _free_energy(alpha, m, middle, C, T) < _free_energy(alpha, torch.zeros_like(m), noise, C0, T)
         low, high = torch.where(wins, middle, low), torch.where(wins, high, middle)
-    return torch.where(wall > 0, _load_for(low, T)[0], 0.0)
+    return _home(torch.where(wall > 0, _load_for(low, T)[0], 0.0), asked)
 
 # %% ../nbs/02_capacity.ipynb #19e71a28
 def _temperature(line, alpha: float | Tensor, top: float) -> Tensor:
     "The T ≥ top at which `line`(T), falling from its top, passes α, by false position (Illinois); 0 where α is higher."
-    alpha = _number("alpha", alpha, 0)
+    asked, alpha = alpha, _number("alpha", alpha)
     a, b = torch.full_like(alpha, top), torch.ones_like(alpha)
     none = line(a) < alpha
     alpha = torch.where(none, 0.01, alpha)  # any load that is reached; masked in the end
@@ -371,7 +449,7 @@ def _temperature(line, alpha: float | Tensor, top: float) -> Tensor:
         crossed = fc * fb < 0
         a, fa = torch.where(crossed, b, a), torch.where(crossed, fb, fa / 2)
         b, fb = c, fc
-    return torch.where(none, 0.0, b)
+    return _home(torch.where(none, 0.0, b), asked)
 
 # %% ../nbs/02_capacity.ipynb #690808f4
 def melting_temperature(
@@ -404,7 +482,7 @@ def plot_phase_diagram(
     max_load: float = 0.16,  # right end of the load axis
 ) -> Axes:
     "The lines T_M, T_c and T_g of the Hopfield model over (α, T), from the theory."
-    ax = axes(ax)
+    ax, max_load = axes(ax), args.positive("max_load", max_load)
     T, wall, ground = _phase_lines()
     a = torch.linspace(0, max_load, 100, dtype=torch.float64)
     ax.fill_betweenx(T, wall, color=COLORS["data"], alpha=0.15, lw=0)
@@ -462,12 +540,14 @@ def stable_states(
     patterns: Tensor,  # ±1, (P, N) with N ≤ 22
 ) -> Tensor:  # (K, N)
     "All states of Hebb's network in which no spin is outvoted (a tie counts as content), by enumeration of 2^N states."
+    args.spins("patterns", patterns)
     if patterns.ndim != 2 or patterns.shape[1] > 22:
         raise ValueError(f"patterns has shape {tuple(patterns.shape)}; it must be (P, N) with N ≤ 22")
     P, N = patterns.shape
     found = []
-    for codes in torch.arange(2 ** (N - 1)).split(2**16):
-        s = (codes[:, None] >> torch.arange(N) & 1).to(patterns.dtype) * 2 - 1
+    places = torch.arange(N, device=patterns.device)
+    for codes in torch.arange(2 ** (N - 1), device=patterns.device).split(2**16):
+        s = (codes[:, None] >> places & 1).to(patterns.dtype) * 2 - 1
         quiet = s * (s @ patterns.T @ patterns) >= P - 1e-3  # s·h·N with the diagonal's P
         found.append(s[quiet.all(1)])
     half = torch.cat(found)
@@ -480,26 +560,26 @@ def sample_minima(
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor, float]:  # distinct end states (K, N), how often each, share of landings on unseen states
     "Where descents from random states end; a state and its negative count as one. Unseen share: Good (1953)."
-    if n_starts < 1:
-        raise ValueError(f"n_starts is {n_starts}; it must be at least 1")
-    start = random_patterns(n_starts, patterns.shape[-1], generator=generator).to(patterns)
-    ends = recall_patterns(start, patterns, generator=generator)
-    ends, counts = torch.unique(ends * ends[:, :1], dim=0, return_counts=True)
-    return ends, counts, (counts == 1).sum().item() / n_starts
+    xi, n_starts = args.stack("patterns", patterns), args.whole("n_starts", n_starts)
+    start = random_patterns(n_starts, xi.shape[1], generator=generator).to(xi)
+    ends = recall_patterns(start, xi, generator=generator)
+    ends, counts = torch.unique((ends * ends[:, :1]).cpu(), dim=0, return_counts=True)
+    return ends.to(xi.device), counts.to(xi.device), (counts == 1).sum().item() / n_starts
 
 # %% ../nbs/02_capacity.ipynb #24634dc7
 def bit_error(
     load: Tensor,  # α = P/N > 0, any shape
 ) -> Tensor:  # of the same shape, between 0 and ½
     "Chance that one step spoils a bit of a stored pattern: $½ erfc(1/\\sqrt{2 α})$."
-    return 0.5 * torch.erfc(1 / torch.sqrt(2 * _positive("load", load)))
+    args.within("load", load, 0, above=True, number=False, step=True)
+    return 0.5 * torch.erfc(1 / torch.sqrt(2 * load))
 
 # %% ../nbs/02_capacity.ipynb #5c26528a
 def ags_load(
     t: Tensor,  # signal over √2 times noise, m/(√2 σ), > 0, any shape
 ) -> Tensor:  # of the same shape
     "Load at which a retrieval state has m/(√2 σ) = t at T = 0 (Amit, Gutfreund & Sompolinsky 1985)."
-    t = _positive("t", t)
+    args.within("t", t, 0, above=True, number=False, step=True)
     return 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
 
 # %% ../nbs/02_capacity.ipynb #b074b7ca
@@ -508,7 +588,9 @@ def spin_threshold(
     T: float,  # temperature > 0
 ) -> Tensor:  # of the same shape
     "The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ."
-    return _positive("T", T) / 2 * torch.logit(u)
+    args.within("u", u, 0, 1, number=False, step=True)
+    T = args.temperature("T", args.within("T", T, 0, above=True, step=True), u, step=True, shape=u.shape)
+    return T / 2 * torch.logit(u)
 
 # %% ../nbs/02_capacity.ipynb #05a72aae
 def extrapolate(
@@ -518,9 +600,8 @@ def extrapolate(
     power: float = 2 / 3,  # the correction falls as N^(−power)
 ) -> tuple[float, float]:  # the value at N → ∞, and its standard error
     "Weighted least-squares fit of value = a + c N^(−power); returns a and its standard error."
-    if len(set(sizes.tolist())) < 2:
-        raise ValueError(f"sizes are {sizes.tolist()}; at least two different ones are needed")
-    x, errors = _positive("sizes", sizes).double() ** -power, _positive("errors", errors)
+    sizes, values, errors = _columns(sizes=sizes, values=values, errors=errors)
+    x = sizes.double() ** -args.positive("power", power)
     A = torch.stack([torch.ones_like(x), x], 1) / errors.double()[:, None]
     cov = torch.linalg.inv(A.T @ A)
     fit = cov @ A.T @ (values / errors).double()
@@ -531,7 +612,7 @@ def pseudo_inverse_weights(
     patterns: Tensor,  # ±1, (P, N)
 ) -> Tensor:  # (N, N), symmetric, zero diagonal
     "Projection on the patterns' span with its diagonal removed (Personnaz, Guyon & Dreyfus 1985)."
-    xi = _stack(patterns)
+    xi = args.stack("patterns", patterns)
     W = torch.linalg.pinv(xi) @ xi
     return ((W + W.T) / 2).fill_diagonal_(0)
 
@@ -542,5 +623,6 @@ def unlearn(
     rate: float = 0.01,  # ε
 ) -> Tensor:  # (N, N), zero diagonal
     "W − (ε/N) Σ s sᵀ over the dreams, zero diagonal (Hopfield, Feinstein & Palmer 1983)."
-    s = _rows(dreams, len(_square(W)), W.dtype).reshape(-1, len(W))
-    return (W - rate / len(W) * s.T @ s).fill_diagonal_(0)
+    s = args.states("dreams", dreams, "W", args.square("W", W, values=False)).reshape(-1, len(W))
+    rate = args.real("rate", rate)
+    return (args.outcome(W, W=W) - rate / len(W) * s.T @ s).fill_diagonal_(0)

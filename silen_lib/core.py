@@ -159,7 +159,11 @@ def uniform(
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     "Numbers from [0, 1)."
+    if generator is None:
+        return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
     place = _place(like.device, generator)
+    if place == like.device:
+        return torch.rand(tuple(shape), generator=generator, dtype=like.dtype, device=place)
     return torch.rand(tuple(shape), generator=generator, dtype=_drawn(like.dtype, place), device=place).to(like)
 
 

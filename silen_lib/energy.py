@@ -16,37 +16,50 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from . import args
+from .core import categorical
+
 # %% ../nbs/00_energy.ipynb #82560937
 def double_well(
     x: Tensor,  # positions, any shape
 ) -> Tensor:    # energies, same shape
     "Two equal valleys at ±1 with a hill at 0: $E(x) = x^4 - 2x^2$."
+    args.floats("x", x, finite=False, values=False)
     return x**4 - 2*x**2
 
 # %% ../nbs/00_energy.ipynb #0954447c
-def _points(x: Tensor) -> Tensor:
-    "A detached copy of positions that autograd can follow; `ValueError` when they are no real floating-point tensor."
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise ValueError(f"x must be a floating-point tensor of positions, got {getattr(x, 'dtype', type(x).__name__)}")
-    return x.detach().clone().requires_grad_(True)
+def _follow(energy: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    "A copy of positions that autograd follows, and their energies."
+    args.function("energy", energy)
+    x = args.floats("x", x, finite=False, values=False).detach().clone().requires_grad_(True)
+    E = energy(x)
+    if not isinstance(E, Tensor) or not E.requires_grad:
+        raise ValueError("energy(x) does not depend on x through torch operations, so it has no slope")
+    return x, E
+
+def _slope(E: Tensor, x: Tensor, create_graph: bool = False) -> Tensor:
+    slope, = torch.autograd.grad(E.sum(), x, create_graph=create_graph, allow_unused=True)
+    if slope is None:
+        raise ValueError("energy(x) does not depend on x through torch operations, so it has no slope")
+    return slope
 
 def gradient(
     energy: Callable[[Tensor], Tensor],  # positions → one energy each
     x: Tensor,                           # (...) numbers, or (..., d) vectors: whatever `energy` takes
 ) -> Tensor:                             # ∇E at each position, same shape as x
-    "Slope of an energy at every position of a batch, by autograd. Each position may influence only its own energy."
-    x = _points(x)
+    """Slope of an energy at every position of a batch, by autograd. Each position may influence only its own energy.
+
+    A position that has run off to infinity or NaN has a slope of the same kind."""
     with torch.enable_grad():
-        E = energy(x)
-        if not isinstance(E, Tensor) or not E.requires_grad:
-            raise ValueError("energy(x) does not depend on x through torch operations, so it has no slope")
-        return torch.autograd.grad(E.sum(), x)[0]
+        x, E = _follow(energy, x)
+        return _slope(E, x)
 
 # %% ../nbs/00_energy.ipynb #bc9f9614
 def tilted_well(
     x: Tensor,  # positions, any shape
 ) -> Tensor:    # energies, same shape
     "A deep valley on the left and a shallow one on the right: $E(x) = ½x^4 - x^3 - 2x^2 + 3x$."
+    args.floats("x", x, finite=False, values=False)
     return x**4/2 - x**3 - 2*x**2 + 3*x
 
 # %% ../nbs/00_energy.ipynb #93eb8fda
@@ -55,14 +68,14 @@ def curvature(
     x: Tensor,                           # positions on a line, any shape
 ) -> Tensor:                             # E''(x), same shape
     "Second derivative of a one-dimensional energy at every position of a batch."
-    x = _points(x)
     with torch.enable_grad():
-        E = energy(x)
+        x, E = _follow(energy, x)
         if E.shape != x.shape:
             raise ValueError(f"energy must give one number for each position {tuple(x.shape)}, got {tuple(E.shape)}")
-        slope, = torch.autograd.grad(E.sum(), x, create_graph=True)
+        slope = _slope(E, x, create_graph=True)
         if not slope.requires_grad: return torch.zeros_like(slope)
-        return torch.autograd.grad(slope.sum(), x)[0]
+        bend, = torch.autograd.grad(slope.sum(), x, allow_unused=True, materialize_grads=True)
+        return bend
 
 # %% ../nbs/00_energy.ipynb #2955c44b
 class StationaryPoints(NamedTuple):
@@ -81,14 +94,18 @@ def stationary_points(
     dtype: torch.dtype = torch.float64,
 ) -> StationaryPoints:
     "Every sign change of the slope on a grid, refined by bisection; a slope that only touches zero is missed."
+    low, high = args.real("low", low), args.real("high", high)
     if not low < high: raise ValueError(f"low must be below high, got {low} and {high}")
-    if n < 2: raise ValueError(f"n must be at least 2 grid points, got {n}")
+    args.whole("n", n, 2)
+    args.precision("dtype", dtype)
     x = torch.linspace(low, high, n, dtype=dtype)
     s = gradient(energy, x).sign()
     flat = (s[1:] == 0) & (s[:-1] == 0)
     if flat.any(): raise ValueError(f"energy is flat around x = {x[:-1][flat][0]:.4g}")
     bracket = (s[:-1]*s[1:] < 0).nonzero().squeeze(-1)
-    roots = torch.cat([x[s == 0], _bisect(energy, x[bracket], x[bracket+1])]).sort().values
+    crossings = _bisect(energy, x[bracket], x[bracket+1]) if len(bracket) else x[:0]
+    roots = torch.cat([x[s == 0], crossings]).sort().values
+    if not len(roots): return StationaryPoints(roots, roots, roots, roots > 0)
     bend = curvature(energy, roots)
     return StationaryPoints(roots, energy(roots), bend, bend > 0)
 
@@ -112,6 +129,8 @@ def basin(
     tol: float = 0.05,                   # how near to a minimum counts as arrived
 ) -> Tensor:                             # (...) index into minima; −1 where none was reached
     "Which minimum gradient descent takes each start to."
+    args.floats("minima", minima, like=("x", args.floats("x", x)))
+    args.positive("tol", tol)
     if minima.ndim not in (1, 2) or minima.ndim == 2 and x.shape[-1:] != minima.shape[1:]:
         raise ValueError("minima must be (k,), or (k, d) with starts (..., d); "
                          f"got {tuple(minima.shape)} and {tuple(x.shape)}")
@@ -126,9 +145,23 @@ def diverged(
     limit: float = 1e6,   # further out than this counts as gone
 ) -> Tensor:              # (...) True where the last position is not finite, or beyond the limit
     "Which walkers of a path flew off."
+    args.floats("path", path, finite=False, values=False)
+    if path.ndim == 0: raise ValueError("path has no axis of steps; it must be (n_steps+1, ...)")
+    args.positive("limit", limit)
     return ~(path[-1].abs() <= limit)
 
 # %% ../nbs/00_energy.ipynb #b60fba9b
+def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
+    "Numbers, listed or in a tensor, checked where they are before they move to x."
+    if isinstance(values, Sequence):
+        try:
+            values = torch.tensor(values, dtype=x.dtype, device="cpu")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers: {error}") from error
+    elif isinstance(values, Tensor):
+        args.together(name, values, "x", x)
+    return args.within(name, values, 0 if name == "widths" else -math.inf, above=True, number=False, step=True)
+
 def gaussian_wells(
     x: Tensor,                            # (..., d) positions
     centres: Sequence | Tensor,           # (k, d)
@@ -137,14 +170,16 @@ def gaussian_wells(
     confinement: float = 0.0,             # stiffness κ of an added bowl ½κ|x|²; 0 leaves the plain flat
 ) -> Tensor:                              # (...) energies
     "Energy $-Σ_k A_k \\exp(-|x-c_k|²/2w_k²) + ½κ|x|²$ of points in d dimensions."
-    centres, depths, widths = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (centres, depths, widths))
+    args.floats("x", x, finite=False, values=False)
+    lists = ("centres", centres), ("depths", depths), ("widths", widths)
+    centres, depths, widths = (_list(name, v, x) for name, v in lists)
     if centres.ndim != 2 or x.shape[-1:] != centres.shape[1:]:
         raise ValueError(f"x must be (..., d) for centres (k, d); got {tuple(x.shape)} and {tuple(centres.shape)}")
     if depths.shape != widths.shape or depths.shape != centres.shape[:1]:
         raise ValueError(f"depths and widths must hold one number for each of {len(centres)} centres, got "
                          f"{tuple(depths.shape)} and {tuple(widths.shape)}")
-    if not (widths > 0).all(): raise ValueError(f"widths must be above 0, got {widths.tolist()}")
-    if not confinement >= 0: raise ValueError(f"confinement must be 0 or more, got {confinement}")
+    args.real("confinement", confinement, 0)
+    centres, depths, widths = (v.to(x) for v in (centres, depths, widths))
     r2 = (x.unsqueeze(-2) - centres).square().sum(-1)
     return -(depths*torch.exp(-r2/(2*widths**2))).sum(-1) + confinement/2*x.square().sum(-1)
 
@@ -161,25 +196,10 @@ def three_wells(
     return gaussian_wells(x, **THREE_WELLS, confinement=confinement)
 
 # %% ../nbs/00_energy.ipynb #55951f60
-def _energies(E: Tensor) -> Tensor:
-    "Energies as a floating tensor with a last axis of states; `ValueError` for NaN or −inf."
-    E = torch.as_tensor(E)
-    E = E if E.is_floating_point() else E.to(torch.get_default_dtype())
-    if E.ndim == 0 or E.shape[-1] == 0:
-        raise ValueError(f"E must hold the energies of at least one state (..., n), got shape {tuple(E.shape)}")
-    if E.isnan().any() or (E == -math.inf).any(): raise ValueError("E must not hold NaN or −inf")
-    return E
-
-def _temperature(T: float | Tensor, E: Tensor) -> Tensor:
-    "T as a tensor like E; a batch of temperatures gets an axis for the states. `ValueError` unless finite and above 0."
-    batch = isinstance(T, Tensor)
-    if not (bool((T.isfinite() & (T > 0)).all()) if batch else math.isfinite(T) and T > 0):
-        raise ValueError(f"T must be a finite temperature above 0, got {T.tolist() if batch else T}; "
-                         "as T → 0 all probability goes to argmin(E)")
-    T = torch.as_tensor(T, dtype=E.dtype, device=E.device).clamp(min=torch.finfo(E.dtype).tiny)
-    if T.ndim > 0 and any(a != b and 1 not in (a, b) for a, b in zip(T.shape[::-1], E.shape[-2::-1])):
-        raise ValueError(f"T must be one number, or one for each row {tuple(E.shape[:-1])}; got shape {tuple(T.shape)}")
-    return T.unsqueeze(-1) if T.ndim else T
+def _per_row(T: float | Tensor, E: Tensor) -> Tensor:
+    "T as a tensor like E; a batch of temperatures gets an axis for the states."
+    t = args.temperature("T", T, E, shape=E.shape[:-1])
+    return t.unsqueeze(-1) if t.ndim else t
 
 # %% ../nbs/00_energy.ipynb #7dc05eb6
 def sample_states(
@@ -189,8 +209,11 @@ def sample_states(
     generator: torch.Generator | None = None,      # None: torch's global generator
 ) -> Tensor:                                       # (n_samples,) indices of states
     "Exact draws from the Boltzmann distribution of a list of states (at most 2²⁴ of them)."
-    if E.ndim != 1: raise ValueError(f"E must be one list of energies (n,), got shape {tuple(E.shape)}")
-    return torch.multinomial(boltzmann(E, T), n_samples, replacement=True, generator=generator)
+    E = args.energies("E", E, ndim=1)
+    E = E if E.dtype == torch.float64 else E.float()
+    if len(E) > 2**24: raise ValueError(f"E holds {len(E)} energies; draws are possible from at most 2²⁴")
+    T = args.temperature("T", T, E, batch=())
+    return categorical(boltzmann(E, T), args.whole("n_samples", n_samples), generator)
 
 # %% ../nbs/00_energy.ipynb #27ba14f2
 class Grid(NamedTuple):
@@ -207,11 +230,17 @@ def grid(
 ) -> Grid:
     "Midpoints of the cells of a box, each cell counted once. Sums over them times `cell` approximate integrals."
     line = not isinstance(low, Sequence)
+    if isinstance(high, Sequence) == line:
+        raise ValueError(f"low must be below high, both numbers or both sequences; got {low!r} and {high!r}")
     lows, highs = ((low,), (high,)) if line else (tuple(low), tuple(high))
+    lows = [args.real("low", v) for v in lows]
+    highs = [args.real("high", v) for v in highs]
     sizes = tuple(n) if isinstance(n, Sequence) else (n,)*len(lows)
-    if not len(lows) == len(highs) == len(sizes) or any(not a < b for a, b in zip(lows, highs)):
+    sizes = [args.whole("n", m) for m in sizes]
+    args.precision("dtype", torch.get_default_dtype() if dtype is None else dtype, device)
+    if not lows or not len(lows) == len(highs) == len(sizes) or any(not a < b for a, b in zip(lows, highs)):
         raise ValueError(f"low must be below high, with one n, on every axis; got {low}, {high}, {n}")
-    if any(m != int(m) for m in sizes) or min(sizes) < 1 or math.prod(sizes) > 2**27:
+    if math.prod(sizes) > 2**27:
         raise ValueError(f"n must give between 1 and 2²⁷ cells in all, got {' × '.join(map(str, sizes))}")
     ends = [(a, b, m, (b-a)/m) for a, b, m in zip(lows, highs, sizes)]
     axes = [torch.linspace(a+w/2, b-w/2, m, dtype=dtype, device=device) for a, b, m, w in ends]
@@ -225,28 +254,31 @@ def log_partition(
     cell: float = 1.0,        # volume of a grid cell, for an integral; 1 for a plain list
 ) -> Tensor:                  # (...) log Z
     "Logarithm of the partition function $Z = Σ_i e^{-E_i/T}·cell$: (..., n) → (...)."
-    if not cell > 0: raise ValueError(f"cell must be above 0, got {cell}")
-    E = _energies(E)
-    return torch.logsumexp(-E/_temperature(T, E), -1) + math.log(cell)
+    E = args.energies("E", E)
+    return torch.logsumexp(-E/_per_row(T, E), -1) + math.log(args.positive("cell", cell))
 
 # %% ../nbs/00_energy.ipynb #8b49a14b
 def mean_energy(
     E: Tensor,                # (..., n) energies
-    T: float | Tensor = 1.0,  # temperature, above 0; or one for each row, shape (...)
+    T: float | Tensor = 1.0,  # temperature, above 0 (0 too when p is given); or one for each row, shape (...)
     p: Tensor | None = None,  # (..., n) probabilities; None: the Boltzmann distribution at T
 ) -> Tensor:                  # (...) ⟨E⟩
     "Average energy $Σ_i p_i E_i$; a forbidden state (+inf) that is never visited adds nothing."
-    E = _energies(E)
-    p = boltzmann(E, T) if p is None else torch.as_tensor(p, dtype=E.dtype, device=E.device)
-    if p.shape[-1:] != E.shape[-1:]:
-        raise ValueError(f"p must hold {E.shape[-1]} probabilities a row, got shape {tuple(p.shape)}")
-    return torch.where(p == 0, 0, p*E).sum(-1)
+    E = args.energies("E", E)
+    if p is None:
+        p = boltzmann(E, T)
+    else:
+        args.temperature("T", T, E, zero=True, shape=E.shape[:-1])
+        p = args.together("p", args.probabilities("p", p, E.shape[-1]), "E", E).to(E.dtype)
+    never = (p == 0) & (E == math.inf)
+    return (p*torch.where(never, 0, E)).sum(-1)
 
 # %% ../nbs/00_energy.ipynb #98508721
 def narrow_and_wide(
     x: Tensor,  # positions, any shape
 ) -> Tensor:    # energies, same shape
     "A narrow valley of depth 0 at −1 (stiffness 100) and a wide one of height 1 at +1 (stiffness 1)."
+    args.floats("x", x, finite=False, values=False)
     return torch.minimum(50*(x + 1)**2, 1 + (x - 1)**2/2)
 
 # %% ../nbs/00_energy.ipynb #a38a3bd0
@@ -254,6 +286,7 @@ def tilted_well_gradient(
     x: Tensor,  # positions, any shape
 ) -> Tensor:    # slopes, same shape
     "Slope of `tilted_well`, $E'(x)$: (...) → (...)."
+    args.floats("x", x, finite=False, values=False)
     return 2*x**3 - 3*x**2 - 4*x + 3
 
 # %% ../nbs/00_energy.ipynb #b45472ec
@@ -264,10 +297,9 @@ def gradient_descent(
     n_steps: int = 100,                  # how many steps, 0 or more
 ) -> Tensor:                             # (n_steps+1, *x.shape): the starts, then the positions after each step
     "Path of $x ← x − η ∇E(x)$ from every start at once: (...) → (n_steps+1, ...)."
-    if not (lr > 0 and math.isfinite(lr)): raise ValueError(f"lr must be a finite step size above 0, got {lr}")
-    if n_steps < 0 or n_steps != int(n_steps): raise ValueError(f"n_steps must be a whole number ≥ 0, got {n_steps}")
-    path = [_points(x).detach()]
-    for _ in range(int(n_steps)): path.append(path[-1] - lr*gradient(energy, path[-1]))
+    lr, n_steps = args.positive("lr", lr), args.whole("n_steps", n_steps, 0)
+    path = [args.floats("x", x).detach()]
+    for _ in range(n_steps): path.append(path[-1] - lr*gradient(energy, path[-1]))
     return torch.stack(path)
 
 # %% ../nbs/00_energy.ipynb #b15fd7a4
@@ -276,20 +308,17 @@ def boltzmann(
     T: float | Tensor = 1.0, # temperature, above 0; the library also takes a tensor of the batch's shape (...)
 ) -> Tensor:                 # (..., n) probabilities, summing to 1 over the last axis
     "Boltzmann probabilities $e^{-E_i/T}/Z$ of every state, without overflow: (..., n) → (..., n)."
-    E = _energies(E)
+    E = args.energies("E", E)
     low = E.amin(-1, keepdim=True)
-    if (low == math.inf).any(): raise ValueError("E forbids every state of a row (all +inf)")
-    return torch.softmax((low - E)/_temperature(T, E), -1)
+    if args.readable(low) and (low == math.inf).any(): raise ValueError("E forbids every state of a row (all +inf)")
+    return torch.softmax((low - E)/_per_row(T, E), -1)
 
 # %% ../nbs/00_energy.ipynb #1438138a
 def entropy(
     p: Tensor,  # (..., n) probabilities, each row summing to 1; zeros allowed
 ) -> Tensor:    # (...) entropy in nats
     "Entropy $-Σ_i p_i \\log p_i$ of distributions, with $0 \\log 0 = 0$: (..., n) → (...)."
-    if not isinstance(p, Tensor) or not p.is_floating_point() or p.ndim == 0:
-        raise ValueError(f"p must be a floating-point tensor (..., n), got {getattr(p, 'dtype', type(p).__name__)}")
-    if not (p >= 0).all() or not ((p.sum(-1) - 1).abs() < 1e-2).all():
-        raise ValueError("p must be probabilities: no NaN, none below 0, each row summing to 1")
+    p = args.probabilities("p", p)
     return -torch.xlogy(p, p).sum(-1)
 
 # %% ../nbs/00_energy.ipynb #3bff4135
@@ -299,12 +328,13 @@ def macrostate_free_energy(
     T: float = 1.0,           # temperature, above 0
 ) -> Tensor:                  # (m,) free energies, m = largest label + 1
     "Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate: (n,), (n,) → (m,). Empty: $F = ∞$."
-    E = _energies(E)
-    if E.ndim != 1 or label.shape != E.shape:
-        raise ValueError(f"E and label must be (n,), got {tuple(E.shape)} and {tuple(label.shape)}")
-    if label.is_floating_point() or (label < 0).any(): raise ValueError("label must hold integers 0, 1, 2, …")
+    E = args.energies("E", E, ndim=1)
+    label = args.together("label", args.labels("label", label, len(E)), "E", E)
+    T = args.temperature("T", T, E, batch=())
     inside = label == torch.arange(int(label.max()) + 1, device=E.device).unsqueeze(-1)
-    return -T*log_partition(torch.where(inside, E, math.inf), T)
+    E = torch.where(inside, E, math.inf)
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)   # from the lowest state on no weight overflows
+    return low - T*log_partition(E - low[:, None], T)
 
 # %% ../nbs/00_energy.ipynb #f7ef7b04
 def free_energy(
@@ -313,6 +343,8 @@ def free_energy(
     p: Tensor | None = None,  # (..., n) probabilities; None: the Boltzmann distribution at T
 ) -> Tensor:                  # (...) free energy
     "Free energy $F[p] = ⟨E⟩_p - T S[p]$ of a distribution; at equilibrium (`p=None`) it is $-T \\log Z$."
-    if p is None: return -T*log_partition(E, T)
-    _temperature(T, _energies(E))
-    return mean_energy(E, T, p) - T*entropy(p)
+    E = args.energies("E", E)
+    T = args.temperature("T", T, E, zero=p is not None, shape=E.shape[:-1])
+    if p is not None: return mean_energy(E, T, p) - T*entropy(p)
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)     # from the lowest state on no weight overflows
+    return low - T*log_partition(E - low[..., None], T)

@@ -46,7 +46,7 @@ def complexity_accuracy(
     args.distribution("q", q), args.distribution("prior", prior, like=("q", q))
     args.logarithms("log_likelihood", log_likelihood, last=q.shape[-1], like=("q", q))
     args.floats("prior", prior, last=q.shape[-1], values=False)
-    args.broadcast(q=q, prior=prior, log_likelihood=log_likelihood)
+    args.leading(q=q, prior=prior, log_likelihood=log_likelihood)
     return _kl(q, prior), _where_believed(q, log_likelihood).sum(-1)
 
 # %% ../nbs/10_free_energy.ipynb #e83b4431
@@ -244,7 +244,7 @@ def encode(self: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
 def log_likelihood(self: VAE, x: Tensor, z: Tensor) -> Tensor:
     "log p(x | z) of each pair, broadcast over leading axes, in nats."
     args.floats("z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x))
-    args.broadcast(x=x, z=z)
+    args.leading(x=x, z=z)
     logits = self.decoder(z)
     return (x * logits - softplus(logits)).sum(-1)
 
@@ -680,7 +680,7 @@ def variational_free_energy(
 ) -> Tensor:  # (...), nats; +∞ when q believes in the impossible
     "Variational free energy $\\sum_z q(z)[\\log q(z) - \\log p(x,z)]$ (Neal & Hinton 1998, sign turned)."
     args.distribution("q", q), args.logarithms("log_joint", log_joint, last=q.shape[-1], like=("q", q))
-    args.broadcast(q=q, log_joint=log_joint)
+    args.leading(q=q, log_joint=log_joint)
     believed = q > 0  # elsewhere 0·log 0 = 0, with a gradient that is not NaN
     return (q * (torch.where(believed, q, 1).log() - torch.where(believed, log_joint, 0))).sum(-1)
 

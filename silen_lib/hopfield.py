@@ -17,66 +17,10 @@ from fastcore.basics import patch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from . import args
+from .core import permutation, uniform, wide_dtype
 from .plot import COLORS, SPIN_CMAP, plot_energy_trace, show_images, subplots
 from .widgets import PixelGrid, live_box, show
-
-# %% ../nbs/01_hopfield.ipynb #470a160a
-def _spins(name: str, x: Tensor) -> Tensor:
-    "`x` itself when it is a floating tensor of ±1; otherwise a ValueError that says what to do."
-    if not isinstance(x, Tensor):
-        raise ValueError(f"{name} is a {type(x).__name__}; it must be a torch tensor of ±1")
-    if not x.is_floating_point():
-        raise ValueError(f"{name} has dtype {x.dtype}; it must be floating point: use {name}.float()")
-    if x.numel() == 0:
-        raise ValueError(f"{name} is empty (shape {tuple(x.shape)}); it must hold at least one spin")
-    low, high = torch.aminmax(x.detach().square())
-    if not (low == 1 and high == 1):  # NaN fails every comparison
-        if bool(x.isnan().any()):
-            raise ValueError(f"{name} contains NaN; it must hold only +1 and −1")
-        if bool(((x == 0) | (x == 1)).all()):
-            raise ValueError(f"{name} holds 0 and 1; spins are ±1: use 2*{name} - 1")
-        raise ValueError(f"{name} contains {x[x.abs() != 1][0].item():g}; it must hold only +1 and −1")
-    return x
-
-# %% ../nbs/01_hopfield.ipynb #5b874a73
-def _stack(patterns: Tensor | Sequence[Tensor]) -> Tensor:
-    "Pictures of one shape, in a list or along a first axis → (P, N)."
-    if not isinstance(patterns, Tensor):
-        patterns = list(patterns)
-        if not all(isinstance(p, Tensor) for p in patterns):
-            raise ValueError("patterns must be a tensor or a list of tensors of ±1")
-        if len({p.shape for p in patterns}) > 1:
-            raise ValueError(f"patterns must have one shape; got {sorted({tuple(p.shape) for p in patterns})}")
-        patterns = torch.stack(patterns) if patterns else torch.empty(0, 0)
-    if len(patterns.shape) < 1 or len(patterns) == 0:
-        raise ValueError("patterns is empty; give at least one pattern")
-    if patterns.ndim < 2:
-        raise ValueError(f"patterns has shape {tuple(patterns.shape)}; it must be (P, N): use patterns[None] for one")
-    return _spins("patterns", patterns).flatten(1)
-
-# %% ../nbs/01_hopfield.ipynb #5eeb57c1
-def _size(W: Tensor) -> float:
-    "The largest field any state could cause, max_i Σ_j |W_ij|; NaN or infinity when W holds one."
-    return torch.linalg.vector_norm(W, 1, dim=1).max().item()
-
-
-def _square(W: Tensor) -> Tensor:
-    if not isinstance(W, Tensor) or W.ndim != 2 or W.shape[0] != W.shape[1] or len(W) == 0:
-        got = f"shape {tuple(W.shape)}" if isinstance(W, Tensor) else type(W).__name__
-        raise ValueError(f"W must be a square tensor (N, N); got {got}")
-    if not _size(W) < math.inf:
-        raise ValueError("W contains NaN or infinity; every weight must be finite")
-    return W
-
-
-def _rows(state: Tensor, N: int, dtype: torch.dtype | None = None) -> Tensor:
-    "States as (..., N); one picture of N pixels in any shape becomes (N,)."
-    _spins("state", state)
-    if state.shape[-1:] != (N,) and state.numel() != N:
-        raise ValueError(f"state has shape {tuple(state.shape)}; it must be (..., N = {N}) or one picture of {N} spins")
-    if dtype and state.dtype != dtype:
-        raise ValueError(f"state is {state.dtype} and W is {dtype}; convert one of them")
-    return state if state.shape[-1:] == (N,) else state.reshape(N)
 
 # %% ../nbs/01_hopfield.ipynb #afd6faf4
 def show_patterns(
@@ -84,8 +28,10 @@ def show_patterns(
     titles: Sequence[str] | None = None,  # one for each
 ) -> Figure:  # shown when it is the last line of a cell
     "Draw ±1 pictures side by side: +1 is ink, −1 is paper."
-    pictures = [p if p.ndim > 1 else p[None] for p in patterns]
-    return show_images([_spins("patterns", p) for p in pictures], titles)
+    if not isinstance(patterns, Tensor | Sequence) or len(patterns) == 0:
+        raise ValueError("patterns must be a list of at least one picture, or a tensor (P, …) of them")
+    pictures = [args.spins(f"patterns[{k}]", p) for k, p in enumerate(patterns)]
+    return show_images([p if p.ndim > 1 else p[None] for p in pictures], titles)
 
 # %% ../nbs/01_hopfield.ipynb #95b35439
 def corrupt_pattern(
@@ -93,17 +39,18 @@ def corrupt_pattern(
     noise_fraction: float = 0.2,  # share of the spins to flip, rounded down to whole spins
     n: int | None = None,  # None: one copy of the pattern's shape; a number: n independent copies (n, *shape)
     generator: torch.Generator | None = None,
+    each: bool = False,  # True: a batch (..., N), every row a pattern of N spins with damage of its own
 ) -> Tensor:
-    "Copies of a pattern in which exactly ⌊noise_fraction · N⌋ randomly chosen spins are flipped."
-    _spins("pattern", pattern)
-    if not 0 <= noise_fraction <= 1:
-        raise ValueError(f"noise_fraction is {noise_fraction}; it must lie between 0 and 1")
-    if n is not None and n < 1:
-        raise ValueError(f"n is {n}; it must be None or at least 1")
-    n_flip = math.floor(pattern.numel() * noise_fraction + 1e-9)  # 0.29 · 100 is 28.999999999999996
-    flat = pattern.reshape(1, -1).repeat(n or 1, 1)
-    noise = torch.rand(flat.shape, generator=generator, device=generator.device if generator else flat.device)
-    places = noise.to(flat.device).argsort(1)[:, :n_flip]
+    """Copies of a pattern in which exactly ⌊noise_fraction · N⌋ randomly chosen spins are flipped.
+
+    The whole tensor counts as one pattern, a picture for instance; `each=True` takes it for a batch of patterns."""
+    args.spins("pattern", pattern)
+    share = args.fraction("noise_fraction", noise_fraction)
+    copies = 1 if n is None else args.whole("n", n)
+    N = pattern.shape[-1] if each and pattern.ndim else pattern.numel()
+    n_flip = math.floor(N * share + 1e-9)  # 0.29 · 100 is 28.999999999999996
+    flat = pattern.detach().reshape(-1, N).repeat(copies, 1)
+    places = uniform(flat.shape, flat.new_empty(0, dtype=torch.float32), generator).argsort(1)[:, :n_flip]
     flat.scatter_(1, places, -flat.gather(1, places))
     return flat.reshape(pattern.shape) if n is None else flat.reshape(n, *pattern.shape)
 
@@ -114,13 +61,15 @@ def random_patterns(
     fraction: float = 0.5,  # probability that a spin is +1
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (n_patterns, n_neurons), float32 ±1
-    "Patterns of independent spins."
-    if n_patterns < 1 or n_neurons < 1:
-        raise ValueError(f"n_patterns and n_neurons are {n_patterns} and {n_neurons}; both must be at least 1")
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction is {fraction}; it must lie between 0 and 1")
-    device = generator.device if generator else None
-    return (torch.rand(n_patterns, n_neurons, generator=generator, device=device) < fraction).float() * 2 - 1
+    "Patterns of independent spins, on the generator's device."
+    shape = args.whole("n_patterns", n_patterns), args.whole("n_neurons", n_neurons)
+    return (uniform(shape, _here(generator), generator) < args.fraction("fraction", fraction)).float() * 2 - 1
+
+
+def _here(generator: torch.Generator | None) -> Tensor:
+    "A tensor that says where results without inputs go: to the generator's device, else to torch's default."
+    device = None if args.generator("generator", generator) is None else generator.device
+    return torch.empty(0, dtype=torch.float32, device=device)
 
 # %% ../nbs/01_hopfield.ipynb #4970aff5
 def local_field(
@@ -128,36 +77,23 @@ def local_field(
     W: Tensor,  # (N, N)
 ) -> Tensor:  # (..., N); (N,) for one picture
     "The field $h_i = \\sum_j W_{ij} s_j$ at every neuron (Hopfield 1982): positive votes for +1, negative for −1."
-    return _rows(state, len(_square(W)), W.dtype) @ W.T
-
-# %% ../nbs/01_hopfield.ipynb #34c37676
-def _asymmetry(W: Tensor) -> float:
-    "The largest |W_ij − W_ji|, 0 when it is rounding."
-    n = 128  # compare tile by tile: no N×N copy in the good case
-    if all(torch.equal(W[a : a + n, a:], W[a:, a : a + n].T) for a in range(0, len(W), n)):
-        return 0.0
-    gap = (W - W.T).abs().max().item()
-    return gap if gap > 1e-6 * W.abs().max().item() else 0.0
-
-
-def _couplings(W: Tensor) -> Tensor:
-    "W itself when an energy guides its dynamics."
-    if gap := _asymmetry(_square(W)):
-        raise ValueError(f"W is not symmetric (largest gap {gap:.3g}), so no energy guides it: use (W + W.T) / 2")
-    if (low := W.diagonal().min().item()) < 0:
-        raise ValueError(f"W has a negative diagonal ({low:.3g}), so the energy could rise: use W.fill_diagonal_(0)")
-    return W
+    rows = args.states("state", state, "W", args.square("W", W, values=False))
+    return args.outcome(rows @ W.T, W=W)
 
 # %% ../nbs/01_hopfield.ipynb #827cbd53
-def _tie(W: Tensor) -> float:
-    "Fields smaller than this are rounding: ties."
-    return 4 * torch.finfo(W.dtype).eps * _size(W) + torch.finfo(W.dtype).tiny
+def _tie(W: Tensor) -> Tensor:
+    "Fields smaller than this are rounding, ties: a share of the largest field any state could cause, max_i Σ_j |W_ij|."
+    size = torch.linalg.vector_norm(W, 1, dim=1).max()
+    return 4 * torch.finfo(W.dtype).eps * size + torch.finfo(W.dtype).tiny
 
 
 def _ties_up(ties: str) -> bool:
-    if ties not in ("up", "keep"):
-        raise ValueError(f"ties is {ties!r}; it must be 'up' (a tie becomes +1) or 'keep' (a tied spin stays)")
-    return ties == "up"
+    return args.choice("ties", ties, ("up", "keep")) == "up"
+
+
+def _backed(h: Tensor, s: Tensor, held: Tensor | None) -> Tensor:
+    "Fields in which a unit that is held hears nothing but itself."
+    return h if held is None else torch.where(held, s * math.inf, h)
 
 
 def _outvoted(s: Tensor, h: Tensor, tie: float, up: bool) -> Tensor:
@@ -165,6 +101,7 @@ def _outvoted(s: Tensor, h: Tensor, tie: float, up: bool) -> Tensor:
     return (s * (h + tie)).lt_(0) if up else (s * h).lt_(-tie)
 
 # %% ../nbs/01_hopfield.ipynb #440765ba
+@torch.no_grad()
 def hopfield_update(
     state: Tensor,  # ±1, (N,) or one picture of N pixels
     W: Tensor,  # (N, N), symmetric, diagonal ≥ 0 when asynchronous
@@ -172,37 +109,42 @@ def hopfield_update(
     max_steps: int = 100,  # sweeps over all neurons
     ties: str = "up",  # a zero field: "up" → +1 (the classic rule), "keep" → the spin stays
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) bool: True holds a unit where it is
 ) -> tuple[Tensor, list[float], list[Tensor]]:  # final state (N,), energies, states
     """Recall with its history (Hopfield 1982): the final state; energy and state at the start and after every change.
 
     A step is a *sweep*: all N neurons, in a fresh random order or at once. It stops at a fixed point, and all-at-once
     also when it comes back to the state before last, a two-cycle. (The usual tutorial loop counts visits to single
-    neurons as steps, and never tests for a fixed point.)"""
-    _couplings(W) if async_update else _square(W)
-    s = _rows(state, len(W), W.dtype).clone()
-    if s.ndim > 1:
+    neurons as steps, and never tests for a fixed point.) A history is made step by step on the processor, wherever the
+    state lives; the states come back to its device. Raises ValueError as `recall` does."""
+    args.couplings("W", W, falling=True) if async_update else args.square("W", W)
+    rows = args.spins("state", state, len(W), like=("W", W))
+    if rows.ndim > 1:
         raise ValueError(f"state has shape {tuple(state.shape)}; this follows one state, use recall for a batch")
-    states, run = [s.clone()], _sweep_once if async_update else _all_at_once
-    for _ in range(max_steps):
-        if not run(s, W, states, _tie(W), _ties_up(ties), generator):
+    up, held = _ties_up(ties), args.held("fixed", fixed, rows)
+    args.generator("generator", generator)
+    W, s, held = W.cpu(), rows.cpu().clone(), None if held is None else held.cpu()
+    states, run, tie = [s.clone()], _sweep_once if async_update else _all_at_once, _tie(W).item()
+    for _ in range(args.whole("max_steps", max_steps, 0)):
+        if not run(s, W, states, tie, up, generator, held):
             break
-    return s, hopfield_energy(torch.stack(states), W).tolist(), states
+    energies = hopfield_energy(torch.stack(states), W).tolist()
+    return s.to(state.device), energies, [x.to(state.device) for x in states]
 
 # %% ../nbs/01_hopfield.ipynb #9c93dc05
-def _all_at_once(s, W, states, tie, up, generator) -> bool:
+def _all_at_once(s, W, states, tie, up, generator, held) -> bool:
     "Every neuron follows the same old fields; True when it is worth going on."
-    f = _outvoted(s, W @ s, tie, up)
+    f = _outvoted(s, _backed(W @ s, s, held), tie, up)
     if not f.any():
         return False
     states.append(s.mul_(1 - 2 * f).clone())
     return len(states) < 3 or not torch.equal(states[-1], states[-3])
 
 # %% ../nbs/01_hopfield.ipynb #cd287771
-def _sweep_once(s, W, states, tie, up, generator) -> bool:
+def _sweep_once(s, W, states, tie, up, generator, held) -> bool:
     "Visit all neurons in random order; True when one of them flipped."
-    device = generator.device if generator else None
-    order = torch.randperm(len(s), generator=generator, device=device).to(s.device)
-    h, visited = W @ s, 0
+    order = permutation(len(s), s.device, generator)
+    h, visited = _backed(W @ s, s, held), 0
     while True:
         waiting = _outvoted(s, h, tie, up)[order[visited:]].nonzero()  # to be visited, and outvoted as things stand
         if len(waiting) == 0:
@@ -222,9 +164,14 @@ def draw_recall(
     names: Sequence[str] | None = None,  # of the patterns
 ) -> Figure:
     "One frame of a recall: the state, the energy up to now, the overlap with every stored pattern up to now."
-    T, last = len(states), range(len(states))[frame]
+    xi, history = args.stack("patterns", patterns), args.stack("states", states)
+    T = len(history)
+    for name, x, n in (("energies", energies, T), ("names", names, len(xi))):
+        if (x is not None or name == "energies") and (not isinstance(x, Sequence) or len(x) != n):
+            raise ValueError(f"{name} must be a list of {n}: energies one a state, names one a pattern")
+    last = args.whole("frame", frame, -T, T - 1) % T
     picture = patterns[0].shape if patterns[0].ndim > 1 else (1, -1)
-    m = overlaps(torch.stack([s.flatten() for s in states]), patterns)
+    m = overlaps(history, xi)
     fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.5), width_ratios=[0.8, 1, 1])
     left.imshow(states[last].reshape(picture).tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
     left.set(xticks=[], yticks=[], title=f"after {last} flip{'s' * (last != 1)}")
@@ -242,9 +189,11 @@ def identify(
     state: Tensor,  # ±1, (..., N)
     patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
 ) -> Tensor:  # (...) whole numbers: μ for pattern μ = 1 … P, −μ for its negative, 0 for neither
-    "Which stored pattern, or negative of one, each state is exactly."
-    xi = _stack(patterns)
-    m = _rows(state, xi.shape[1]) @ xi.T
+    """Which stored pattern, or negative of one, each state is exactly: counted from 1, with a sign, 0 for none.
+
+    So `patterns[identify(s, patterns) - 1]` is the pattern when the answer is positive; `overlaps` says how near."""
+    xi = args.stack("patterns", patterns, step=True)
+    m = args.states("state", state, "patterns", xi) @ xi.T
     best = m.abs().argmax(-1)
     value = m.gather(-1, best[..., None])[..., 0]
     return torch.where(value.abs() == xi.shape[1], value.sign(), 0).long() * (best + 1)
@@ -255,8 +204,8 @@ def unstable_bits(
     W: Tensor,  # (N, N)
 ) -> Tensor:  # (...) whole numbers
     "How many neurons of each state are outvoted, $s_i h_i < 0$ beyond rounding. Zero: a fixed point, if ties stay."
-    rows = _rows(state, len(_square(W)), W.dtype)
-    return (rows * (rows @ W.T) < -2 * _tie(W)).sum(-1)
+    rows = args.states("state", state, "W", args.square("W", W, values=False))
+    return (rows * args.outcome(rows @ W.T, W=W) < -2 * _tie(W)).sum(-1)
 
 # %% ../nbs/01_hopfield.ipynb #64d0e973
 def _landing(state: Tensor, memories: dict[str, Tensor]) -> str:
@@ -305,8 +254,12 @@ class PatternMemory:
         memories: dict[str, Tensor] | None = None,  # name → ±1 picture of rows·cols pixels, stored at once
         generator: torch.Generator | None = None,  # for the damage and the order of updates
     ):
-        self.generator, self.energies, self.shape = generator, [], (rows, cols)
-        self.memories = {k: _rows(v.float(), rows * cols).flatten() for k, v in (memories or {}).items()}
+        self.shape = args.whole("rows", rows), args.whole("cols", cols)
+        self.generator, self.energies = args.generator("generator", generator), []
+        if not isinstance(memories, dict | None):
+            raise ValueError(f"memories is a {type(memories).__name__}; it must be a dict: name → ±1 picture")
+        N, named = rows * cols, (memories or {}).items()
+        self.memories = {k: args.spins(f"memories[{k!r}]", v, N).reshape(N).float().cpu() for k, v in named}
         self.grid = PixelGrid(rows, cols, kind="spin", label="draw here")
         if self.memories:
             self.grid.spins = next(iter(self.memories.values()))
@@ -448,7 +401,7 @@ def letters(
     text: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ",  # capital letters
 ) -> Tensor:  # (len(text), 7, 5), float32 ±1
     "Capital letters as 7×5 pictures."
-    if not text or not set(text) <= set(_FONT):
+    if not isinstance(text, str) or not text or not set(text) <= set(_FONT):
         raise ValueError(f"text is {text!r}; it must consist of capital letters A … Z")
     bits = [[[int(row, 32) >> (4 - c) & 1 for c in range(5)] for row in _FONT[letter]] for letter in text]
     return torch.tensor(bits).float() * 2 - 1
@@ -458,7 +411,7 @@ class _FieldsFromWeights:
     "The fields H = W S of a batch S (N, B), kept up to date."
 
     def __init__(self, S: Tensor, W: Tensor, tie: float):
-        self.W, self.tie, self.H = W, tie, W @ S
+        self.W, self.tie, self.H, self.select = W, tie, W @ S, args.on_host(W)
 
     def refresh(self, S: Tensor):
         torch.mm(self.W, S, out=self.H)  # forgets the rounding of many small corrections
@@ -470,18 +423,20 @@ class _FieldsFromWeights:
         return self.W[block, block]
 
     def commit(self, block: slice, turned: Tensor):
-        W, flipped = self.W[block], turned.abs().amax(1).nonzero().squeeze(1)
-        if len(flipped) < len(turned):  # only neurons that flipped somewhere in the batch
-            W, turned = W.index_select(0, flipped), turned.index_select(0, flipped)
+        W = self.W[block]
+        if self.select:  # only neurons that flipped somewhere in the batch
+            flipped = turned.abs().amax(1).nonzero().squeeze(1)
+            if len(flipped) < len(turned):
+                W, turned = W.index_select(0, flipped), turned.index_select(0, flipped)
         self.H.addmm_(W.T, turned, alpha=-2)
 
     def keep(self, live: Tensor):
         self.H = self.H.index_select(1, live)
 
 # %% ../nbs/01_hopfield.ipynb #c7c6a538
-def _update_block(fields, block: slice, s: Tensor, up: bool) -> tuple[Tensor, Tensor] | None:
+def _update_block(fields, block: slice, s: Tensor, up: bool, held: Tensor | None) -> tuple[Tensor, Tensor] | None:
     "Which of the spins s (b, B) one-at-a-time updates flip, in order: as 0/1, and times s. None when nothing flips."
-    h = fields.field(block, s)
+    h = _backed(fields.field(block, s), s, held)
     f = _outvoted(s, h, fields.tie, up)
     if f.amax() == 0:
         return None
@@ -495,16 +450,16 @@ def _update_block(fields, block: slice, s: Tensor, up: bool) -> tuple[Tensor, Te
     return f, turned
 
 # %% ../nbs/01_hopfield.ipynb #b1a064ef
-def _settle(S: Tensor, fields, max_sweeps: int | None, up: bool, block: int) -> tuple[Tensor, Tensor]:
+def _settle(S: Tensor, make: Callable, max_sweeps: int | None, up: bool, block: int, held) -> tuple[Tensor, Tensor]:
     "Sweep over a batch S (N, B), changing it, until no spin of a column flips; and the sweeps each column took."
-    N, B = S.shape
+    fields, (N, B) = make(S), S.shape
     done, S, live = S, S.clone(), torch.arange(B, device=S.device)
     sweeps, n = torch.zeros(B, dtype=torch.long, device=S.device), 0
     while len(live) and n != max_sweeps:
         moved = torch.zeros(S.shape[1], dtype=S.dtype, device=S.device)
         for a in range(0, N, block):
             where = slice(a, a + block)
-            if result := _update_block(fields, where, S[where], up):
+            if result := _update_block(fields, where, S[where], up, None if held is None else held[where]):
                 flipped, turned = result
                 S[where].sub_(turned, alpha=2)
                 fields.commit(where, turned)
@@ -515,39 +470,82 @@ def _settle(S: Tensor, fields, max_sweeps: int | None, up: bool, block: int) -> 
             done.index_copy_(1, live, S)
             live, S = live[still], S.index_select(1, still)
             fields.keep(still)
+            held = None if held is None else held.index_select(1, still)
         if n % 16 == 0:
             fields.refresh(S)
     return done.index_copy_(1, live, S), sweeps
 
+# %% ../nbs/01_hopfield.ipynb #640139de
+def _settle_there(S, make: Callable, max_sweeps, up: bool, block: int, held, rounds=8) -> tuple[Tensor, Tensor]:
+    """`_settle` for a device at the end of a queue: one look at its numbers a sweep.
+
+    Blocks get a fixed number of rounds; a sweep in which one of them did not suffice is done again with twice as many.
+    Columns at rest stay in the batch: nothing flips there."""
+    fields, n = make(S), 0
+    sweeps = torch.zeros(S.shape[1], dtype=torch.long, device=S.device)
+    live = torch.ones_like(sweeps, dtype=torch.bool)
+    while n != max_sweeps:
+        before, moved, enough = S.clone(), torch.zeros_like(live), torch.ones_like(live[:1])
+        for a in range(0, len(S), block):
+            where = slice(a, a + block)
+            s, mask = S[where], None if held is None else held[where]
+            h, L = _backed(fields.field(where, s), s, mask), fields.couplings(where).tril(-1)
+            f = old = _outvoted(s, h, fields.tie, up)
+            for _ in range(min(rounds, len(s))):  # after round r the first r + 1 spins are right
+                old, f = f, _outvoted(s, torch.addmm(h, L, f * s, alpha=-2), fields.tie, up)
+            if rounds < len(s):
+                enough = enough & (f == old).all()
+            turned = f * s
+            S[where].sub_(turned, alpha=2)
+            fields.commit(where, turned)
+            moved = moved | (f.amax(0) > 0)
+        seen = int((2 * ~enough + moved.any()).item())  # the look: 2 or more, not enough rounds; 1, spins flipped
+        if seen >= 2:
+            S, rounds = before, 2 * rounds
+            fields = make(S)
+            continue
+        n, sweeps, live = n + 1, torch.where(live, n + 1, sweeps), moved
+        if seen == 0:
+            break
+        if n % 16 == 0:
+            fields.refresh(S)
+    return S, sweeps
+
 # %% ../nbs/01_hopfield.ipynb #35ca5d9e
 def _permutation(order: str | Tensor, N: int, generator: torch.Generator | None, device: torch.device) -> Tensor | None:
-    if isinstance(order, Tensor):
-        if order.shape != (N,) or not torch.equal(order.sort().values, torch.arange(N, device=order.device)):
-            raise ValueError(f"order must hold each of 0 … {N - 1} once; got a tensor of shape {tuple(order.shape)}")
-        return order.to(device)
-    if order not in ("random", "fixed"):
-        raise ValueError(f"order is {order!r}; it must be 'random', 'fixed' or a permutation of 0 … {N - 1}")
-    if order == "fixed":
-        return None
-    return torch.randperm(N, generator=generator, device=generator.device if generator else None).to(device)
+    args.generator("generator", generator)
+    if isinstance(order, str) and order in ("random", "fixed"):
+        return permutation(N, device, generator) if order == "random" else None
+    if not isinstance(order, Tensor):
+        got = repr(order) if isinstance(order, str) else f"a {type(order).__name__}"
+        raise ValueError(f"order is {got}; it must be 'random', 'fixed' or a permutation of 0 … {N - 1}")
+    order = args.labels("order", order, N)
+    if not torch.equal(order.sort().values, torch.arange(N, device=order.device)):
+        raise ValueError(f"order must hold each of 0 … {N - 1} once")
+    return order.to(device)
 
 # %% ../nbs/01_hopfield.ipynb #89e22850
 def _recall(rows: Tensor, make: Callable, dtype: torch.dtype, order: Tensor | None, max_sweeps: int | None, ties: str,
-            block: int) -> tuple[Tensor, Tensor]:
+            block: int, fixed: Tensor | None) -> tuple[Tensor, Tensor]:
     "Run (…, N) states in columns of 512; `make(S)` gives their fields."
     up, flat = _ties_up(ties), rows.reshape(-1, rows.shape[-1])
-    if block < 1 or (max_sweeps is not None and max_sweeps < 1):
-        raise ValueError(f"block and max_sweeps are {block} and {max_sweeps}; both must be at least 1")
+    block, max_sweeps = args.whole("block", block), None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
+    fixed, settle = args.held("fixed", fixed, rows), _settle if args.on_host(rows) else _settle_there
+    held, fixed = None, None if fixed is None else fixed.reshape(flat.shape)
     out, sweeps = torch.empty_like(flat), torch.empty(len(flat), dtype=torch.long, device=rows.device)
     back = None if order is None else order.argsort()
     for a in range(0, len(flat), 512):
         S = flat[a : a + 512].T.to(dtype, copy=True, memory_format=torch.contiguous_format)
         S = S if order is None else S.index_select(0, order)
-        S, sweeps[a : a + 512] = _settle(S, make(S), max_sweeps, up, block)
+        if fixed is not None:
+            held = fixed[a : a + 512].T
+            held = held if order is None else held.index_select(0, order)
+        S, sweeps[a : a + 512] = settle(S, make, max_sweeps, up, block, held)
         out[a : a + 512] = (S if order is None else S.index_select(0, back)).T
     return out.reshape(rows.shape), sweeps.reshape(rows.shape[:-1])
 
 # %% ../nbs/01_hopfield.ipynb #23db6be5
+@torch.no_grad()
 def recall(
     state: Tensor,  # ±1, (..., N), any batch shape; one picture of N pixels also works
     W: Tensor,  # (N, N), symmetric, diagonal ≥ 0, same dtype as state
@@ -557,17 +555,20 @@ def recall(
     return_sweeps: bool = False,  # also return the sweeps each state took, the last, quiet one included: (...)
     block: int = 128,  # neurons resolved together; changes the speed, not the result
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
 ) -> Tensor:  # of the state's shape; with return_sweeps a pair
     """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
 
     Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
     count as ties. Unlimited sweeps end: each flip lowers the energy. Memory: a permuted copy of W unless order="fixed".
+    Units held by `fixed` never move, and the energy of the others falls. On another device than the processor its
+    numbers are looked at once a sweep, to see whether it was the last.
     Raises ValueError for a W that is not square, finite and symmetric or has a negative diagonal, and for a state that
     is not ±1 or does not fit W."""
-    rows = _rows(state, len(_couplings(W)), W.dtype)
+    rows = args.spins("state", state, len(args.couplings("W", W, falling=True)), like=("W", W))
     order = _permutation(order, len(W), generator, state.device)
-    tie, W = _tie(W), W if order is None else W.index_select(0, order).index_select(1, order)
-    out, sweeps = _recall(rows, lambda S: _FieldsFromWeights(S, W, tie), W.dtype, order, max_sweeps, ties, block)
+    tie, W = _tie(W).item(), W if order is None else W.index_select(0, order).index_select(1, order)
+    out, sweeps = _recall(rows, lambda S: _FieldsFromWeights(S, W, tie), W.dtype, order, max_sweeps, ties, block, fixed)
     return (out.reshape(state.shape), sweeps) if return_sweeps else out.reshape(state.shape)
 
 # %% ../nbs/01_hopfield.ipynb #d5db1eb4
@@ -595,6 +596,7 @@ class _FieldsFromPatterns:
         self.M = self.M.index_select(1, live)
 
 # %% ../nbs/01_hopfield.ipynb #b2de282b
+@torch.no_grad()
 def recall_patterns(
     state: Tensor,  # ±1, (..., N), any batch shape; one picture of N pixels also works
     patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
@@ -604,18 +606,20 @@ def recall_patterns(
     return_sweeps: bool = False,  # also return the sweeps each state took, the last, quiet one included: (...)
     block: int = 128,  # neurons resolved together; changes the speed, not the result
     generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
 ) -> Tensor:  # of the state's shape; with return_sweeps a pair
     """What `recall` with Hebb's weights of the patterns returns, without building them: O(PN) memory and work a sweep.
 
-    Computed in whole numbers, so every tie is exact: in float32 while P·N < 2²⁴, else in float64."""
-    X = _stack(patterns)
+    Computed in whole numbers, so every tie is exact: in float32 while P·N < 2²⁴, else in float64 (mps lacks
+    it: there rounding may then decide a tie)."""
+    X = args.stack("patterns", patterns)
     P, N = X.shape
-    rows = _rows(state, N)
+    rows = args.together("state", args.spins("state", state, N), "patterns", X)
     order = _permutation(order, N, generator, state.device)
-    dtype = torch.float32 if P * N < 2**24 else torch.float64
+    dtype = torch.float32 if P * N < 2**24 else wide_dtype(X.device)
     X = X.T.to(dtype) if order is None else X.T.to(dtype)[order]
     X = X.contiguous()
-    out, sweeps = _recall(rows, lambda S: _FieldsFromPatterns(S, X), dtype, order, max_sweeps, ties, block)
+    out, sweeps = _recall(rows, lambda S: _FieldsFromPatterns(S, X), dtype, order, max_sweeps, ties, block, fixed)
     return (out.reshape(state.shape), sweeps) if return_sweeps else out.reshape(state.shape)
 
 # %% ../nbs/01_hopfield.ipynb #9c2d3b5b
@@ -624,9 +628,11 @@ def wave_pictures(
     size: int = 100,  # pixels a side
     generator: torch.Generator | None = None,
 ) -> Tensor:  # (n, size, size), float32 ±1, as much ink as paper
-    "Pictures made of three plane waves each, 4 to 12 periods across, cut at their median."
-    y, x = torch.meshgrid(torch.arange(size) / size, torch.arange(size) / size, indexing="ij")
-    period, turn, phase = torch.rand(3, n, 3, 1, 1, generator=generator).unbind()
+    "Pictures made of three plane waves each, 4 to 12 periods across, cut at their median, on the generator's device."
+    n, like = args.whole("n", n), _here(generator)
+    axis = torch.arange(args.whole("size", size, 2), device=like.device) / size
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    period, turn, phase = uniform((3, n, 3, 1, 1), like, generator).unbind()
     k, angle = 2 * math.pi * (4 + 8 * period), 2 * math.pi * turn
     waves = torch.cos(k * (x * angle.cos() + y * angle.sin()) + 2 * math.pi * phase).sum(1)
     return torch.where(waves > waves.flatten(1).median(1).values[:, None, None], 1.0, -1.0)
@@ -636,7 +642,7 @@ def build_hopfield_weights(
     patterns: Tensor | Sequence[Tensor],  # ±1: a list of P pictures of one shape, or a tensor (P, …)
 ) -> Tensor:  # (N, N), symmetric, zero diagonal
     "Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2)."
-    xi = _stack(patterns)
+    xi = args.stack("patterns", patterns)
     return (xi.T @ xi / xi.shape[1]).fill_diagonal_(0)
 
 # %% ../nbs/01_hopfield.ipynb #c0dd1693
@@ -645,8 +651,8 @@ def hopfield_energy(
     W: Tensor,  # (N, N), symmetric
 ) -> Tensor:  # (...); a scalar for one state
     "Energy $-½ s^T W s$ of each state (Hopfield 1982, eq. 7 with thresholds 0): (..., N), (N, N) → (...)."
-    rows = _rows(state, len(_square(W)), W.dtype)
-    return -0.5 * ((rows @ W) * rows).sum(-1)
+    rows = args.states("state", state, "W", args.square("W", W, values=False))
+    return args.outcome(-0.5 * ((rows @ W) * rows).sum(-1), W=W)
 
 # %% ../nbs/01_hopfield.ipynb #e13c908d
 def energy_change(
@@ -655,8 +661,9 @@ def energy_change(
     i: int,  # which spin
 ) -> Tensor:  # (...)
     "Change of the energy when spin i alone is flipped: $2 s_i \\sum_{j \\ne i} W_{ij} s_j$."
-    rows = _rows(state, len(_square(W)), W.dtype)
-    return 2 * rows[..., i] * (rows @ W[i] - W[i, i] * rows[..., i])
+    rows = args.states("state", state, "W", args.square("W", W, values=False))
+    i = args.whole("i", i, 0, len(W) - 1)
+    return args.outcome(2 * rows[..., i] * (rows @ W[i] - W[i, i] * rows[..., i]), W=W[i])
 
 # %% ../nbs/01_hopfield.ipynb #caaab703
 def async_step(
@@ -665,7 +672,8 @@ def async_step(
     i: int,  # which neuron decides
 ) -> Tensor:  # (..., N), a new tensor
     "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$, else −1."
-    new = _rows(state, len(_square(W)), W.dtype).clone()
+    new = args.states("state", state, "W", args.square("W", W, values=False)).clone()
+    args.floats("W", W[args.whole("i", i, 0, len(W) - 1)], values=args.on_host(W))
     new[..., i] = torch.where(new @ W[i] >= 0, 1.0, -1.0).to(new.dtype)
     return new
 
@@ -675,8 +683,8 @@ def overlaps(
     patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
 ) -> Tensor:  # (..., P), between −1 and 1
     "Overlap $m^\\mu = (1/N) \\sum_i \\xi^\\mu_i s_i$ of each state with each pattern."
-    xi = _stack(patterns)
-    return _rows(state, xi.shape[1]) @ xi.T / xi.shape[1]
+    xi = args.stack("patterns", patterns, step=True)
+    return args.states("state", state, "patterns", xi) @ xi.T / xi.shape[1]
 
 # %% ../nbs/01_hopfield.ipynb #955251c2
 def pattern_field(
@@ -684,6 +692,6 @@ def pattern_field(
     patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
 ) -> Tensor:  # (..., N)
     "Local field of Hebb's network from its patterns alone: $h = \\sum_\\mu \\xi^\\mu m^\\mu - (P/N) s$, in O(PN)."
-    xi = _stack(patterns)
-    rows, (P, N) = _rows(state, xi.shape[1]), xi.shape
+    xi = args.stack("patterns", patterns, step=True)
+    rows, (P, N) = args.states("state", state, "patterns", xi), xi.shape
     return (rows @ xi.T @ xi - P * rows) / N

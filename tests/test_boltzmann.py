@@ -4,6 +4,8 @@ import importlib.util
 import math
 from pathlib import Path
 
+import hostile as h
+import numpy as np
 import pytest
 import torch
 
@@ -256,7 +258,7 @@ BAD = [
     (lambda: B.boltzmann_update(S6[0], W6, n_steps=-1), "n_steps is -1"),
     (lambda: B.simulated_annealing(S6[0], W6, T_end=0.0), "T_end"),
     (lambda: B.simulated_annealing(S6[0], W6, T_start=math.nan), "T_start"),
-    (lambda: B.cooling_schedule(1.0, 0.0), "T_start and T_end"),
+    (lambda: B.cooling_schedule(1.0, 0.0), "T_end is 0.0"),
     (lambda: B.cooling_schedule(n=1), "n is 1"),
     (lambda: B.cooling_schedule(kind="cubic"), "kind is 'cubic'"),
     (lambda: B.anneal(W6, [1.0, -1.0]), "T must be a finite temperature"),
@@ -268,14 +270,14 @@ BAD = [
     (lambda: B.parallel_tempering(W6, [1.0, 2.0], state=S6), "n_chains, N"),
     (lambda: B.grid_ground_energy(W6, 3), "couple neighbours"),
     (lambda: B.grid_ground_energy(B.grid_spin_glass(2, 3), 4), "couple neighbours"),
-    (lambda: B.grid_log_partition(B.grid_spin_glass(2, 3), 0.0, 3), "T must be above 0"),
+    (lambda: B.grid_log_partition(B.grid_spin_glass(2, 3), 0.0, 3), "T must be a finite temperature above 0"),
     (lambda: B.grid_spin_glass(0, 3), "rows is 0"),
     (lambda: B.BoltzmannMachine(0), "n_visible is 0"),
     (lambda: B.BoltzmannMachine(3, 2).free_energy(S6), "N = 3"),
     (lambda: B.BoltzmannMachine(3, 17).free_energy(S6[:, :3]), "16 or fewer"),
     (lambda: B.BoltzmannMachine(15, 6).log_partition(), "at most 20 units"),
     (lambda: B.BoltzmannMachine(3, 1).exact_gradient(S6[:, :3], torch.ones(4)), "sum to 1"),
-    (lambda: B.BoltzmannMachine(3, 1).sample(clamp=torch.full((2, 4), 0.5)), "clamp must be"),
+    (lambda: B.BoltzmannMachine(3, 1).sample(clamp=torch.full((2, 4), 0.5)), "clamp contains 0.5"),
     (lambda: B.BoltzmannMachine(3, 1).fit(S6[:, :3], n_chains=0, exact=False), "n_chains is 0"),
 ]
 
@@ -411,3 +413,263 @@ def test_benchmark_runs():
     spec.loader.exec_module(bench)
     rows = bench.heat_bath_rows(n_spins=40, n_chains=16, repeats=2)
     assert rows[-1]["updates_per_s"] > rows[0]["updates_per_s"]
+
+
+# what nobody should pass
+
+
+W4, S16, b4, K4 = B.grid_spin_glass(2, 2, generator(5)), B.spin_states(4), torch.ones(4), torch.arange(4) < 2
+P16, V3, P8 = torch.full((16,), 1 / 16), B.spin_states(3), torch.full((8,), 1 / 8)
+CLAMP = torch.tensor([[1.0, 0.0, -1.0, 0.0]]).repeat(5, 1)
+ALONE = ("another device", "another dtype", "one too wide")  # legal where a tensor stands alone
+BITS = ("bits", "zeros")  # legal where 0 stands for "free"
+
+
+def refused():
+    "(function, a legal call, what to put in the place of each argument)"
+    m = B.BoltzmannMachine(3, 1, generator=generator(1))
+    W = [*h.tensor(W4), ("triu", W4.triu())]
+    alone = h.less(W, "another device", "another dtype")
+    bias = [*h.less(h.tensor(b4), "list", "None", "another dtype"), ("list", [0.0] * 4), ("True", True)]
+    held, g = h.mask(K4), list(h.generator())
+    T = list(h.temperature(zero=True))
+    times = [(str(x)[:20], x) for x in (1.0, [-1.0, 1.0], [math.nan, 1.0], "ab", None, [None, 1.0], np.ones(2))]
+    times += [(str(x)[:20], x) for x in (torch.ones(2, 2), torch.tensor([math.inf, 1.0]), torch.ones(2) + 0j)]
+    for rule in (B.heat_bath, B.metropolis):
+        yield rule, dict(state=S16, W=W4), dict(
+            state=h.spins(S16), W=W, T=T, bias=bias, sweeps=h.count(0), generator=g, fixed=h.mask(K4)
+        )
+    yield B.ising_energy, dict(state=S16, W=W4, bias=b4), dict(state=h.spins(S16), W=h.tensor(W4), bias=bias)
+    yield B.spin_states, dict(n=3), dict(n=h.count(), dtype=[("int", torch.int64)], device=[("abacus", "abacus")])
+    yield B.exact_distribution, dict(W=W4), dict(W=alone, bias=bias, T=h.temperature())
+    wrong = [("3", 3), ("NaN", lambda c, T: c * math.nan), ("2", lambda c, T: c * 0 + 2), ("0.5", lambda c, T: 0.5)]
+    yield B.spin_transition_matrix, dict(W=W4), dict(W=alone, bias=bias, T=h.temperature(), accept=wrong)
+    visits = dict(state=h.spins(S16[0]), W=W, n_steps=h.count(0), generator=g, fixed=held)
+    yield B.boltzmann_update, dict(state=S16[0], W=W4), dict(visits, T=h.temperature())
+    yield B.simulated_annealing, dict(state=S16[0], W=W4), dict(
+        T_start=h.temperature(), T_end=h.temperature(), fixed=h.mask(K4), n_steps=h.count(0), state=h.spins(S16[0])
+    )
+    yield B.grid_spin_glass, dict(), dict(rows=h.count(), cols=h.count(), generator=g)
+    yield B.grid_ground_energy, dict(W=W4, cols=2), dict(W=alone, cols=h.count())
+    yield B.grid_log_partition, dict(W=W4, cols=2), dict(W=alone, T=h.temperature(), cols=h.count())
+    yield B.anneal, dict(W=W4, T=[1.0, 0.5], state=S16), dict(
+        W=W, T=times, bias=bias, n_reads=h.count(), rule=h.option(), state=h.less(h.spins(S16), "None"), generator=g,
+        fixed=h.mask(K4),
+    )  # fmt: skip
+    ladders = S16.view(2, 8, 4)
+    yield B.parallel_tempering, dict(W=W4, T=[1.0, 0.5], state=ladders, sweeps=2), dict(
+        W=W, T=[*times, ("0", [0.0, 1.0])], bias=bias, n_chains=h.count(), sweeps=h.count(), generator=g,
+        state=h.less(h.spins(ladders), "None"), fixed=h.mask(K4),
+    )  # fmt: skip
+    yield B.BoltzmannMachine, dict(n_visible=3), dict(
+        n_visible=h.count(), n_hidden=h.count(0), std=[(repr(x), x) for x in (math.nan, -1.0, "a", math.inf)],
+        generator=g, dtype=[("int", torch.int64), ("half", torch.half), ("None", None)],
+    )  # fmt: skip
+    yield m.energy, dict(s=S16), dict(s=h.spins(S16))
+    for f in (m.free_energy, m.log_likelihood):
+        yield f, dict(v=V3), dict(v=h.spins(V3))
+    p = h.less(h.tensor(P8), "None", "half", "bfloat16", "another dtype")
+    yield m.exact_gradient, dict(v=V3, p=P8), dict(v=h.spins(V3), p=p)
+    clamp = h.less(h.spins(CLAMP), "None", *BITS)
+    yield m.sample, dict(clamp=CLAMP, state=torch.ones(5, 4)), dict(
+        n=h.count(), sweeps=h.count(0), clamp=clamp, state=h.less(h.spins(torch.ones(5, 4)), "None", "bits"), T=T,
+        generator=g,
+    )  # fmt: skip
+    yield m.sampled_gradient, dict(clamp=CLAMP, clamped=torch.ones(5, 4), free=torch.ones(7, 4)), dict(
+        clamp=clamp, clamped=h.less(h.spins(torch.ones(5, 4)), "bits"), free=h.less(h.spins(torch.ones(7, 4)), "bits"),
+        sweeps=h.count(0), generator=g,
+    )  # fmt: skip
+    yield m.fit, dict(v=V3, p=P8, n_steps=1, n_chains=2), dict(
+        v=h.spins(V3), p=p, n_steps=h.count(0), lr=h.positive(), momentum=h.share(), n_chains=h.count(),
+        sweeps=h.count(0), every=h.count(), generator=g,
+    )  # fmt: skip
+    field = h.less(h.tensor(b4), "infinity", *ALONE)
+    yield B.spin_up_probability, dict(h=b4), dict(h=field, T=h.temperature())
+    yield B.metropolis_probability, dict(dE=b4), dict(dE=field, T=h.temperature())
+    yield B.swap_probability, dict(E1=b4, E2=b4, T1=1.0, T2=2.0), dict(
+        E1=h.less(h.tensor(b4), "infinity"), E2=h.less(h.tensor(b4), "infinity"), T1=h.temperature(), T2=h.temperature()
+    )
+    chain = B.spin_transition_matrix(W4)
+    yield B.detailed_balance_gap, dict(P=chain, p=P16), dict(P=h.tensor(chain), p=h.tensor(P16))
+    yield B.heat_bath_sweep, dict(state=S16, W=W4), dict(
+        state=h.spins(S16), W=[*W, ("diagonal", W4 + torch.eye(4))], T=h.temperature(), generator=g
+    )
+    yield B.cooling_schedule, dict(), dict(
+        T_start=h.positive(), T_end=h.positive(), n=h.count(2), kind=h.option()
+    )
+    yield B.learning_gradient, dict(clamped=S16, p_clamped=P16, free=S16, p_free=P16), dict(
+        clamped=h.spins(S16), p_clamped=h.tensor(P16), free=h.spins(S16), p_free=h.tensor(P16)
+    )
+
+
+@pytest.mark.parametrize("f, good, wrong", list(refused()), ids=lambda x: getattr(x, "__name__", ""))
+def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
+    f(**good)
+    assert h.refusals(f, good, wrong) == []
+
+
+def test_held_units_need_a_state_that_says_where():
+    for call in (
+        lambda: B.anneal(W4, [1.0], fixed=K4),
+        lambda: B.parallel_tempering(W4, [1.0, 2.0], fixed=K4),
+        lambda: B.parallel_tempering(W4, [1.0, 2.0], fixed=K4, state=torch.cat([S16[:1], S16[-1:]])[:, None]),
+    ):
+        with pytest.raises(ValueError, match="fixed"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["ising_energy", "spin_up_probability", "metropolis_probability", "swap_probability",
+                                  "heat_bath", "metropolis", "detailed_balance_gap", "learning_gradient"])  # fmt: skip
+def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
+    W, b = network(1000, 1)
+    s, p = spins(40, 1000, seed=2), torch.full((40,), 1 / 40)
+    arguments = dict(
+        ising_energy=(s, W, b), spin_up_probability=(b, 0.5), metropolis_probability=(b, 0.5),
+        swap_probability=(b, -b, 0.5, 0.7), heat_bath=(s, W), metropolis=(s, W), learning_gradient=(s, p, s, p),
+        detailed_balance_gap=(W.softmax(1), W[0].softmax(0)),
+    )[name]  # fmt: skip
+    few = 5 if name in ("heat_bath", "metropolis") else 30
+    looking, blind = h.price(lambda: getattr(B, name)(*arguments), monkeypatch, few)
+    assert looking < 3 * blind + 1e-4, f"{1e6 * looking:.0f} µs, {1e6 * blind:.0f} without a look"
+
+
+# units that are held
+
+
+def conditional(W, b, T, held, value):
+    "All states of the free units given the others, with their probabilities."
+    states, p = B.exact_distribution(W, b, T)
+    fits = (states[:, held] == value[held]).all(1)
+    return fits, p[fits] / p[fits].sum()
+
+
+@pytest.mark.parametrize("rule", [B.heat_bath, B.metropolis])
+@pytest.mark.parametrize("each", [False, True])
+def test_held_units_stay_and_the_others_follow_their_law(rule, each):
+    W, b = network(5, 11)
+    held, value = torch.tensor([True, False, False, True, False]), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
+    fixed = held.expand(20_000, 5).clone() if each else held
+    s = rule(value.repeat(20_000, 1), W, 0.8, b, 40, generator(1), fixed=fixed)
+    assert torch.equal(s[:, held], value[held].expand(20_000, 2))
+    fits, p = conditional(W, b, 0.8, held, value)
+    assert not rejects(counts(s)[fits], p)
+    assert rejects(counts(s)[fits], conditional(W, b, 1.6, held, value)[1])  # it would see another temperature
+
+
+def test_held_units_in_annealing_visits_and_tempering():
+    W, b = network(6, 12)
+    held, value = torch.arange(6) < 2, torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0, 1.0])
+    start = value.repeat(300, 1)
+    cold = B.anneal(W, B.cooling_schedule(3.0, 0.05, 60), b, state=start, fixed=held, generator=generator(1))
+    states, E = B.spin_states(6), B.ising_energy(B.spin_states(6), W, b)
+    assert torch.equal(cold.state[:, :2], start[:, :2])
+    assert abs(cold.energy.min() - E[(states[:, :2] == value[:2]).all(1)].min()) < 1e-4
+    for s, *_ in (
+        B.boltzmann_update(value, W, 1.0, 300, generator(2), held),
+        B.simulated_annealing(value, W, n_steps=300, generator=generator(2), fixed=held),
+        B.boltzmann_update(value, W, 1.0, 20, generator(2), held | True),
+    ):
+        assert torch.equal(s[:2], value[:2])
+    n = 4000
+    ladder = B.parallel_tempering(W, [0.7, 1.5], b, sweeps=60, state=value.expand(2, n, 6), fixed=held,
+                                  generator=generator(3))  # fmt: skip
+    assert torch.equal(ladder.state[..., :2], value[:2].expand(2, n, 2)) and (ladder.swaps > 0).all()
+    assert torch.equal(ladder.best_state[:, :2], value[:2].expand(n, 2))
+    for T, s in zip((0.7, 1.5), ladder.state):
+        fits, p = conditional(W, b, T, held, value)
+        assert not rejects(counts(s)[fits], p)
+
+
+# autograd, transforms, devices
+
+
+def test_samplers_run_on_parameters():
+    m = B.BoltzmannMachine(6, 3, generator=generator(1))
+    s = spins(5, 9, seed=1)
+    for out in (
+        B.heat_bath(s, m.W, 1.0, m.b, 2), B.metropolis(s, m.W, 1.0, m.b, 2), B.anneal(m.W, [1.0], m.b).state,
+        B.parallel_tempering(m.W, [1.0, 2.0], m.b, sweeps=2).state, B.boltzmann_update(s[0], m.W, 1.0, 9)[0],
+        B.simulated_annealing(s[0], m.W, n_steps=9)[0], m.sample(3, 2),
+    ):  # fmt: skip
+        assert not out.requires_grad and (out.abs() == 1).all()
+
+
+ROWS = torch.rand(4, 6, generator=generator(1)) + 0.1
+W66, S46 = network(6, 1)[0], spins(4, 6)
+TRANSFORMS = {
+    "ising_energy of states": (lambda x: B.ising_energy(x, W66, b6), S46, False),
+    "ising_energy of weights": (lambda W: B.ising_energy(S46, W, b6), torch.stack([W66] * 3), True),
+    "ising_energy of biases": (lambda b: B.ising_energy(S46, W66, b), ROWS, True),
+    "exact_distribution": (lambda W: B.exact_distribution(W, T=0.7)[1], torch.stack([W66] * 3), True),
+    "spin_transition_matrix": (lambda W: B.spin_transition_matrix(W, 0.5), torch.stack([W66[:3, :3]] * 2), True),
+    "spin_up_probability": (lambda x: B.spin_up_probability(x, 0.4), ROWS, True),
+    "metropolis_probability": (lambda x: B.metropolis_probability(x, 0.4), ROWS, True),
+    "swap_probability": (lambda x: B.swap_probability(x, -x, 0.4, 1.0), ROWS, True),
+    "detailed_balance_gap": (lambda P: B.detailed_balance_gap(P, P16[:6] * 16 / 6), ROWS.softmax(1).expand(3, 4, 6)
+                             .repeat(1, 2, 1)[:, :6], False),
+    "learning_gradient": (lambda x: B.learning_gradient(x, P16[:4] * 4, S46, P16[:4] * 4)[0], S46.expand(2, 4, 6),
+                          False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("f, batch, slope", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+@pytest.mark.filterwarnings("ignore")
+def test_vmap_compile_and_grad(f, batch, slope):
+    h.transforms(f, batch, slope)
+
+
+def test_grid_log_partition_has_slopes():
+    W = B.grid_spin_glass(2, 3, generator(1)).requires_grad_()
+    T = torch.tensor(0.7, requires_grad=True)
+    slope_W, slope_T = torch.autograd.grad(B.grid_log_partition(W, T, 3), (W, T))
+    states, p = B.exact_distribution(W.detach(), T=0.7)
+    pairs = (p[:, None] * states).T @ states
+    near = W.detach() != 0
+    torch.testing.assert_close((slope_W + slope_W.T)[near], (pairs / 0.7 * 1.0)[near], atol=1e-5, rtol=1e-4)
+    mean = (p * B.ising_energy(states, W.detach())).sum()
+    torch.testing.assert_close(slope_T, mean / 0.7**2, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 8])
+def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds):
+    W, b = network(120, 3)
+    s, held = spins(20, 120, seed=2), torch.arange(120) % 4 == 0
+
+    def runs():
+        for T in (0.0, 0.3, 2.0):
+            for fixed in (None, held):
+                yield B.heat_bath(s, W, T, b, 3, generator(1), fixed)
+                yield B.metropolis(s, W, T, b, 3, generator(1), fixed)
+        yield B.parallel_tempering(W, [0.5, 1.0, 2.0], b, 4, 5, generator=generator(2)).state
+
+    want, init = list(runs()), B._Sweeper.__init__
+
+    def elsewhere(self, *a, **kw):
+        init(self, *a, **kw)
+        self.rounds = rounds
+
+    monkeypatch.setattr(B._Sweeper, "__init__", elsewhere)
+    assert all(map(torch.equal, want, runs()))
+
+
+# numbers at the edge
+
+
+def test_repeated_rows_count_as_one():
+    m = B.BoltzmannMachine(2, 0, generator=generator(1))
+    assert min(m.fit(torch.ones(4, 2), n_steps=40).kl) >= -1e-6
+    v, p = torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([0.75, 0.25])
+    once, thrice = (B.BoltzmannMachine(2, 1, generator=generator(2)) for _ in range(2))
+    torch.testing.assert_close(once.fit(v, p, 40).kl, thrice.fit(v[[0, 1, 0, 0]], n_steps=40).kl, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("T", [1e-46, 1e-300, 1e-30, 1e30, 1e300])
+def test_probabilities_at_the_ends_of_the_thermometer(T):
+    x = torch.tensor([-3.0, 0.0, 3.0])
+    up = B.spin_up_probability(x, T)
+    assert up[1] == 0.5 and up.isfinite().all() and (up.diff() >= 0).all()
+    assert B.metropolis_probability(x, T).isfinite().all() and B.metropolis_probability(x, T)[1] == 1
+    assert B.swap_probability(x, x, T, 1.0).tolist() == [1, 1, 1] == B.swap_probability(x, -x, T, T).tolist()
+    assert B.metropolis_probability(torch.tensor([math.inf, -math.inf]), T).tolist() == [0, 1]  # forbidden, forced
+    wall = torch.tensor([math.inf, 1.0, math.inf])
+    assert B.swap_probability(wall, torch.tensor([math.inf, math.inf, 1.0]), 1.0, 2.0).tolist() == [1, 0, 1]

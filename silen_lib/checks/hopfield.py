@@ -364,7 +364,7 @@ _OVERLAP_MISTAKES = [
             lambda s, p: _products(s, p) / len(s), lambda s, p: _products(s, p) / s.numel()),
     Mistake("State against patterns entry by entry fits one state only. A product handles a batch: state @ ξᵀ.",
             lambda s, p: (s * _matrix(p)).mean(-1), lambda s, p: (s * _matrix(p)).sum(-1) / s.shape[-1]),
-    Mistake("A list has no .T or .shape, and pictures must become rows first: _stack(patterns) gives (P, N).",
+    Mistake("A list has no .T or .shape, and pictures must become rows first: torch.stack(patterns).flatten(1).",
             lambda s, p: s @ p.T / p.shape[1], lambda s, p: s @ p.T / s.shape[-1]),
 ]  # fmt: skip
 
