@@ -111,7 +111,7 @@ def less(versions, *names):
 
 
 def price(call, monkeypatch, repeats=30):
-    "Seconds of the processor that a call takes with and without looks at numbers: the least of several tries, taken in turn."
+    "Processor seconds of a call with and without looks at numbers: the least of several tries, taken in turn."
     from silen_lib import args
 
     def once():
