@@ -487,8 +487,12 @@ def _fresh_world():
         for number in _open_figures() - figures: sys.modules["matplotlib.pyplot"].close(number)
 
 # %% ../nbs/lib/exercises.ipynb #a865f1f4
+_INSIDE = contextvars.ContextVar("an answer is running", default=False)
+
 class _Printed(io.TextIOBase):
     "Keeps the first thousand characters an answer prints; what other threads print goes on to the stream."
+    encoding = "utf-8"
+
     def __init__(self, stream):
         self.text, self.stream = "", stream
         self.others = {t.ident for t in threading.enumerate()} - {threading.get_ident()}
@@ -496,7 +500,7 @@ class _Printed(io.TextIOBase):
     def writable(self): return True
 
     def write(self, s):
-        if threading.get_ident() in self.others: return self.stream.write(s)
+        if threading.get_ident() in self.others and not _INSIDE.get(): return self.stream.write(s)
         if len(self.text) < 1000: self.text += s[:1000]
         return len(s)
 
@@ -518,8 +522,6 @@ def _shell():
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 # %% ../nbs/lib/exercises.ipynb #26bb1fe9
-_INSIDE = contextvars.ContextVar("an answer is running", default=False)
-
 class _Run(NamedTuple):
     "How a guarded run ended."
     value: Any
@@ -1109,7 +1111,7 @@ def _calls_library(bench, fn, seen):
 def _is_borrowed(bench, fn):
     "Whether an answer that works is the library's. The reference itself is not asked: authors diagnose it."
     if fn is bench.reference or bench.spec.reference is not None: return False
-    if _guarded(lambda: _is_library(bench.spec, fn), 1).value: return True
+    if _guarded(lambda: _is_library(bench.spec, fn), 5).value: return True
     seen = []
     _guarded(lambda: _calls_library(bench, fn, seen), min(1, bench.spec.timeout))
     return bool(seen)
@@ -1257,7 +1259,7 @@ def _own(name, fn):
     "The reader's answer, where `fn` is what `check` gave back for it, or the answer at the back run in its place."
     if name not in _GIVEN: return fn
     def replaced(): return _is_printed(name, fn) or _is_library(find_spec(name), fn)
-    return _GIVEN[name].own if fn is _GIVEN[name].function or _guarded(replaced, 1).value else fn
+    return _GIVEN[name].own if fn is _GIVEN[name].function or _guarded(replaced, 5).value else fn
 
 # %% ../nbs/lib/exercises.ipynb #cc31e205
 class _Given(NamedTuple):
@@ -1268,9 +1270,10 @@ class _Given(NamedTuple):
 
 def _names(name, own):
     "(namespace, name) where an answer's own code finds it: it may call itself."
-    spaces = [f.__globals__ for f in _guarded(lambda: _functions(own), 1).value or []]
-    keys = {name, *(f.__name__ for f in [own] if isinstance(f, FunctionType | type))}
-    return [(space, key) for space in spaces for key in keys if space.get(key) is own]
+    def look():
+        keys = {name, own.__name__} if isinstance(own, FunctionType | type) else {name}
+        return [(f.__globals__, key) for f in _functions(own) for key in keys if f.__globals__.get(key) is own]
+    return _guarded(look, 5).value or []
 
 @contextlib.contextmanager
 def _in_its_place(name, own):
@@ -1291,7 +1294,7 @@ def _checked(name, fn):
         if verdict.status != "right": return verdict, own
         spec = find_spec(name)
         if spec.reference is None and own is _reference(spec): return _borrowed(spec), own
-        if _guarded(lambda: _is_printed(name, own), 1).value:
+        if _guarded(lambda: _is_printed(name, own), 5).value:
             verdict.kind = "printed"
             verdict.message = "This is the answer at the back of the chapter, so it is not counted."
         return verdict, own
@@ -1329,9 +1332,8 @@ def check(
     except Exception as e:
         message = f"The check itself failed ({type(e).__name__}: {e})."
         verdict, own = Verdict(name, "unchecked", "not checked", message), fn
-    with contextlib.suppress(Exception):
-        _show(verdict)
-        _record(verdict)
+    with contextlib.suppress(Exception): _show(verdict)
+    with contextlib.suppress(Exception): _record(verdict)
     if strict is None: strict = os.environ.get("SILEN_STRICT", "") not in ("", "0")
     if strict and verdict.status != "right": raise ExerciseFailed(str(verdict))
     return _give(name, own, verdict)
@@ -1387,8 +1389,7 @@ def verify(
 ) -> list[str]:                 # problems in words; empty when the spec is sound
     "Prove a spec: reference right, oracle equal to it, each mistake earns exactly its own hint."
     with _TURN:
-        try:
-            bench = _bench(name)
+        try: bench = _bench(name)
         except Exception as e: return [f"{name}: {_no_bench(e)}"]
         try:
             with _fresh_world():
