@@ -346,6 +346,47 @@ def test_right_is_right_in_every_world(world):
     assert wrong == {}
 
 
+def the_world():
+    "How the switches stand."
+    return {
+        "dtype": torch.ones(1).dtype,
+        "device": torch.ones(1).device.type,
+        "grad": (torch.ones(1, requires_grad=True) * 2).requires_grad,
+        "inference": torch.is_inference_mode_enabled() or torch.ones(1).is_inference(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "autocast": (torch.ones(2, 2) @ torch.ones(2, 2)).dtype,
+        "anomaly": torch.is_anomaly_enabled(),
+        "errors": np.geterr(),
+        "matmul": torch.get_float32_matmul_precision(),
+    }
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.filterwarnings("ignore:Anomaly")
+def test_reference_answer_comparison_and_mistakes_run_in_the_same_world(world):
+    seen = {}
+
+    class Odd:
+        def __array__(self, *args, **kwargs):
+            seen["comparison"] = the_world()
+            return np.zeros(3)
+
+    def look(place, value):
+        seen[place] = the_world()
+        return value
+
+    exercise(
+        "one",
+        reference=lambda x: look("reference", x + 1),
+        cases=lambda: look("cases", [(torch.ones(3),)]),
+        mistakes=[Mistake("other", lambda x: look("mistake", x))],
+    )
+    with WORLDS[world]():
+        assert the_world() != {} and diagnose("one", lambda x: look("answer", Odd())).status == "wrong"
+    assert len(seen) == 5 and all(state == the_world() for state in seen.values()), seen
+    del ex.SPECS["one"]
+
+
 def test_a_check_that_is_first_asked_in_another_world(tmp_path):
     "The cases, and the chapter, are then made in that world: a fresh process each."
     script = (
@@ -750,7 +791,7 @@ def test_any_terminal_will_do(encoding, tmp_path):
     )
     text = done.stdout.decode(encoding)
     assert done.returncode == 0 and done.stderr == b"", done.stderr.decode(errors="replace")
-    assert text.count("overlaps: ") == 3 and "o check called" in text and text.count("Progress not saved") == 1
+    assert text.count("overlaps: ") == 3 and "o check called" in text and text.count("progress not saved") == 1
 
 
 def test_progress_that_cannot_be_saved_is_told_once(one, tmp_path, monkeypatch, capsys):
@@ -758,7 +799,7 @@ def test_progress_that_cannot_be_saved_is_told_once(one, tmp_path, monkeypatch, 
     for answer in (lambda x: x, lambda x: x + 1, lambda x: x + 1):
         check("one", answer)
     text = said(capsys)
-    assert text.count("Progress not saved (") == 1 and "✓ one" in text
+    assert text.count("progress not saved (") == 1 and "✓ one" in text
 
 
 def test_the_name_comes_first(one, capsys):
