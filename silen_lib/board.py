@@ -134,7 +134,7 @@ def record_progress(
         path.parent.mkdir(parents=True, exist_ok=True)
         return _note(path, name, status)
     except (OSError, RuntimeError, ValueError) as error:
-        return f"Progress not saved ({_reason(error)})."
+        return f"progress not saved ({_reason(error)})"
 
 
 def _reason(error):
@@ -273,5 +273,5 @@ def progress_board(
     try:
         progress = read_progress()
     except (OSError, RuntimeError) as error:
-        remark = f"Your progress could not be read ({_reason(error)})."
+        remark = f"Your progress could not be read ({_reason(error)})"
     return _Board(chapters, progress, remark)

@@ -300,6 +300,9 @@ class _Stopped(BaseException):
 
 class _ReaderStopped(BaseException):
     "Raised inside code that runs when the reader presses the stop button."
+    alive = False
+
+_ALIVE = " It could not be stopped and may still be running: restart the kernel to end it."
 
 class _NestedCheck(RuntimeError):
     "Raised when an answer that is being checked calls `check`."
@@ -342,12 +345,11 @@ def _ended(value, error, stopped):
     return value
 
 # %% ../nbs/lib/exercises.ipynb #745a4bae
-def _stop_thread(thread, stop, tries=10):
-    "Raise inside a thread until it ends. What waits outside Python ends at its next line, should it come back."
+def _stop_thread(thread, stop, over, tries=10):
+    "Raise inside a thread until it is over. What waits outside Python ends at its next line, should it come back."
     for _ in range(tries):
         _trace(sys._current_frames().get(thread.ident), stop)
-        thread.join(.1)
-        if not thread.is_alive(): return
+        if over.wait(.1): return
 
 def _trace(frame, stop):
     "Trace a frame and those it was called from, up to the engine's own."
@@ -357,7 +359,7 @@ def _trace(frame, stop):
 
 def _call_in_thread(work, seconds):
     "Run `work` in a thread; past the limit raise inside it, and leave it behind when even that does not help."
-    box, context, stopped = {}, contextvars.copy_context(), None
+    box, context, stopped, over = {}, contextvars.copy_context(), None, threading.Event()
     def stop(frame, event, _):
         if stopped is None or frame.f_code.co_filename == stop.__code__.co_filename: return
         if event not in ("line", "opcode", "call"): return      # an exception on its way: wait until it is in a handler
@@ -374,14 +376,15 @@ def _call_in_thread(work, seconds):
         except BaseException as e: box["error"] = e
         sys.setprofile(None)
         sys.settrace(None)
+        over.set()
     thread = threading.Thread(target=target, daemon=True)
     thread.start()
-    try: thread.join(seconds)
+    try: over.wait(seconds)      # and not join(), after which an interrupted thread counts as ended
     except KeyboardInterrupt: stopped = _ReaderStopped()
-    if thread.is_alive():
+    if not over.is_set():
         stopped = stopped or _Stopped()
-        _stop_thread(thread, stop)
-        stopped.alive = thread.is_alive()
+        _stop_thread(thread, stop, over)
+        stopped.alive = not over.is_set()
     return _ended(box.get("value"), box.get("error"), stopped)
 
 def _timed(work, seconds):
@@ -484,8 +487,12 @@ def _fresh_world():
         for number in _open_figures() - figures: sys.modules["matplotlib.pyplot"].close(number)
 
 # %% ../nbs/lib/exercises.ipynb #a865f1f4
+_INSIDE = contextvars.ContextVar("an answer is running", default=False)
+
 class _Printed(io.TextIOBase):
     "Keeps the first thousand characters an answer prints; what other threads print goes on to the stream."
+    encoding = "utf-8"
+
     def __init__(self, stream):
         self.text, self.stream = "", stream
         self.others = {t.ident for t in threading.enumerate()} - {threading.get_ident()}
@@ -493,7 +500,7 @@ class _Printed(io.TextIOBase):
     def writable(self): return True
 
     def write(self, s):
-        if threading.get_ident() in self.others: return self.stream.write(s)
+        if threading.get_ident() in self.others and not _INSIDE.get(): return self.stream.write(s)
         if len(self.text) < 1000: self.text += s[:1000]
         return len(s)
 
@@ -515,8 +522,6 @@ def _shell():
     return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
 
 # %% ../nbs/lib/exercises.ipynb #26bb1fe9
-_INSIDE = contextvars.ContextVar("an answer is running", default=False)
-
 class _Run(NamedTuple):
     "How a guarded run ended."
     value: Any
@@ -928,9 +933,8 @@ def _error_finding(bench, fn, outcomes):
     line = _their_line(error, fn)
     at = (("your line", f"{line[0]}: {line[1]}".strip(": ")),) if line else ()
     if isinstance(error, _Stopped):
-        more = " It could not be stopped and may still be running: restart the kernel to end it." if error.alive else ""
-        return _Finding("timeout", index, f"After {bench.spec.timeout:g} s it had not finished: "
-                        f"does every loop end, and is the work in batches?{more}", at)
+        return _Finding("timeout", index, f"After {bench.spec.timeout:g} s it had not finished: does every loop end, "
+                        f"and is the work in batches?{_ALIVE if error.alive else ''}", at)
     if isinstance(error, _StateMismatch): return _Finding("state", index, _sentence(str(error)))
     said = (("Python says", _short(f"{type(error).__name__}: {error}", 300)),)
     return _Finding("error", index, _plainly(error), at + said)
@@ -1083,9 +1087,8 @@ def _is_library(spec, fn):
     "Whether something is the library's own answer, wrapped or renamed, or a class made from it."
     reference, places = _reference(spec), _places(spec)
     while isinstance(fn, functools.partial): fn = fn.func
-    if inspect.isclass(reference):
-        return bool(places) and inspect.isclass(fn) and any(
-            (c.__module__, c.__qualname__) == (reference.__module__, reference.__qualname__) for c in fn.__mro__)
+    if inspect.isclass(reference): return spec.reference is None and inspect.isclass(fn) and any(
+        (c.__module__, c.__qualname__) == (reference.__module__, reference.__qualname__) for c in fn.__mro__)
     return any(_place(f) in places for f in _functions(fn))
 
 def _calls_library(bench, fn, seen):
@@ -1097,13 +1100,18 @@ def _calls_library(bench, fn, seen):
         if bench.spec.use is None or any(file in own for file in above):
             seen.append(True)
             raise _Stopped
+    def watched(*args, **kwargs):
+        made = fn(*args, **kwargs)
+        if _is_library(bench.spec, type(made)): seen.append(True)
+        return made
+    if sys.getprofile() is not None: return      # somebody is measuring, and Python knows one profile at a time
     sys.setprofile(watch)
-    bench.run(fn)
+    bench.run(watched if bench.spec.kind == "module" else fn)
 
 def _is_borrowed(bench, fn):
     "Whether an answer that works is the library's. The reference itself is not asked: authors diagnose it."
     if fn is bench.reference or bench.spec.reference is not None: return False
-    if _guarded(lambda: _is_library(bench.spec, fn), 1).value: return True
+    if _guarded(lambda: _is_library(bench.spec, fn), 5).value: return True
     seen = []
     _guarded(lambda: _calls_library(bench, fn, seen), min(1, bench.spec.timeout))
     return bool(seen)
@@ -1125,18 +1133,22 @@ def diagnose(
     The reference itself is judged by its values, so that a spec can be proved; anything else that is the library's own
     answer, or calls it, is `open`, of kind `library`.
     """
-    if _INSIDE.get(): raise _NestedCheck("`check` is called inside an answer; call it in a cell of its own")
+    _refuse_inside()
     if not isinstance(name, str):
         return Verdict("check", "unchecked", "not checked", "The name of the exercise comes first, in quotes: "
                        '`check("overlaps", overlaps)`.')
     try:
         with _TURN: return _diagnosed(name, fn)
-    except (KeyboardInterrupt, _ReaderStopped): return _stopped(name)
+    except (KeyboardInterrupt, _ReaderStopped) as e: return _stopped(name, getattr(e, "alive", False))
 
-def _stopped(name):
+def _refuse_inside():
+    "An answer that is being checked may not ask for a check: it would never end."
+    if _INSIDE.get(): raise _NestedCheck("`check` is called inside an answer; call it in a cell of its own")
+
+def _stopped(name, alive=False):
     "The verdict when the reader pressed the stop button."
-    return Verdict(name, "unchecked", "stopped by you", "Nothing was decided: run the cell again for a verdict.",
-                   kind="stopped")
+    message = "Nothing was decided: run the cell again for a verdict." + (_ALIVE if alive else "")
+    return Verdict(name, "unchecked", "stopped by you", message, kind="stopped")
 
 def _diagnosed(name, fn):
     "What `diagnose` says, when it is its turn."
@@ -1247,7 +1259,7 @@ def _own(name, fn):
     "The reader's answer, where `fn` is what `check` gave back for it, or the answer at the back run in its place."
     if name not in _GIVEN: return fn
     def replaced(): return _is_printed(name, fn) or _is_library(find_spec(name), fn)
-    return _GIVEN[name].own if fn is _GIVEN[name].function or _guarded(replaced, 1).value else fn
+    return _GIVEN[name].own if fn is _GIVEN[name].function or _guarded(replaced, 5).value else fn
 
 # %% ../nbs/lib/exercises.ipynb #cc31e205
 class _Given(NamedTuple):
@@ -1258,9 +1270,10 @@ class _Given(NamedTuple):
 
 def _names(name, own):
     "(namespace, name) where an answer's own code finds it: it may call itself."
-    spaces = [f.__globals__ for f in _guarded(lambda: _functions(own), 1).value or []]
-    keys = {name, *(f.__name__ for f in [own] if isinstance(f, FunctionType | type))}
-    return [(space, key) for space in spaces for key in keys if space.get(key) is own]
+    def look():
+        keys = {name, own.__name__} if isinstance(own, FunctionType | type) else {name}
+        return [(f.__globals__, key) for f in _functions(own) for key in keys if f.__globals__.get(key) is own]
+    return _guarded(look, 5).value or []
 
 @contextlib.contextmanager
 def _in_its_place(name, own):
@@ -1281,7 +1294,7 @@ def _checked(name, fn):
         if verdict.status != "right": return verdict, own
         spec = find_spec(name)
         if spec.reference is None and own is _reference(spec): return _borrowed(spec), own
-        if _guarded(lambda: _is_printed(name, own), 1).value:
+        if _guarded(lambda: _is_printed(name, own), 5).value:
             verdict.kind = "printed"
             verdict.message = "This is the answer at the back of the chapter, so it is not counted."
         return verdict, own
@@ -1313,15 +1326,14 @@ def check(
     strict: bool | None = None,       # raise ExerciseFailed when it is not right; None: only if SILEN_STRICT=1
 ) -> Callable:                        # your answer when it is right, the library's otherwise
     "Say whether your answer is right, or which mistake it makes."
+    _refuse_inside()
     try: verdict, own = _checked(name, fn)
-    except _NestedCheck: raise
     except (KeyboardInterrupt, _ReaderStopped): verdict, own = _stopped(name), fn
     except Exception as e:
         message = f"The check itself failed ({type(e).__name__}: {e})."
         verdict, own = Verdict(name, "unchecked", "not checked", message), fn
-    with contextlib.suppress(Exception):
-        _show(verdict)
-        _record(verdict)
+    with contextlib.suppress(Exception): _show(verdict)
+    with contextlib.suppress(Exception): _record(verdict)
     if strict is None: strict = os.environ.get("SILEN_STRICT", "") not in ("", "0")
     if strict and verdict.status != "right": raise ExerciseFailed(str(verdict))
     return _give(name, own, verdict)
@@ -1377,8 +1389,7 @@ def verify(
 ) -> list[str]:                 # problems in words; empty when the spec is sound
     "Prove a spec: reference right, oracle equal to it, each mistake earns exactly its own hint."
     with _TURN:
-        try:
-            bench = _bench(name)
+        try: bench = _bench(name)
         except Exception as e: return [f"{name}: {_no_bench(e)}"]
         try:
             with _fresh_world():
