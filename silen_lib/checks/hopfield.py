@@ -107,6 +107,9 @@ exercise(
         Case(list(_spins(4, 2, 3, seed=1))).note("a list of four (2, 3) pictures"),
         Case(_spins(3, 7, seed=2)).note("a tensor (3, 7)"),
         Case(_spins(2, 3, 3, seed=3)).note("a tensor (2, 3, 3)"),
+        Case(_spins(1, 6, seed=29)).note("one pattern"),
+        Case(_spins(3, 5, seed=30).double()).note("doubles"),
+        Case(list(_spins(3, 6, seed=31))).note("a list of rows"),
     ],
 )  # fmt: skip
 
@@ -169,6 +172,7 @@ exercise(
         Case(_spins(6, seed=4), _symmetric(6, 5)).note("one state of 6 spins"),
         Case(_spins(3, 6, seed=6), _symmetric(6, 5)).note("a batch of three states"),
         Case(_spins(2, 4, 5, seed=7), _symmetric(5, 8)).note("a (2, 4) batch of states of 5 spins"),
+        Case(_spins(3, 6, seed=32).double(), _symmetric(6, 33).double()).note("doubles"),
     ],
 )  # fmt: skip
 
@@ -245,6 +249,7 @@ exercise(
         Case(_spins(7, seed=9), _symmetric(7, 10), 2).note("one state"),
         Case(_spins(3, 7, seed=11), _symmetric(7, 10), 5).note("three states"),
         Case(_spins(4, 5, seed=12), _symmetric(5, 13, diagonal=0.7), 0).note("W with a diagonal"),
+        Case(_spins(3, 6, seed=34).double(), _symmetric(6, 35, diagonal=0.4).double(), 4).note("doubles"),
     ],
 )  # fmt: skip
 
@@ -334,6 +339,7 @@ exercise(
         Case(_spins(6, seed=14), _symmetric(6, 15), 1).note("one state"),
         Case(_spins(5, 6, seed=16), _symmetric(6, 15), 4).note("a batch of five"),
         Case(_TIES, _TIED, 0).note("neuron 0 hears exactly 0 in some of these states"),
+        Case(_spins(5, 6, seed=46).double(), _symmetric(6, 47).double(), 2).note("doubles"),
     ],
 )  # fmt: skip
 
@@ -393,12 +399,16 @@ exercise(
         Case(_spins(6, seed=17), list(_spins(4, 2, 3, seed=18))).note("one state, four pictures"),
         Case(_spins(3, 7, seed=19), _spins(5, 7, seed=20)).note("three states, five patterns"),
         Case(_spins(2, 3, 9, seed=21), _spins(4, 3, 3, seed=22)).note("a (2, 3) batch"),
+        Case(_spins(5, 6, seed=36), _spins(3, 2, 3, seed=37)).note("three pictures in one tensor"),
+        Case(_spins(5, 6, seed=38), list(_spins(3, 2, 3, seed=39))).note("a batch, three pictures"),
+        Case(_spins(6, seed=40), list(_spins(4, 6, seed=41))).note("a list of rows"),
+        Case(_spins(4, 7, seed=42).double(), _spins(3, 7, seed=43).double()).note("doubles"),
     ],
 )  # fmt: skip
 
 # %% ../../nbs/checks/01_hopfield.ipynb #f3568993
 def _field_oracle(state, patterns):
-    return torch.einsum("ij,...j->...i", _hebb_oracle(patterns), state)
+    return torch.einsum("ij,...j->...i", _hebb_oracle(patterns).to(state), state)
 
 
 def _both(s, p):
@@ -455,5 +465,6 @@ exercise(
         Case(_spins(6, seed=23), list(_spins(4, 2, 3, seed=24))).note("one state, four pictures"),
         Case(_spins(3, 8, seed=25), _spins(5, 8, seed=26)).note("three states, five patterns"),
         Case(_spins(2, 4, 7, seed=27), _spins(3, 7, seed=28)).note("a (2, 4) batch"),
+        Case(_spins(4, 7, seed=44).double(), _spins(3, 7, seed=45).double()).note("doubles"),
     ],
 )  # fmt: skip

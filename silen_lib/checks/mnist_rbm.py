@@ -396,5 +396,6 @@ _training_flops_mistakes += [
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #55756a57
 exercise("training_flops", "silen_lib.mnist_rbm",
-    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5)],
+    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5),
+           Case(20, 30, 8, k=2)],
     oracle=_counted_flops, mistakes=_training_flops_mistakes)
