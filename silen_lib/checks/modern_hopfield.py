@@ -540,7 +540,7 @@ exercise(
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #84b51f0a
 def _head(layer, h, q, k, v, mask):
     "All steps of one head, from queries (L, e), keys (S, e) and values (S, e)."
-    beta = layer.beta if layer.log_beta is None else float(layer.log_beta[h].exp())
+    beta = layer.beta if layer.log_beta is None else float(layer.log_beta[h].detach().exp())
     for step in range(layer.n_steps):
         weights = torch.softmax(beta * q @ k.T + mask, -1)
         if step == layer.n_steps - 1 and layer.training and layer.dropout == 1:
