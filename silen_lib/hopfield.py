@@ -56,8 +56,8 @@ def _stack(patterns: Tensor | Sequence[Tensor]) -> Tensor:
 
 # %% ../nbs/01_hopfield.ipynb #5eeb57c1
 def _size(W: Tensor) -> float:
-    "The largest field any state could cause, max_i Σ_j |W_ij|; NaN or infinity when W holds one."
-    return torch.linalg.vector_norm(W, 1, dim=1).max().item()
+    "The largest field any state could cause, max_i Σ_j |W_ij|, or Σ_j |W_ij| of one row; NaN or infinity as W holds."
+    return torch.linalg.vector_norm(W, 1, dim=-1).max().item()
 
 
 def _square(W: Tensor) -> Tensor:
@@ -130,6 +130,11 @@ def local_field(
     "The field $h_i = \\sum_j W_{ij} s_j$ at every neuron (Hopfield 1982): positive votes for +1, negative for −1."
     return _rows(state, len(_square(W)), W.dtype) @ W.T
 
+# %% ../nbs/01_hopfield.ipynb #e2b9d054
+def _tie(W: Tensor) -> float:
+    "Fields smaller than this are rounding: ties."
+    return 4 * torch.finfo(W.dtype).eps * _size(W) + torch.finfo(W.dtype).tiny
+
 # %% ../nbs/01_hopfield.ipynb #34c37676
 def _asymmetry(W: Tensor) -> float:
     "The largest |W_ij − W_ji|, 0 when it is rounding."
@@ -149,11 +154,6 @@ def _couplings(W: Tensor) -> Tensor:
     return W
 
 # %% ../nbs/01_hopfield.ipynb #827cbd53
-def _tie(W: Tensor) -> float:
-    "Fields smaller than this are rounding: ties."
-    return 4 * torch.finfo(W.dtype).eps * _size(W) + torch.finfo(W.dtype).tiny
-
-
 def _ties_up(ties: str) -> bool:
     if ties not in ("up", "keep"):
         raise ValueError(f"ties is {ties!r}; it must be 'up' (a tie becomes +1) or 'keep' (a tied spin stays)")
@@ -662,9 +662,9 @@ def async_step(
     W: Tensor,  # (N, N)
     i: int,  # which neuron decides
 ) -> Tensor:  # (..., N), a new tensor
-    "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$, else −1."
+    "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$ within rounding (`_tie`), else −1."
     new = _rows(state, len(_square(W)), W.dtype).clone()
-    new[..., i] = torch.where(new @ W[i] >= 0, 1.0, -1.0).to(new.dtype)
+    new[..., i] = torch.where(new @ W[i] >= -_tie(W[i]), 1.0, -1.0).to(new.dtype)
     return new
 
 # %% ../nbs/01_hopfield.ipynb #39c585fa

@@ -255,11 +255,11 @@ exercise(
 
 # %% ../../nbs/checks/01_hopfield.ipynb #eb7d7a91
 def _step_oracle(state, W, i):
-    "Count the votes one by one."
-    rows = state.reshape(-1, state.shape[-1]).tolist()
+    "Count the votes one by one; what is a millionth of them all is rounding."
+    rows, links = state.reshape(-1, state.shape[-1]).tolist(), W[i].tolist()
     for s in rows:
-        votes = sum(float(W[i, j]) * s[j] for j in range(len(s)))
-        s[i] = -1.0 if votes < 0 else 1.0
+        votes = sum(w * x for w, x in zip(links, s))
+        s[i] = -1.0 if votes < -1e-6 * sum(map(abs, links)) else 1.0
     return torch.tensor(rows).reshape(state.shape)
 
 
@@ -272,8 +272,13 @@ def _put(value):
     return step
 
 
-def _sign(h, tie=1.0):
-    return torch.where(h > 0, 1.0, torch.where(h < 0, -1.0, tie))
+def _sign(h, tie=1.0, near=0.0):
+    return torch.where(h > near, 1.0, torch.where(h < -near, -1.0, tie))
+
+
+def _vote(s, W, i, tie=1.0):
+    "The sign of the field at i, with ties within rounding."
+    return _sign(s @ W[i], tie, 1e-6 * float(W[i].abs().sum()))
 
 # %% ../../nbs/checks/01_hopfield.ipynb #b3c62bfc
 def _one_state_only(s, W, i):
@@ -290,14 +295,16 @@ def _first_axis(s, W, i):
 # %% ../../nbs/checks/01_hopfield.ipynb #f8e08ead
 _STEP_MISTAKES = [
     Mistake("torch.sign(0) is 0, and 0 is not a spin: at a tie the neuron goes to +1. Use a comparison with ≥.",
-            _put(lambda s, W, i: torch.sign(s @ W[i]))),
-    Mistake("At a tie (a field of exactly 0) the rule here is +1: compare with ≥, not with >.",
-            _put(lambda s, W, i: _sign(s @ W[i], -1.0))),
+            _put(lambda s, W, i: torch.sign(s @ W[i])), _put(lambda s, W, i: _vote(s, W, i, 0.0))),
+    Mistake("At a tie (a field of 0, within rounding) the rule here is +1, not −1.",
+            _put(lambda s, W, i: _sign(s @ W[i], -1.0)), _put(lambda s, W, i: _vote(s, W, i, -1.0))),
+    Mistake("A field of −0.0000002 among votes of size 1 is rounding: a tie. Compare with −_tie(W[i]) instead of 0.",
+            _put(lambda s, W, i: _sign(s @ W[i]))),
     Mistake("At a tie you keep the spin. That is a fine rule too, but here a tie goes to +1.",
             _put(lambda s, W, i: _sign(s @ W[i], s[..., i])),
-            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i])))),
+            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i]))), _put(lambda s, W, i: _vote(s, W, i, s[..., i]))),
     Mistake("Against the vote: a positive field must give +1.", _put(lambda s, W, i: -_sign(s @ W[i])),
-            _put(lambda s, W, i: -_sign(s @ W[i], -1.0))),
+            _put(lambda s, W, i: -_sign(s @ W[i], -1.0)), _put(lambda s, W, i: -_vote(s, W, i))),
     Mistake("The spin is always flipped. It should follow its field, which may leave it as it is.",
             _put(lambda s, W, i: -s[..., i])),
     Mistake("Every neuron was updated. Only neuron i may move in this step.", lambda s, W, i: _sign(s @ W.T),
@@ -320,7 +327,8 @@ _STEP_MISTAKES += [
     Mistake("An if decides once, for the whole batch. torch.where decides for each state.", _one_if),
     Mistake("Only the new spin came back. The whole state is wanted: a copy with entry i replaced.",
             lambda s, W, i: _sign(s @ W[i])),
-    Mistake("A spin is +1 or −1. A comparison gives 1 or 0.", _put(lambda s, W, i: (s @ W[i] >= 0).float())),
+    Mistake("A spin is +1 or −1. A comparison gives 1 or 0.", _put(lambda s, W, i: (s @ W[i] >= 0).float()),
+            _put(lambda s, W, i: (_vote(s, W, i) > 0).float())),
     Mistake("s_i h_i tells whether the spin is content, not where it should point. The new spin is the sign of h_i.",
             _put(lambda s, W, i: _sign(s[..., i] * (s @ W[i])))),
     Mistake("A negative field makes the spin −1, a positive one +1, whatever it was. You turn it over or leave it.",
@@ -332,6 +340,8 @@ _STEP_MISTAKES += [
 # %% ../../nbs/checks/01_hopfield.ipynb #33f5cf7b
 _TIED = torch.tensor([[0, 1, 1, -2.0], [1, 0, 1, 0], [1, 1, 0, 1], [-2, 0, 1, 0]])
 _TIES = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)  # the field at neuron 0 is s₁ + s₂ − 2 s₃
+_NEARLY = torch.nn.functional.pad(_TIED, (0, 1, 0, 1))  # a fifth neuron adds ±2⁻²², whatever the order of the sum
+_NEARLY[0, 4] = _NEARLY[4, 0] = 2.0**-22
 
 exercise(
     "async_step", "silen_lib.hopfield", oracle=_step_oracle, mistakes=_STEP_MISTAKES,
@@ -339,6 +349,7 @@ exercise(
         Case(_spins(6, seed=14), _symmetric(6, 15), 1).note("one state"),
         Case(_spins(5, 6, seed=16), _symmetric(6, 15), 4).note("a batch of five"),
         Case(_TIES, _TIED, 0).note("neuron 0 hears exactly 0 in some of these states"),
+        Case(torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 5), _NEARLY, 0).note("0, but for rounding, in some states"),
         Case(_spins(5, 6, seed=46).double(), _symmetric(6, 47).double(), 2).note("doubles"),
     ],
 )  # fmt: skip
