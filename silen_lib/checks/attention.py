@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .energy import differentiable
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/07_attention.ipynb #13e53ab3
@@ -113,6 +113,7 @@ exercise(
         Case(_shares(3, seed=41).double().requires_grad_(), torch.randn(3, generator=_gen(42)).double(), 2.0)
         .note("p asks for a gradient"),
         Case(_shares(3, seed=43).double(), torch.randn(3, generator=_gen(44)).double(), 2.0).note("one row of doubles"),
+        Case(*views(_shares(4, 3, seed=61), torch.randn(4, 3, generator=_gen(62)), 2.0)).note("transposed views"),
     ],
     mistakes=_ENERGY_MISTAKES,
 )  # fmt: skip
@@ -274,6 +275,7 @@ exercise(
         Case(_S, 2.0, 1.5).note("the four offers, α = 2, β = 1.5"),
         Case(torch.randn(3, 4, generator=_gen(45)).double(), 1.5).note("doubles, α = 1.5"),
         Case(_S.double(), 2.0).note("doubles, α = 2"),
+        Case(*views(torch.randn(3, 4, generator=_gen(63)), 2.0)).note("transposed views"),
     ],
     mistakes=_PRICE_MISTAKES,
 )  # fmt: skip
@@ -334,6 +336,7 @@ exercise(
         Case(_spins(2, 3, 5, seed=5), _spins(4, 5, seed=6)).note("a (2, 3) batch against four, 5 bits"),
         Case(_spins(1, 6, seed=47), _spins(4, 6, seed=48)).note("one row"),
         Case(_spins(3, 6, seed=49).double(), _spins(4, 6, seed=50).double()).note("doubles"),
+        Case(*views(_spins(3, 6, seed=64), _spins(4, 6, seed=65))).note("transposed views"),
     ],
     mistakes=_HAMMING_MISTAKES,
 )  # fmt: skip
@@ -546,6 +549,7 @@ exercise(
         Case(_points(1, 2), _points(6, 2), _points(6, 3), 0.9).note("one query, three outputs"),
         Case(_points(4, 2), _points(6, 2), _points(6, 1), 0.9).note("in the plane, doubles"),
         Case(_points(2, 4).T, _points(2, 6).T, _points(6, 1), 0.9).note("transposed views"),
+        Case(*views(_points(4, 2), _points(7, 2), _points(7, 3), 0.9)).note("transposed views"),
     ],
     mistakes=_KERNEL_MISTAKES,
 )  # fmt: skip
@@ -642,6 +646,7 @@ exercise(
         Case(torch.randn(9, 2, generator=_gen(1)), torch.randn(9, 3, generator=_gen(2)), 0.8).note("nine in the plane"),
         Case(torch.rand(12, 1, generator=_gen(3)), torch.randn(12, 1, generator=_gen(4)), 0.3).note("twelve on a line"),
         Case(_points(8, 2), _points(8, 1), 0.8).note("eight in the plane, doubles"),
+        Case(*views(_points(9, 2), _points(9, 3), 0.8)).note("transposed views"),
     ],
     mistakes=_LEAVE_OUT_MISTAKES,
 )  # fmt: skip

@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .energy import differentiable
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/10_free_energy.ipynb #6a42b7c3
@@ -96,11 +96,13 @@ exercise(
         Case(torch.tensor([0.4, 0.0, 0.6]), _VFE_HALF).note("an impossible cause, with no belief in it"),
         Case(torch.tensor([0.4, 0.6, 0.0]), _VFE_HALF).note("an impossible cause, believed: F = +∞"),
         Case(_simplex(2, 5, 3, seed=51).double(), _random(3, seed=52).double()).note("a batch of doubles"),
-        Case(_simplex(5, 3, seed=53).double(), _random(3, 5, seed=54).double().T).note("log_joint is a transposed view"),
+        Case(_simplex(5, 3, seed=53).double(), _random(3, 5, seed=54).double().T)
+        .note("log_joint is a transposed view"),
         Case(_simplex(5, 3, seed=55).double(), _random(3, seed=56).double()).note("doubles"),
         Case(_simplex(3, seed=57).double(), _random(3, seed=58).double()).note("one belief in doubles"),
         Case(_asking(_simplex(3, seed=59)), _random(3, seed=60).double()).note("q asks for a gradient"),
         Case(_asking(_simplex(3, seed=61)), _asking(_random(3, seed=62))).note("both ask for a gradient"),
+        Case(*views(_simplex(5, 3, seed=101), _random(5, 3, seed=102))).note("transposed views"),
     ],
     mistakes=_VFE_MISTAKES,
 )  # fmt: skip
@@ -225,8 +227,10 @@ exercise(
     cases=[Case(_random(3, seed=11), _random(3, seed=12)).note("one belief in three dimensions"),
            Case(_random(4, 2, seed=13), 0.5 * _random(4, 2, seed=14) - 1).note("a batch of four in two dimensions"),
            Case(torch.tensor([0.7]), torch.tensor([0.3])).note("one dimension"),
-           Case(_random(4, 2, seed=67).requires_grad_(), _random(4, 2, seed=68).requires_grad_()).note("both ask for a gradient"),
-           Case(_random(4, 2, seed=69).double(), _random(4, 2, seed=70).double()).note("doubles")],
+           Case(_random(4, 2, seed=67).requires_grad_(), _random(4, 2, seed=68).requires_grad_())
+           .note("both ask for a gradient"),
+           Case(_random(4, 2, seed=69).double(), _random(4, 2, seed=70).double()).note("doubles"),
+           Case(*views(_random(4, 2, seed=103), _random(4, 2, seed=104))).note("transposed views")],
     mistakes=_KL_MISTAKES,
 )  # fmt: skip
 
@@ -248,6 +252,8 @@ _DRIVE_CASES = [
     .note("doubles"),
     Case(*(_asking(_random(4, n, seed=s)) for n, s in ((3, 91), (3, 92), (2, 93))), _random(2, 3, seed=94).double())
     .note("the errors ask for gradients"),
+    Case(*views(*(_random(4, n, seed=s) for n, s in ((3, 105), (3, 106), (2, 107))), _random(2, 3, seed=108)))
+    .note("transposed views"),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/10_free_energy.ipynb #49ccd9de
@@ -381,11 +387,14 @@ exercise(
            .note("a certain state with a certain outcome"),
            Case(torch.ones(1).double(), _likelihood(4, 1, 71).double(), _random(4, seed=72).log_softmax(0).double())
            .note("one state only"),
-           Case(_simplex(5, 4, seed=73).double(), _SURE.double(), _random(3, seed=74).log_softmax(0).double()).note("doubles"),
+           Case(_simplex(5, 4, seed=73).double(), _SURE.double(), _random(3, seed=74).log_softmax(0).double())
+           .note("doubles"),
            Case(_simplex(3, seed=75).double(), _simplex(3, 4, seed=76).double().T, _random(4, seed=77).log_softmax(0).double())
            .note("A is a transposed view"),
            Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(), _random(4, seed=80).log_softmax(0).double())
-           .note("one belief in doubles")],
+           .note("one belief in doubles"),
+           Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
+           .note("transposed views")],
     mistakes=_RISK_MISTAKES,
 )  # fmt: skip
 
@@ -443,7 +452,8 @@ exercise(
            Case(_simplex(2, 3, 2, 4, seed=81).double(), _SURE.double()).note("a (2, 3, 2) batch of doubles"),
            Case(_simplex(5, 4, seed=82).double(), _SURE.double()).note("doubles"),
            Case(_simplex(3, seed=83).double(), _simplex(3, 4, seed=84).double().T).note("A is a transposed view"),
-           Case(_simplex(3, seed=85).double(), _likelihood(4, 3, 86).double()).note("one belief in doubles")],
+           Case(_simplex(3, seed=85).double(), _likelihood(4, 3, 86).double()).note("one belief in doubles"),
+           Case(*views(_simplex(5, 3, seed=112), _likelihood(4, 3, 113))).note("transposed views")],
     mistakes=[
         Mistake("This is the entropy of the outcomes. Subtract what stays unpredictable when the state is known.",
                 _outcome_entropy),

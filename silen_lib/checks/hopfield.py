@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/checks/01_hopfield.ipynb #94a5f64e
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/01_hopfield.ipynb #147edc13
@@ -110,6 +111,7 @@ exercise(
         Case(_spins(1, 6, seed=29)).note("one pattern"),
         Case(_spins(3, 5, seed=30).double()).note("doubles"),
         Case(list(_spins(3, 6, seed=31))).note("a list of rows"),
+        Case(*views(_spins(3, 5, seed=48))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -173,6 +175,7 @@ exercise(
         Case(_spins(3, 6, seed=6), _symmetric(6, 5)).note("a batch of three states"),
         Case(_spins(2, 4, 5, seed=7), _symmetric(5, 8)).note("a (2, 4) batch of states of 5 spins"),
         Case(_spins(3, 6, seed=32).double(), _symmetric(6, 33).double()).note("doubles"),
+        Case(*views(_spins(3, 6, seed=49), _symmetric(6, 50))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -250,6 +253,7 @@ exercise(
         Case(_spins(3, 7, seed=11), _symmetric(7, 10), 5).note("three states"),
         Case(_spins(4, 5, seed=12), _symmetric(5, 13, diagonal=0.7), 0).note("W with a diagonal"),
         Case(_spins(3, 6, seed=34).double(), _symmetric(6, 35, diagonal=0.4).double(), 4).note("doubles"),
+        Case(*views(_spins(3, 6, seed=51), _symmetric(6, 52), 1)).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -302,7 +306,8 @@ _STEP_MISTAKES = [
             _put(lambda s, W, i: _sign(s @ W[i]))),
     Mistake("At a tie you keep the spin. That is a fine rule too, but here a tie goes to +1.",
             _put(lambda s, W, i: _sign(s @ W[i], s[..., i])),
-            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i]))), _put(lambda s, W, i: _vote(s, W, i, s[..., i]))),
+            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i]))),
+            _put(lambda s, W, i: _vote(s, W, i, s[..., i]))),
     Mistake("Against the vote: a positive field must give +1.", _put(lambda s, W, i: -_sign(s @ W[i])),
             _put(lambda s, W, i: -_sign(s @ W[i], -1.0)), _put(lambda s, W, i: -_vote(s, W, i))),
     Mistake("The spin is always flipped. It should follow its field, which may leave it as it is.",
@@ -349,8 +354,10 @@ exercise(
         Case(_spins(6, seed=14), _symmetric(6, 15), 1).note("one state"),
         Case(_spins(5, 6, seed=16), _symmetric(6, 15), 4).note("a batch of five"),
         Case(_TIES, _TIED, 0).note("neuron 0 hears exactly 0 in some of these states"),
-        Case(torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 5), _NEARLY, 0).note("0, but for rounding, in some states"),
+        Case(torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 5), _NEARLY, 0)
+        .note("0, but for rounding, in some states"),
         Case(_spins(5, 6, seed=46).double(), _symmetric(6, 47).double(), 2).note("doubles"),
+        Case(*views(_spins(5, 6, seed=53), _symmetric(6, 54), 3)).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -414,6 +421,7 @@ exercise(
         Case(_spins(5, 6, seed=38), list(_spins(3, 2, 3, seed=39))).note("a batch, three pictures"),
         Case(_spins(6, seed=40), list(_spins(4, 6, seed=41))).note("a list of rows"),
         Case(_spins(4, 7, seed=42).double(), _spins(3, 7, seed=43).double()).note("doubles"),
+        Case(*views(_spins(4, 7, seed=55), _spins(3, 7, seed=56))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -477,5 +485,6 @@ exercise(
         Case(_spins(3, 8, seed=25), _spins(5, 8, seed=26)).note("three states, five patterns"),
         Case(_spins(2, 4, 7, seed=27), _spins(3, 7, seed=28)).note("a (2, 4) batch"),
         Case(_spins(4, 7, seed=44).double(), _spins(3, 7, seed=45).double()).note("doubles"),
+        Case(*views(_spins(4, 7, seed=57), _spins(3, 7, seed=58))).note("transposed views"),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .energy import differentiable
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 from ..modern_hopfield import _Heads
 
@@ -121,6 +121,7 @@ exercise(
         Case(_spins(3, 8, seed=13).double(), _spins(5, 8, seed=14).double(), 3).note("doubles"),
         Case(_spins(8, seed=15).double(), _spins(5, 8, seed=16).double(), "exp").note("one state of doubles"),
         Case(_spins(8, seed=17).double(), _spins(5, 8, seed=18).double(), 2).note("one state of doubles"),
+        Case(*views(_spins(3, 8, seed=19), _spins(5, 8, seed=20), 3)).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -252,10 +253,13 @@ exercise(
         Case(_normal(5, 3, seed=93), _normal(4, 3, seed=94), beta=2.0).note("β by name"),
         Case(_normal(5, 3, seed=95), _normal(4, 3, seed=96), 0.8, constant=True).note("with the constant"),
         Case(_normal(5, 1, seed=97).double(), _normal(4, 1, seed=98).double(), 2.0).note("a line of doubles"),
-        Case(_normal(2, 5, 3, seed=99).double(), _normal(4, 3, seed=100).double(), 2.0).note("a (2, 5) batch of doubles"),
+        Case(_normal(2, 5, 3, seed=99).double(), _normal(4, 3, seed=100).double(), 2.0)
+        .note("a (2, 5) batch of doubles"),
         Case(_normal(5, 3, seed=101).double(), _normal(1, 3, seed=102).double(), 2.0).note("one pattern"),
         Case(_normal(5, 3, seed=103).double(), _normal(4, 3, seed=104).double(), 2.0).note("doubles"),
         Case(_normal(5, 3, seed=105), _normal(4, 3, seed=106), torch.tensor(1.3)).note("β a tensor"),
+        Case(*views(_normal(5, 3, seed=107).double(), _normal(4, 3, seed=108).double(), torch.tensor(1.3).double()))
+        .note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -360,7 +364,9 @@ exercise(
         Case(_normal(5, 3, seed=117).double(), _normal(1, 3, seed=118).double(), 1.6).note("one pattern"),
         Case(_normal(5, 3, seed=119).double(), _normal(4, 3, seed=120).double(), 1.6).note("doubles"),
         Case(_normal(3, seed=121).double(), _normal(4, 3, seed=122).double(), 1.6).note("one state of doubles"),
-        Case(_normal(3, seed=123).double(), _normal(4, 3, seed=124).double(), torch.tensor(0.6).double()).note("β a tensor"),
+        Case(_normal(3, seed=123).double(), _normal(4, 3, seed=124).double(), torch.tensor(0.6).double())
+        .note("β a tensor"),
+        Case(*views(_normal(5, 3, seed=125), _normal(4, 3, seed=126), torch.tensor(1.3))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -376,7 +382,8 @@ def _simplex(*shape: int, seed: int) -> torch.Tensor:
 exercise(
     "effective_patterns", "silen_lib.modern_hopfield", oracle=_effective_oracle,
     cases=[Case(_simplex(4, 6, seed=31)), Case(_simplex(5, seed=32)), Case(_simplex(2, 3, 7, seed=33)),
-           Case(_simplex(4, 6, seed=34).double()).note("doubles")],
+           Case(_simplex(4, 6, seed=34).double()).note("doubles"),
+           Case(*views(_simplex(4, 6, seed=35))).note("transposed views")],
     mistakes=[
         Mistake("Square first, then add: the weights themselves add up to 1.",
                 lambda w: 1 / w.sum(-1) ** 2, lambda w: 1 / w.sum(-1)),
@@ -481,7 +488,8 @@ exercise(
     cases=[Case(_normal(4, 6, seed=41)).note("four rows"),
            Case(_normal(5, seed=42, scale=0.3)).note("one row, close scores"),
            Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch"),
-           Case(_normal(4, 6, seed=44).double()).note("doubles")],
+           Case(_normal(4, 6, seed=44).double()).note("doubles"),
+           Case(*views(_normal(4, 6, seed=45))).note("transposed views")],
 )  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #b11d75f2
@@ -533,7 +541,8 @@ exercise(
            Case(_normal(3, 1, 6, seed=57), 2).note("one position each"),
            Case(_normal(4, 3, 6, seed=58).transpose(0, 1).requires_grad_(), 2).note("a transposed view"),
            Case(_normal(3, 4, 6, seed=59).requires_grad_(), 2).note("x asks for a gradient"),
-           Case(_normal(4, 3, 6, seed=60).transpose(0, 1), 3).note("a transposed view")],
+           Case(_normal(4, 3, 6, seed=60).transpose(0, 1), 3).note("a transposed view"),
+           Case(_normal(2, 3, 6, seed=90).double(), 2).note("doubles")],
     mistakes=_SPLIT_MISTAKES,
 )  # fmt: skip
 
@@ -553,7 +562,8 @@ def _peer(layer, *inputs, **how):
     "PyTorch's own layer with the same parameters: the same outputs, where there is one step and β is the usual one."
     size, heads, bias = layer.embed_dim, layer.num_heads, layer.in_proj_bias is not None
     peer = torch.nn.MultiheadAttention(
-        size, heads, 0.0, bias, layer.bias_k is not None, layer.add_zero_attn, layer.kdim, layer.vdim, layer.batch_first)
+        size, heads, 0.0, bias, layer.bias_k is not None, layer.add_zero_attn, layer.kdim, layer.vdim,
+        layer.batch_first)
     peer.load_state_dict(layer.state_dict())
     return peer.train(layer.training)(*inputs, **how)
 
@@ -689,7 +699,8 @@ def _replacement_cases():
     shapes = [{}, {"vdim": 5}, {"kdim": 3, "vdim": 5}]
     extras = [{"bias": True, "add_bias_kv": False, "add_zero_attn": False},
               {"bias": False, "add_bias_kv": True, "add_zero_attn": True}]  # fmt: skip
-    makes = [{"kdim": None, "vdim": None, **s, **e, "batch_first": b} for b in (True, False) for e in extras for s in shapes]
+    makes = [{"kdim": None, "vdim": None, **s, **e, "batch_first": b}
+             for b in (True, False) for e in extras for s in shapes]  # fmt: skip
     sizes = (2, 2, 3, 4), (2, 1, 1, 1), (1, 1, 1, 1)
     calls = [(size, *masks) for size in sizes for masks in _masks(*size)]
     for n, ((heads, B, L, S), attn_mask, padding) in enumerate(calls):
@@ -721,6 +732,8 @@ def _layer_cases():
         Case(8, 2, batch_first=True, n_steps=3).call(
             batch(77, 1, 8).requires_grad_(), batch(78, 4, 8).requires_grad_(), batch(79, 4, 8).requires_grad_(),
             need_weights=False).note("one query, three steps"),
+        Case(8, 2, batch_first=True, n_steps=2).call(
+            batch(90, 1, 8), batch(91, 4, 8), batch(92, 4, 8)).note("one query, two steps"),
         Case(8, 2, batch_first=True, learn_beta=True).call(
             _normal(1, 3, 8, seed=81), _normal(1, 4, 8, seed=82), _normal(1, 4, 8, seed=83),
             key_padding_mask=pad[:1]).note("β is learned"),

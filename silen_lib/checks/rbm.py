@@ -12,7 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .energy import differentiable
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/04_rbm.ipynb #34527507
@@ -74,7 +74,9 @@ exercise("rbm_energy", "silen_lib.rbm",
                *_parameters(5, 3, seed=8)).note("one pair"),
            Case(_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2)).note("shapes that broadcast"),
            Case(*(x.double() for x in (_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2))))
-           .note("doubles that broadcast")],
+           .note("doubles that broadcast"),
+           Case(*views(_bits(4, 5, seed=20), _bits(4, 3, seed=21), *_parameters(5, 3, seed=22)))
+           .note("transposed views")],
     oracle=_looped_energy,
     mistakes=_rbm_energy_mistakes, returns=torch.Tensor)
 
@@ -143,7 +145,7 @@ _block_gibbs_mistakes = [
 # %% ../../nbs/checks/04_rbm.ipynb #56f85941
 _block_gibbs_mistakes += [
     Mistake("No coins were tossed on the way: units were switched on when p > ½. That is descent, not sampling.",
-            _chain(lambda x: (x > 0).float(), lambda x: (x > 0).float())),
+            _chain(lambda x: (x > 0).to(x), lambda x: (x > 0).to(x))),
     Mistake("One random number decided all units of a chain. Each unit has a coin of its own.", _chain(one_coin=True)),
     Mistake("The visible bias a is missing on the way down.", _no_bias(True)),
     Mistake("The hidden bias b is missing on the way up.", _no_bias(False)),
@@ -161,7 +163,8 @@ exercise("block_gibbs", "silen_lib.rbm", kind="sampler",
            Case(_start(1, 1), *_gibbs_machine, 1, None).note("no generator given"),
            Case(_start(0, 1)[0], *_gibbs_machine, 2, torch.Generator()).note("one chain"),
            Case(_start(1, 0).double(), *(x.double() for x in _gibbs_machine), 1, None).note("doubles"),
-           Case(_start(0, 0).double(), *(x.double() for x in _gibbs_machine), k=2).note("doubles")],
+           Case(_start(0, 0).double(), *(x.double() for x in _gibbs_machine), k=2).note("doubles"),
+           Case(*views(_start(1, 0), *_gibbs_machine), 1, torch.Generator()).note("transposed views")],
     outcome=_code, oracle=_law,
     mistakes=_block_gibbs_mistakes)
 
@@ -229,7 +232,8 @@ exercise("rbm_free_energy", "silen_lib.rbm",
            Case(_bits(4, 5).double(), _asking(_parameters(5, 3)[0]), *(x.double() for x in _parameters(5, 3)[1:]))
            .note("W asks for a gradient"),
            Case(_bits(4, 5).double(), _asking(_parameters(3, 5)[0].T), _numbers(5).double(), _asking(_numbers(3)))
-           .note("a view asks for a gradient")],
+           .note("a view asks for a gradient"),
+           Case(*views(_bits(4, 5, seed=23), *_parameters(5, 3, seed=24))).note("transposed views")],
     oracle=_summed_free_energy, use=differentiable,
     mistakes=_rbm_free_energy_mistakes, returns=torch.Tensor)
 
@@ -297,7 +301,9 @@ exercise("rbm_log_partition", "silen_lib.rbm",
                Case(*_parameters(2, 60, seed=6)).note("60 hidden units"),
            Case(*(x.double() for x in _parameters(4, 3, seed=11))).note("doubles"),
            Case(*(x.double() for x in _parameters(3, 5, seed=12))).note("doubles, the visible layer listed"),
-           Case(_asking(_parameters(4, 3)[0]), *(x.double() for x in _parameters(4, 3)[1:])).note("W asks for a gradient")],
+           Case(_asking(_parameters(4, 3)[0]), *(x.double() for x in _parameters(4, 3)[1:]))
+           .note("W asks for a gradient"),
+           Case(*views(*_parameters(4, 3, seed=27))).note("transposed views")],
     oracle=_both_layers, use=differentiable,
     mistakes=_rbm_log_partition_mistakes, returns=torch.Tensor)
 
@@ -376,7 +382,9 @@ exercise("cd_gradient", "silen_lib.rbm",
            Case(_bits(3, 2, seed=2), _bits(7, 2, seed=3), *_parameters(2, 4, seed=5)[::2]).note("3 data, 7 chains"),
            Case(_bits(1, 5, seed=4), _bits(1, 5, seed=8), *_parameters(5, 3, seed=7)[::2]).note("one of each"),
            Case(*(x.double() for x in (_bits(5, 4), _bits(3, 4, seed=1), *_parameters(4, 2, seed=13)[::2])))
-           .note("doubles")],
+           .note("doubles"),
+           Case(*views(_bits(6, 5, seed=30), _bits(4, 5, seed=31), *_parameters(5, 3, seed=32)[::2]))
+           .note("transposed views")],
     oracle=_autograd_cd,
     mistakes=_cd_gradient_mistakes)
 
@@ -440,6 +448,8 @@ exercise("ais_increment", "silen_lib.rbm",
            Case(_bits(3, 5, seed=6), 100*torch.ones(5, 3), *_parameters(5, 3)[1:], _numbers(5, seed=14),
                0.75, 0.5).note("large weights, downwards"),
            Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=15), _numbers(5, seed=16))), 0.2, 0.6)
-           .note("doubles")],
+           .note("doubles"),
+           Case(*views(_bits(4, 5, seed=33), *_parameters(5, 3, seed=34)), _numbers(5, seed=37), 0.1, 0.4)
+           .note("transposed views")],
     oracle=_listed_increment,
     mistakes=_ais_increment_mistakes, returns=torch.Tensor)

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/08_sampling.ipynb #8431f06f
@@ -118,6 +119,9 @@ exercise(
         Case(_E[1], _F[1], 0.7, _random(5, seed=7)).note("one chain of walkers"),
         Case(_E[2].double(), _F[2].double(), 0.7, 0.0).note("doubles"),
         Case(_E[2].double(), _F[2].double(), 0.7, _random(5, seed=8).double()).note("doubles"),
+        Case(*views(_E, _F), torch.tensor(0.7), torch.tensor(0.3)).note("transposed views"),
+        Case(_E.double(), _F.double(), torch.tensor(0.7).double(), torch.tensor(0.3).double())
+        .note("T and log_ratio in doubles"),
     ],
 )  # fmt: skip
 
@@ -286,7 +290,9 @@ exercise(
            Case(*(v.double() for v in _still(1, 0.6, -1.0)), 0.1, 0.5, None).note("doubles"),
            Case(*_still(1, 0.4, 2.0, chains=2), 0.1, _each(0.5, 2.0), None).note("a temperature for each chain"),
            Case(*_still(2, 0.4, 2.0, chains=2), _each(0.1, 0.3), _each(0.5, 2.0), None)
-           .note("a step and a temperature for each chain")],
+           .note("a step and a temperature for each chain"),
+           Case(*views(*_still(2, 0.4, 2.0)), torch.tensor(0.1), torch.tensor(0.6), torch.Generator())
+           .note("η and T tensors")],
 )  # fmt: skip
 
 # %% ../../nbs/checks/08_sampling.ipynb #1e7a7393
@@ -326,7 +332,8 @@ _RATIO_MISTAKES = [
             lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s, eta) - (x - y).square().sum(-1)) / (4 * eta * T)),
     Mistake("A distance is squared. You took its root, or never squared it.",
             lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s, eta).sqrt() - _gap(y, x, sy, eta).sqrt()) / (4 * eta * T),
-            lambda x, s, y, sy, eta, T=1.0: ((y - x + _fit(eta) * s) - (x - y + _fit(eta) * sy)).sum(-1) / (4 * eta * T),
+            lambda x, s, y, sy, eta, T=1.0:
+            ((y - x + _fit(eta) * s) - (x - y + _fit(eta) * sy)).sum(-1) / (4 * eta * T),
             lambda x, s, y, sy, eta, T=1.0:
             ((y - x + _fit(eta) * s).abs() - (x - y + _fit(eta) * sy).abs()).sum(-1) / (4 * eta * T)),
 ]  # fmt: skip
@@ -384,7 +391,8 @@ _RATIO_MISTAKES += [
             lambda x, s, y, sy, eta, T=1.0: _gap(x, y, s, eta) / (4 * eta * T),
             lambda x, s, y, sy, eta, T=1.0: -_gap(y, x, sy, eta) / (4 * eta * T)),
     Mistake("The step rolls down by η∇E at every temperature. T stands in the variance alone.",
-            lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s / _fit(T), eta) - _gap(y, x, sy / _fit(T), eta)) / (4 * eta * T)),
+            lambda x, s, y, sy, eta, T=1.0:
+            (_gap(x, y, s / _fit(T), eta) - _gap(y, x, sy / _fit(T), eta)) / (4 * eta * T)),
     Mistake("step_size may hold one number for each chain: as a column, step_size[..., None], it fits the slopes.",
             lambda x, s, y, sy, eta, T=1.0: ((y - x + eta * s).square().sum(-1)
                                              - (x - y + eta * sy).square().sum(-1)) / (4 * eta * T)),
@@ -402,6 +410,8 @@ exercise(
         Case(*(_random(3, 5, 1, seed=k) for k in range(20, 24)), 0.3, _column(0.5, 1.0, 2.0)).note("T for each chain"),
         Case(*(_random(3, 5, 2, seed=k) for k in range(24, 28)), _column(0.1, 0.2, 0.3), _column(0.5, 1.0, 2.0))
         .note("η and T for each of three chains"),
+        Case(*views(*(_random(4, 3, seed=k) for k in range(28, 32))), torch.tensor(0.2), torch.tensor(0.6))
+        .note("η and T tensors of one number"),
     ],
 )  # fmt: skip
 
@@ -618,5 +628,6 @@ exercise(
         Case(_random(5, 13, seed=2) + _random(5, 1, seed=3)).note("five chains of 13: an odd length"),
         Case(_random(2, 40, seed=4)).note("two chains that agree"),
         Case(_random(3, 11, seed=5).double().cumsum(1)).note("doubles"),
+        Case(*views(_random(3, 10, seed=6))).note("transposed views"),
     ],
 )  # fmt: skip

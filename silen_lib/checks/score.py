@@ -11,7 +11,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from .energy import differentiable
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/09_score_matching.ipynb #0daee2c7
@@ -161,6 +161,8 @@ exercise(
         Case(_normal(5, 1, seed=10), *_mixture(3, 1, 100)[:2], .4).note("one width for all, doubles"),
         Case(_normal(5, 2, seed=11), *_single(3, 2, 110), .3).note("x in doubles, the mixture is not"),
         Case(_normal(5, 2, seed=12), *_single(3, 2, 120), 0).note("x in doubles, the mixture is not"),
+        Case(*views(_normal(4, 2, seed=13), *_mixture(3, 2, 130)[:2]), torch.tensor(.5), torch.tensor(.3))
+        .note("widths as tensors"),
     ],
 )  # fmt: skip
 
@@ -284,6 +286,7 @@ exercise(
         Case(_swirl(2, 3), _normal(5, 2, seed=4)).note("five points in the plane"),
         Case(_swirl(3, 5), _normal(4, 3, seed=6)).note("four points in three dimensions"),
         Case(_scaled(_swirl(2, 7)), _normal(4, 2, seed=8)).note("the derivative by a parameter of the model"),
+        Case(_swirl(2, 11), *views(_normal(4, 2, seed=12).float())).note("single precision, a view"),
     ],
 )  # fmt: skip
 
@@ -402,6 +405,8 @@ exercise(
         Case(_told(2, 23), *(v.float() for v in (_normal(5, 2, seed=24), _levels(.3, .7, 1.4, 2, 5), _normal(5, 2, seed=25))))
         .note("single precision"),
         Case(_told(2, 27), _normal(5, 2, seed=28).float(), .7, _normal(5, 2, seed=29).float()).note("single precision"),
+        Case(_told(2, 31), *views(_normal(5, 2, seed=32)), torch.tensor(.7), *views(_normal(5, 2, seed=33)))
+        .note("σ a tensor of one number"),
     ],
 )  # fmt: skip
 
@@ -498,9 +503,12 @@ exercise(
         Case(_normal(5, 2, seed=20), _normal(5, 2, seed=21), 3.0, 1.2, _normal(5, 2, seed=22)).note("from 3 to 1.2"),
         Case(_normal(2, 3, 4, seed=23), _normal(2, 3, 4, seed=24), .5, .4, _normal(2, 3, 4, seed=25)).note(".5 to .4"),
         Case(_normal(3, 2, seed=26), _normal(3, 2, seed=27), .8, 0.0, _normal(3, 2, seed=28)).note("down to 0"),
-        Case(*(_normal(5, 1, seed=k).float() for k in (29, 30)), 2.0, 1.5, _normal(5, 1, seed=31).float()).note("on a line"),
+        Case(*(_normal(5, 1, seed=k).float() for k in (29, 30)), 2.0, 1.5, _normal(5, 1, seed=31).float())
+        .note("on a line"),
         Case(*(_normal(5, 2, seed=k).float() for k in (32, 33)), 2.0, .5, _normal(5, 2, seed=34).float())
         .note("single precision"),
+        Case(*views(*(_normal(5, 2, seed=k) for k in (35, 36)), 2.0, .5, _normal(5, 2, seed=37)))
+        .note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -589,5 +597,6 @@ exercise(
         Case(300 * _normal(3, 3, seed=32), .1).note("scores of several hundred"),
         Case(_normal(4, 4, seed=33).float()).note("single precision"),
         Case(_normal(4, 4, seed=34).float().requires_grad_()).note("the scores ask for a gradient"),
+        Case(*views(_normal(4, 4, seed=35))).note("transposed views"),
     ],
 )  # fmt: skip
