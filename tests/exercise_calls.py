@@ -1,11 +1,12 @@
 """Which forms the calls of an exercise's function take: in a chapter, and in the check's cases.
 
-    python tests/exercise_calls.py                     runs every chapter with its answers and rewrites exercise_calls.json
-    python tests/exercise_calls.py 00_energy 01_…      only these chapters
+`python tests/exercise_calls.py` runs every chapter with its answers and writes exercise_calls.json again;
+`python tests/exercise_calls.py 00_energy` runs only the chapters that are named.
 """
 
 import copy
 import functools
+import importlib
 import inspect
 import json
 import os
@@ -81,7 +82,8 @@ def _arguments(args, kwargs):
 def spied(fn, seen: set):
     """The same function or class, with the form of each call going into `seen`.
 
-    A layer is made and called in many combinations of masks, widths and layouts: of a class each argument counts alone."""
+    A layer is made and called in many combinations of masks, widths and layouts: each argument of a class counts alone.
+    """
     if not inspect.isclass(fn):
 
         @functools.wraps(fn)
@@ -157,7 +159,9 @@ def chapter_calls(path, answers=None) -> dict[str, list[str]]:
             cell.source = _CHECK.sub(r'\1 = _spied(\2, _calls.setdefault("\1", set()))', cell.source)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "calls.json"
-        first = f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom exercise_calls import spied as _spied\n_calls = {{}}"
+        first = (
+            f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom exercise_calls import spied as _spied\n_calls = {{}}"
+        )
         last = (
             f"import json\nfrom pathlib import Path\n"
             f"Path({str(out)!r}).write_text(json.dumps({{k: sorted(v) for k, v in _calls.items()}}), encoding='utf-8')"
@@ -181,8 +185,6 @@ def case_calls(name) -> list[str]:
     from silen_lib.exercises import diagnose, find_spec
 
     spec = find_spec(name)
-    import importlib
-
     reference = spec.reference or getattr(importlib.import_module(spec.module), name)
     seen = set()
     verdict = diagnose(name, spied(reference, seen))

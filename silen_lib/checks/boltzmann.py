@@ -534,7 +534,7 @@ exercise(
            Case(_E1.view(2, 2), _E2.view(2, 2), torch.tensor([[0.5], [1.2]]), torch.tensor([[0.9], [0.4]]))
            .note("a pair of temperatures for each row"),
            Case(_E1.double(), _E2.double(), 0.6, 0.8).note("doubles"),
-           Case(*views(_E1.view(2, 2).double(), _E2.view(2, 2).double(), 
+           Case(*views(_E1.view(2, 2).double(), _E2.view(2, 2).double(),
             torch.tensor([[0.5, 1.2], [0.3, 2.0]]).double(), torch.tensor([[0.9, 0.4], [0.7, 1.0]]).double()))
             .note("transposed views")],
     mistakes=_swap_probability_mistakes,

@@ -25,7 +25,10 @@ def differentiable(
     "For `use=`: the answer's value; where an input asks for a gradient, RuntimeError if the value does not pass it on."
     value = fn(*args, **kwargs)
     asking = [x for x in (*args, *kwargs.values()) if isinstance(x, torch.Tensor) and x.requires_grad]
-    if asking and isinstance(value, torch.Tensor): torch.autograd.grad(value.sum(), asking, retain_graph=True)
+    if not asking or not isinstance(value, torch.Tensor): return value
+    flows = value.requires_grad and torch.autograd.grad(value.sum(), asking, retain_graph=True, allow_unused=True)
+    if not flows or any(g is None for g in flows):
+        raise RuntimeError("an input asks for a gradient, and the value does not require grad with respect to it")
     return value
 
 def views(

@@ -389,9 +389,11 @@ exercise(
            .note("one state only"),
            Case(_simplex(5, 4, seed=73).double(), _SURE.double(), _random(3, seed=74).log_softmax(0).double())
            .note("doubles"),
-           Case(_simplex(3, seed=75).double(), _simplex(3, 4, seed=76).double().T, _random(4, seed=77).log_softmax(0).double())
+           Case(_simplex(3, seed=75).double(), _simplex(3, 4, seed=76).double().T,
+                _random(4, seed=77).log_softmax(0).double())
            .note("A is a transposed view"),
-           Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(), _random(4, seed=80).log_softmax(0).double())
+           Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
+                _random(4, seed=80).log_softmax(0).double())
            .note("one belief in doubles"),
            Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
            .note("transposed views")],

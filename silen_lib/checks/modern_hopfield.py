@@ -762,4 +762,4 @@ def _call(layer, *args, **kwargs):
 
 
 exercise("HopfieldAttention", "silen_lib.modern_hopfield", kind="module", cases=_layer_cases, oracle=_layer_oracle,
-         mistakes=_LAYER_MISTAKES, use=_call)  # fmt: skip
+         mistakes=_LAYER_MISTAKES, use=_call, grads=True)  # fmt: skip

@@ -261,9 +261,9 @@ _LANGEVIN_MISTAKES += [
 ]
 
 # %% ../../nbs/checks/08_sampling.ipynb #8d3e381c
-def _still(d, x, slope, chains=None):
+def _still(d, x, slope, chains=None, n=4000):
     "Walkers that start alike, and their slopes."
-    shape = (20_000, d) if chains is None else (chains, 10_000, d)
+    shape = (n, d) if chains is None else (chains, n, d)
     return torch.full(shape, x), torch.full(shape, slope)
 
 
@@ -273,7 +273,7 @@ def _each(*values):
 
 
 def _langevin_case(d, x, slope, eta, T=1.0):
-    start, slope = _still(d, x, slope)
+    start, slope = _still(d, x, slope, n=20_000)
     case = Case(start, slope, eta, T, generator=torch.Generator())
     return case.note(f"three calls and {d} coordinates added up: mean {_middle(start, slope, eta):.3g} and standard "
                      f"deviation {_width(start, eta, T):.3g} wanted")

@@ -402,7 +402,8 @@ exercise(
         Case(_told(3, 11), _normal(4, 3, seed=12), .6, _normal(4, 3, seed=13)).note("one σ for all"),
         Case(_told(4, 15), _normal(4, 4, seed=16), _levels(.2, .5, 1, 3), _normal(4, 4, seed=17)).note("n = d"),
         Case(_scaled(_told(2, 19)), _normal(4, 2, seed=20), .8, _normal(4, 2, seed=21)).note("slope by a parameter"),
-        Case(_told(2, 23), *(v.float() for v in (_normal(5, 2, seed=24), _levels(.3, .7, 1.4, 2, 5), _normal(5, 2, seed=25))))
+        Case(_told(2, 23), _normal(5, 2, seed=24).float(), _levels(.3, .7, 1.4, 2, 5).float(),
+             _normal(5, 2, seed=25).float())
         .note("single precision"),
         Case(_told(2, 27), _normal(5, 2, seed=28).float(), .7, _normal(5, 2, seed=29).float()).note("single precision"),
         Case(_told(2, 31), *views(_normal(5, 2, seed=32)), torch.tensor(.7), *views(_normal(5, 2, seed=33)))
