@@ -13,6 +13,7 @@ import textwrap
 import pytest
 import torch
 from exercise_calls import CHAPTERS, call_form, case_calls, cells_of, chapter_calls, code_of, read, recorded, spied
+from plain_answers import PLAIN
 from torch import Tensor
 
 from silen_lib.exercises import Case, diagnose, find_spec
@@ -20,7 +21,7 @@ from silen_lib.exercises import Case, diagnose, find_spec
 RECORD = recorded()
 NOTEBOOKS = {path.stem: read(path) for path in CHAPTERS}
 WHERE = {name: chapter for chapter, nb in NOTEBOOKS.items() for name in cells_of(nb, "exercise")}
-QUICK = {"00_energy", "08_sampling"}
+QUICK = {("00_energy", "the book's answers"), ("08_sampling", "plain answers")}
 torch.set_num_threads(1)
 
 
@@ -52,12 +53,14 @@ def test_the_cases_hold_every_call_of_the_chapter(name):
     assert not missing, f"{WHERE[name]} calls {name} in ways that its check does not try: {sorted(missing)}"
 
 
+@pytest.mark.parametrize("whose", ["the book's answers", "plain answers"])
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_a_chapter_with_its_answers_runs_to_its_end_and_calls_as_recorded(path):
-    "Every printed answer stands in its stub; every check says right; no call is of a form that the record lacks."
-    if path.stem not in QUICK and not os.environ.get("SILEN_ALL"):
+def test_a_chapter_runs_to_its_end_with_answers_and_calls_as_recorded(path, whose):
+    "The answers stand in the stubs; every check says right; no call is of a form that the record lacks."
+    if (path.stem, whose) not in QUICK and not os.environ.get("SILEN_ALL"):
         pytest.skip("all chapters run with SILEN_ALL=1")
-    calls = chapter_calls(path)
+    names = RECORD[path.stem] if whose == "plain answers" else ()
+    calls = chapter_calls(path, {name: written(name, PLAIN[name]) for name in names})
     new = {name: sorted(set(forms) - set(RECORD[path.stem][name])) for name, forms in calls.items()}
     assert not any(new.values()), f"new calls; run `python tests/exercise_calls.py {path.stem}`: {new}"
 
@@ -127,15 +130,31 @@ def test_an_answer_that_cuts_the_gradient_off_is_refused(name):
     assert verdict.status == "wrong" and "cut off from its parameters" in verdict.message, str(verdict)
 
 
-def careless(name, code):
-    "An answer from a body written into the stub, in the chapter's own namespace."
+def written(name, code):
+    "The stub with a body in place of `raise NotImplementedError`."
     nb = NOTEBOOKS[WHERE[name]]
     stub = code_of(nb.cells[cells_of(nb, "exercise")[name]])
     line = next(x for x in stub.splitlines() if x.strip() == "raise NotImplementedError")
     body = textwrap.indent(textwrap.dedent(code).strip("\n"), line[: len(line) - len(line.lstrip())])
+    return stub.replace(line, body)
+
+
+def reader(name, code):
+    "What a reader's stub with this body defines, in the chapter's own namespace."
     space = dict(vars(importlib.import_module(find_spec(name).module)))
-    exec(compile(stub.replace(line, body), f"<{name}>", "exec"), space)  # noqa: S102
+    exec(compile(written(name, code), f"<{name}>", "exec"), space)  # noqa: S102
     return space[name]
+
+
+def test_every_exercise_has_a_plain_answer():
+    assert set(PLAIN) == set(WHERE)
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_a_plain_right_answer_is_right_and_kept(name):
+    "The cases ask for what the chapter does, not for the library's checks and fast paths."
+    verdict = diagnose(name, reader(name, PLAIN[name]))
+    assert verdict.kind == "right", f"{verdict} {verdict.message}"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +192,7 @@ def test_an_answer_that_is_right_for_some_calls_only_is_refused_in_plain_words(n
     if code is None:  # right, but its arguments have other names
         fn = lambda a, b, c=128, d=1: answer(name)(a, b, c, d)  # noqa: E731
     else:
-        fn = careless(name, code)
+        fn = reader(name, code)
     verdict = diagnose(name, fn)
     assert verdict.status == "wrong" and words in str(verdict), str(verdict)
 
@@ -253,7 +272,7 @@ def test_no_hint_is_the_answer(name):
     "A machine puts what code the hints hold into the stub: it never becomes right."
     for body in bodies(name):
         code = "\n".join(ast.unparse(ast.fix_missing_locations(s)) for s in body)
-        assert diagnose(name, careless(name, code)).status == "wrong", f"the hints hold the answer:\n{code}"
+        assert diagnose(name, reader(name, code)).status == "wrong", f"the hints hold the answer:\n{code}"
 
 
 def normal(node):
