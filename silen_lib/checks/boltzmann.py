@@ -68,7 +68,8 @@ exercise(
     cases=[Case(_fields).note("T = 1"), Case(_fields, 0.6), Case(_strong, T=0.1).note("fields of ±1000 at T = 0.1"),
            Case(torch.tensor(0.3), 0.8).note("a single field"),
            Case(torch.tensor([[0.3, -1.2], [2.0, 0.0]]).double()).note("doubles"),
-           Case(*views(torch.tensor([[0.3, -1.2], [2.0, 0.4]]), 0.7)).note("transposed views")],
+           Case(*views(torch.tensor([[0.3, -1.2], [2.0, 0.4]]), 0.7)).note("transposed views"),
+           Case(torch.tensor([0.4, -2.0]).double(), 0.5).note("doubles")],
     mistakes=_spin_up_probability_mistakes,
 )  # fmt: skip
 
