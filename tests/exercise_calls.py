@@ -188,7 +188,7 @@ def case_calls(name) -> list[str]:
     reference = spec.reference or getattr(importlib.import_module(spec.module), name)
     seen = set()
     verdict = diagnose(name, spied(reference, seen))
-    if verdict.status != "right":
+    if verdict.status in ("wrong", "unchecked"):  # else it is right, or known for the library's own, which works too
         raise AssertionError(f"the reference is not right: {verdict}")
     return sorted(seen)
 
