@@ -141,7 +141,7 @@ def written(name, code):
 
 def reader(name, code):
     "What a reader's stub with this body defines, in the chapter's own namespace."
-    space = dict(vars(importlib.import_module(find_spec(name).module)))
+    space = {**vars(importlib.import_module(find_spec(name).module)), "__name__": "__main__"}
     exec(compile(written(name, code), f"<{name}>", "exec"), space)  # noqa: S102
     return space[name]
 
