@@ -80,13 +80,13 @@ def local_field(
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     return args.outcome(rows @ W.T, W=W)
 
-# %% ../nbs/01_hopfield.ipynb #827cbd53
+# %% ../nbs/01_hopfield.ipynb #e2b9d054
 def _tie(W: Tensor) -> Tensor:
-    "Fields smaller than this are rounding, ties: a share of the largest field any state could cause, max_i Σ_j |W_ij|."
-    size = torch.linalg.vector_norm(W, 1, dim=1).max()
+    "Fields smaller than this are rounding, ties: a share of the largest field, max_i Σ_j |W_ij| (for one row: its own)."
+    size = torch.linalg.vector_norm(W, 1, dim=-1).max()
     return 4 * torch.finfo(W.dtype).eps * size + torch.finfo(W.dtype).tiny
 
-
+# %% ../nbs/01_hopfield.ipynb #827cbd53
 def _ties_up(ties: str) -> bool:
     return args.choice("ties", ties, ("up", "keep")) == "up"
 
@@ -671,10 +671,10 @@ def async_step(
     W: Tensor,  # (N, N)
     i: int,  # which neuron decides
 ) -> Tensor:  # (..., N), a new tensor
-    "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$, else −1."
+    "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$ within rounding (`_tie`), else −1."
     new = args.states("state", state, "W", args.square("W", W, values=False)).clone()
     args.floats("W", W[args.whole("i", i, 0, len(W) - 1)], values=args.on_host(W))
-    new[..., i] = torch.where(new @ W[i] >= 0, 1.0, -1.0).to(new.dtype)
+    new[..., i] = torch.where(new @ W[i] >= -_tie(W[i]), 1.0, -1.0).to(new.dtype)
     return new
 
 # %% ../nbs/01_hopfield.ipynb #39c585fa

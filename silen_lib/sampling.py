@@ -357,8 +357,8 @@ def acceptance_probability(
 def langevin_step(
     x: Tensor,                                # (..., d) positions
     slope: Tensor,                            # (..., d) ∇E there
-    step_size: float | Tensor,                # η, above 0
-    T: float | Tensor = 1.0,                  # temperature
+    step_size: float | Tensor,                # η, above 0; a tensor must fit x
+    T: float | Tensor = 1.0,                  # temperature; a tensor must fit x
     generator: torch.Generator | None = None, # None: torch's global generator
 ) -> Tensor:                                  # (..., d) positions one step later
     "One unadjusted Langevin step $x - η∇E + \\sqrt{2ηT} ξ$ of every walker: (..., d) → (..., d)."
@@ -374,8 +374,8 @@ def mala_log_ratio(
     slope: Tensor,                # (..., d) ∇E there
     y: Tensor,                    # (..., d) proposals
     slope_y: Tensor,              # (..., d) ∇E at the proposals
-    step_size: float | Tensor,    # η
-    T: float | Tensor = 1.0,      # temperature
+    step_size: float | Tensor,    # η; a tensor must fit (...), one number for each walker or chain
+    T: float | Tensor = 1.0,      # temperature; a tensor must fit (...)
 ) -> Tensor:                      # (...) log q(x|y) − log q(y|x)
     "Log ratio of Langevin proposals, back minus forth, where $q(y|x)$ is $N(x - η∇E(x), 2ηT)$: (..., d) → (...)."
     args.points("x", x, finite=False, values=False)

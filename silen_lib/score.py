@@ -391,7 +391,7 @@ def sample_diffusion(
 
 # %% ../nbs/09_score_matching.ipynb #e42634f6
 def mixture_score(
-    x: Tensor,                    # (..., d)
+    x: Tensor,                    # (..., d); the score gets its dtype, whatever that of the mixture
     weights: Tensor,              # (K,) ≥ 0, sum 1
     means: Tensor,                # (K, d)
     stds: float | Tensor,         # width of each component: a number or (K,)

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/07_attention.ipynb #13e53ab3
@@ -97,12 +98,22 @@ _ENERGY_MISTAKES += [
 
 # %% ../../nbs/checks/07_attention.ipynb #1e5578d6
 exercise(
-    "attention_free_energy", "silen_lib.attention", oracle=_free_energy_oracle,
+    "attention_free_energy", "silen_lib.attention", oracle=_free_energy_oracle, use=differentiable,
     cases=[
         Case(torch.tensor([0.5, 0.25, 0.25]), torch.tensor([1.0, -0.5, 0.3])).note("one division of three, β = 1"),
         Case(_shares(4, 5, seed=1), torch.randn(5, generator=_gen(2)), 2.5).note("four divisions of five, β = 2.5"),
         Case(_shares(2, 3, 4, seed=3), torch.randn(2, 3, 4, generator=_gen(4)), beta=0.4).note("a batch, β = 0.4"),
         Case(torch.tensor([1.0, 0.0, 0.0, 0.0]), torch.tensor([0.7, 0.2, -1.0, 3.0]), 2.0).note("all on the first"),
+        Case(_shares(4, 3, seed=31), torch.randn(3, generator=_gen(32))).note("four divisions, β = 1"),
+        Case(_shares(4, 3, seed=33).double(), torch.randn(3, generator=_gen(34)).double()).note("doubles"),
+        Case(_shares(4, 3, seed=35).double(), torch.randn(3, generator=_gen(36)).double(), 1.5).note("doubles"),
+        Case(_shares(4, 3, seed=37).double(), torch.randn(3, generator=_gen(38)).double(), 4).note("β a whole number"),
+        Case(_shares(3, seed=39).double().requires_grad_(), torch.randn(3, generator=_gen(40)).double())
+        .note("p asks for a gradient"),
+        Case(_shares(3, seed=41).double().requires_grad_(), torch.randn(3, generator=_gen(42)).double(), 2.0)
+        .note("p asks for a gradient"),
+        Case(_shares(3, seed=43).double(), torch.randn(3, generator=_gen(44)).double(), 2.0).note("one row of doubles"),
+        Case(*views(_shares(4, 3, seed=61), torch.randn(4, 3, generator=_gen(62)), 2.0)).note("transposed views"),
     ],
     mistakes=_ENERGY_MISTAKES,
 )  # fmt: skip
@@ -261,6 +272,10 @@ exercise(
         Case(torch.tensor([[0.5, 0.3], [-0.1, 0.25], [1.0, 0.2]]), 3.0).note("three rows of two, α = 3"),
         Case(2 * torch.randn(5, 3, generator=_gen(5)), 1.5).note("five rows of three, α = 1.5"),
         Case(torch.randn(2, 3, 6, generator=_gen(6)), alpha=2.0, beta=0.6).note("a batch of six, α = 2, β = 0.6"),
+        Case(_S, 2.0, 1.5).note("the four offers, α = 2, β = 1.5"),
+        Case(torch.randn(3, 4, generator=_gen(45)).double(), 1.5).note("doubles, α = 1.5"),
+        Case(_S.double(), 2.0).note("doubles, α = 2"),
+        Case(*views(torch.randn(3, 4, generator=_gen(63)), 2.0)).note("transposed views"),
     ],
     mistakes=_PRICE_MISTAKES,
 )  # fmt: skip
@@ -319,6 +334,9 @@ exercise(
         Case(_spins(3, 7, seed=1), _spins(5, 7, seed=2)).note("three words against five, 7 bits"),
         Case(_spins(6, seed=3), _spins(4, 6, seed=4)).note("one word against four, 6 bits"),
         Case(_spins(2, 3, 5, seed=5), _spins(4, 5, seed=6)).note("a (2, 3) batch against four, 5 bits"),
+        Case(_spins(1, 6, seed=47), _spins(4, 6, seed=48)).note("one row"),
+        Case(_spins(3, 6, seed=49).double(), _spins(4, 6, seed=50).double()).note("doubles"),
+        Case(*views(_spins(3, 6, seed=64), _spins(4, 6, seed=65))).note("transposed views"),
     ],
     mistakes=_HAMMING_MISTAKES,
 )  # fmt: skip
@@ -422,6 +440,11 @@ exercise(
 )  # fmt: skip
 
 # %% ../../nbs/checks/07_attention.ipynb #efcd3abc
+def _points(n: int, d: int) -> torch.Tensor:
+    "Doubles; each shape has its own."
+    return torch.randn(n, d, generator=_gen(100 * n + d)).double()
+
+
 def _local_constant(query, keys, values, bandwidth):
     far = (query[:, None].double() - keys.double()).square().sum(-1)
     root = (-(far - far.amin(1, keepdim=True)) / (4 * bandwidth**2)).exp()  # √K
@@ -520,6 +543,13 @@ exercise(
              torch.randn(5, 1, generator=_gen(9)), 1.5).note("five queries, five keys"),
         Case(torch.tensor([[40.0], [-30.0]]), torch.tensor([[0.0], [1.0], [2.5]]), torch.tensor([[1.0], [2.0], [5.0]]),
              0.5).note("two queries far from all keys"),
+        Case(_points(4, 1), _points(6, 1), _points(6, 1), 0.4).note("on a line, doubles"),
+        Case(_points(1, 1), _points(6, 1), _points(6, 1), 0.4).note("one query on a line"),
+        Case(_points(1, 2), _points(6, 2), _points(6, 1), 0.9).note("one query in the plane"),
+        Case(_points(1, 2), _points(6, 2), _points(6, 3), 0.9).note("one query, three outputs"),
+        Case(_points(4, 2), _points(6, 2), _points(6, 1), 0.9).note("in the plane, doubles"),
+        Case(_points(2, 4).T, _points(2, 6).T, _points(6, 1), 0.9).note("transposed views"),
+        Case(*views(_points(4, 2), _points(7, 2), _points(7, 3), 0.9)).note("transposed views"),
     ],
     mistakes=_KERNEL_MISTAKES,
 )  # fmt: skip
@@ -615,6 +645,8 @@ exercise(
     cases=[
         Case(torch.randn(9, 2, generator=_gen(1)), torch.randn(9, 3, generator=_gen(2)), 0.8).note("nine in the plane"),
         Case(torch.rand(12, 1, generator=_gen(3)), torch.randn(12, 1, generator=_gen(4)), 0.3).note("twelve on a line"),
+        Case(_points(8, 2), _points(8, 1), 0.8).note("eight in the plane, doubles"),
+        Case(*views(_points(9, 2), _points(9, 3), 0.8)).note("transposed views"),
     ],
     mistakes=_LEAVE_OUT_MISTAKES,
 )  # fmt: skip

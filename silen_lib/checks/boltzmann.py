@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #13390323
@@ -64,7 +65,11 @@ _spin_up_probability_mistakes += [
 # %% ../../nbs/checks/03_boltzmann.ipynb #6a1a1f68
 exercise(
     "spin_up_probability", "silen_lib.boltzmann", oracle=_coin_oracle,
-    cases=[Case(_fields).note("T = 1"), Case(_fields, 0.6), Case(_strong, T=0.1).note("fields of ±1000 at T = 0.1")],
+    cases=[Case(_fields).note("T = 1"), Case(_fields, 0.6), Case(_strong, T=0.1).note("fields of ±1000 at T = 0.1"),
+           Case(torch.tensor(0.3), 0.8).note("a single field"),
+           Case(torch.tensor([[0.3, -1.2], [2.0, 0.0]]).double()).note("doubles"),
+           Case(*views(torch.tensor([[0.3, -1.2], [2.0, 0.4]]), 0.7)).note("transposed views"),
+           Case(torch.tensor([0.4, -2.0]).double(), 0.5).note("doubles")],
     mistakes=_spin_up_probability_mistakes,
 )  # fmt: skip
 
@@ -133,7 +138,9 @@ _detailed_balance_gap_mistakes += [
 exercise(
     "detailed_balance_gap", "silen_lib.boltzmann", oracle=_gap_oracle,
     cases=[Case(*_chain(4, 1)).note("a chain of four states"), Case(*_chain(7, 2)),
-           Case(*_balanced).note("a chain in balance")],
+           Case(*_balanced).note("a chain in balance"),
+           Case(*(x.double() for x in _chain(5, 3))).note("doubles"),
+           Case(*views(*_chain(5, 4))).note("transposed views")],
     mistakes=_detailed_balance_gap_mistakes,
 )  # fmt: skip
 
@@ -186,7 +193,9 @@ _metropolis_probability_mistakes += [
 # %% ../../nbs/checks/03_boltzmann.ipynb #94dd4dea
 exercise(
     "metropolis_probability", "silen_lib.boltzmann", oracle=_metropolis_oracle,
-    cases=[Case(_costs).note("T = 1"), Case(_costs, 0.5), Case(_extreme, T=0.1).note("costs of ±1000 at T = 0.1")],
+    cases=[Case(_costs).note("T = 1"), Case(_costs, 0.5), Case(_extreme, T=0.1).note("costs of ±1000 at T = 0.1"),
+           Case(_extreme.double() / 500, 0.7).note("doubles"),
+           Case(*views(_extreme, 0.6)).note("transposed views")],
     mistakes=_metropolis_probability_mistakes,
 )  # fmt: skip
 
@@ -357,7 +366,9 @@ _heat_bath_sweep_mistakes += [
 exercise(
     "heat_bath_sweep", "silen_lib.boltzmann", kind="sampler", outcome=_code, oracle=_law,
     cases=[Case(_start(1.0, -1.0, 1.0), _W3, 0.9, generator=torch.Generator()).note("from one state, T = 0.9"),
-           Case(_start(-1.0, -1.0, 1.0), _W3b, T=1.6, generator=torch.Generator()).note("other weights, T = 1.6")],
+           Case(_start(-1.0, -1.0, 1.0), _W3b, T=1.6, generator=torch.Generator()).note("other weights, T = 1.6"),
+           Case(_start(-1.0, 1.0, 1.0), _W3).note("no generator given"),
+           Case(*views(_start(1.0, 1.0, -1.0).double(), _W3b.double())).note("doubles, views")],
     mistakes=_heat_bath_sweep_mistakes,
 )  # fmt: skip
 
@@ -435,7 +446,11 @@ _cooling_schedule_mistakes += [
 exercise(
     "cooling_schedule", "silen_lib.boltzmann", oracle=_schedule_oracle, atol=1e-5, rtol=1e-4,
     cases=[Case(4.0, 0.5, 7, "linear"), Case(4.0, 0.5, 6).note("geometric by default"),
-           Case(T_start=2.0, T_end=0.05, n=2, kind="geometric").note("two temperatures"), Case().note("no arguments")],
+           Case(T_start=2.0, T_end=0.05, n=2, kind="geometric").note("two temperatures"), Case().note("no arguments"),
+           Case(3.0, 0.2, 5, "geometric"),
+           Case(3, 0.2, 5).note("a whole number"),
+           Case(3, 0.2, 5, "geometric"),
+           Case(3, 0.2, 5, "linear")],
     mistakes=_cooling_schedule_mistakes,
 )  # fmt: skip
 
@@ -515,7 +530,14 @@ exercise(
     "swap_probability", "silen_lib.boltzmann", oracle=_swap_oracle,
     cases=[Case(_E1, _E2, 0.5, 1.5).note("T1 below T2"), Case(_E1, _E2, torch.tensor(2.0), torch.tensor(0.7)),
            Case(torch.tensor([800.0, -800.0]), torch.tensor([-800.0, 800.0]), 0.2, 1.0).note("energies of ±800"),
-           Case(torch.tensor([-120.0, -118.5]), torch.tensor([-119.0, -120.0]), 0.2, 0.5).note("a cold glass")],
+           Case(torch.tensor([-120.0, -118.5]), torch.tensor([-119.0, -120.0]), 0.2, 0.5).note("a cold glass"),
+           Case(_E1[None], _E2[None], torch.tensor([[0.5]]), torch.tensor([[0.9]])).note("one pair of temperatures"),
+           Case(_E1.view(2, 2), _E2.view(2, 2), torch.tensor([[0.5], [1.2]]), torch.tensor([[0.9], [0.4]]))
+           .note("a pair of temperatures for each row"),
+           Case(_E1.double(), _E2.double(), 0.6, 0.8).note("doubles"),
+           Case(*views(_E1.view(2, 2).double(), _E2.view(2, 2).double(),
+            torch.tensor([[0.5, 1.2], [0.3, 2.0]]).double(), torch.tensor([[0.9, 0.4], [0.7, 1.0]]).double()))
+            .note("transposed views")],
     mistakes=_swap_probability_mistakes,
 )  # fmt: skip
 
@@ -628,6 +650,9 @@ _learning_gradient_mistakes += [
 # %% ../../nbs/checks/03_boltzmann.ipynb #156fe785
 exercise(
     "learning_gradient", "silen_lib.boltzmann", oracle=_gradient_oracle,
-    cases=[Case(*_phase(5, 4, 1), *_phase(7, 4, 2)).note("four units"), Case(*_phase(3, 6, 3), *_phase(9, 6, 4))],
+    cases=[Case(*_phase(5, 4, 1), *_phase(7, 4, 2)).note("four units"), Case(*_phase(3, 6, 3), *_phase(9, 6, 4)),
+           Case(*(x.double() for x in (*_phase(3, 5, 5), *_phase(4, 5, 6)))).note("doubles"),
+           Case(*_phase(3, 4, 7), _phase(4, 5, 8)[0].T, _phase(5, 4, 9)[1]).note("a transposed view"),
+           Case(*views(*_phase(3, 5, 10), *_phase(4, 5, 11))).note("transposed views")],
     mistakes=_learning_gradient_mistakes,
 )  # fmt: skip

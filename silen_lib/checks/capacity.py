@@ -11,6 +11,7 @@ import math
 import numpy as np
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/02_capacity.ipynb #73b27d0c
@@ -35,6 +36,9 @@ exercise(
     cases=[
         Case(torch.tensor([0.105, 0.138, 0.37, 0.609, 2.0])).note("five loads"),
         Case(torch.tensor([[0.2, 0.9, 0.4]])).note("shape (1, 3)"),
+        Case(torch.tensor(0.13)).note("a single load"),
+        Case(torch.tensor([0.07, 0.4]).double()).note("doubles"),
+        Case(*views(torch.tensor([[0.1, 0.3], [0.5, 0.8]]))).note("transposed views"),
     ],
     mistakes=[
         Mistake("erfc is the area of two tails: where is the ½?", lambda a: 2 * _tail(1 / torch.sqrt(2 * a))),
@@ -98,6 +102,8 @@ exercise(
     cases=[
         Case(torch.tensor([0.4, 1.0, 1.5, 2.2])).note("four values of t"),
         Case(torch.tensor([[0.8], [3.0]])).note("shape (2, 1)"),
+        Case(torch.tensor([0.5, 1.9]).double()).note("doubles"),
+        Case(*views(torch.tensor([[0.7, 1.2], [1.6, 2.4]]))).note("transposed views"),
     ],
     mistakes=_AGS_LOAD_MISTAKES,
 )  # fmt: skip
@@ -122,6 +128,8 @@ exercise(
     cases=[
         Case(torch.tensor([0.03, 0.2, 0.6, 0.97]), 0.3).note("T = 0.3"),
         Case(torch.tensor([[0.1, 0.45, 0.8]]), 1.7).note("T = 1.7"),
+        Case(torch.tensor([0.2, 0.9]).double(), 0.6).note("doubles"),
+        Case(*views(torch.tensor([[0.1, 0.3], [0.5, 0.8]]), 0.4)).note("transposed views"),
     ],
     mistakes=[
         Mistake("The factor 2: a flip costs 2h, so the coin is σ(2h/T). This threshold samples at 2T.",
@@ -196,6 +204,8 @@ exercise(
              torch.tensor([0.0004, 0.0009, 0.0005, 0.0011])).note("four sizes, power 2/3"),
         Case(torch.tensor([200, 900, 2500]), torch.tensor([0.31, 0.24, 0.22]),
              torch.tensor([0.03, 0.01, 0.02]), 1.0).note("power 1"),
+        Case(torch.tensor([300, 700, 2000]), torch.tensor([0.2, 0.17, 0.15]).double(),
+         torch.tensor([0.002, 0.001, 0.003]).double(), 0.5).note("doubles, power ½"),
     ],
     mistakes=_EXTRAPOLATE_MISTAKES,
 )  # fmt: skip
@@ -230,6 +240,8 @@ exercise(
     cases=lambda: [
         Case(_spins(4, 9, seed=3)).note("four patterns of nine spins"),
         Case(torch.cat([_spins(3, 8, seed=4), -_spins(3, 8, seed=4)[:1]])).note("the last is minus the first"),
+        Case(_spins(3, 7, seed=5).double()).note("doubles"),
+        Case(*views(_spins(3, 7, seed=6))).note("transposed views"),
     ],
     mistakes=[
         Mistake("The diagonal is still there: no neuron votes for itself.", _pinv),
@@ -293,6 +305,9 @@ exercise(
     cases=lambda: [
         Case(_symmetric(7, 1), _spins(4, 7, seed=2), 0.3).note("four dreams of seven spins"),
         Case(_symmetric(5, 3), _spins(1, 5, seed=4)).note("one dream, the default rate"),
+        Case(_symmetric(6, 5), _spins(4, 6, seed=6), rate=0.2).note("the rate by name"),
+        Case(_symmetric(6, 7).double(), _spins(4, 6, seed=8).double(), rate=0.2).note("doubles"),
+        Case(*views(_symmetric(6, 9), _spins(4, 6, seed=10))).note("transposed views"),
     ],
     mistakes=_UNLEARN_MISTAKES,
 )  # fmt: skip

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/10_free_energy.ipynb #6a42b7c3
@@ -19,6 +20,10 @@ def _random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def _simplex(*shape: int, seed: int = 0) -> torch.Tensor:
     return (1.5 * _random(*shape, seed=seed)).softmax(-1)
+
+
+def _asking(x: torch.Tensor) -> torch.Tensor:
+    return x.double().requires_grad_()
 
 
 def _xlogx(p: torch.Tensor) -> torch.Tensor:
@@ -83,13 +88,21 @@ _VFE_MISTAKES += [
 
 # %% ../../nbs/checks/10_free_energy.ipynb #17b23f94
 exercise(
-    "variational_free_energy", "silen_lib.free_energy", oracle=_vfe_oracle,
+    "variational_free_energy", "silen_lib.free_energy", oracle=_vfe_oracle, use=differentiable,
     cases=[
         Case(_simplex(4, seed=1), _random(4, seed=2) - 2).note("one belief over four causes"),
         Case(_simplex(2, 5, 3, seed=3), _random(3, seed=4) - 1).note("a batch (2, 5) of beliefs over three causes"),
         Case(_VFE_CERTAIN, _random(3, seed=5)).note("beliefs with zeros"),
         Case(torch.tensor([0.4, 0.0, 0.6]), _VFE_HALF).note("an impossible cause, with no belief in it"),
         Case(torch.tensor([0.4, 0.6, 0.0]), _VFE_HALF).note("an impossible cause, believed: F = +∞"),
+        Case(_simplex(2, 5, 3, seed=51).double(), _random(3, seed=52).double()).note("a batch of doubles"),
+        Case(_simplex(5, 3, seed=53).double(), _random(3, 5, seed=54).double().T)
+        .note("log_joint is a transposed view"),
+        Case(_simplex(5, 3, seed=55).double(), _random(3, seed=56).double()).note("doubles"),
+        Case(_simplex(3, seed=57).double(), _random(3, seed=58).double()).note("one belief in doubles"),
+        Case(_asking(_simplex(3, seed=59)), _random(3, seed=60).double()).note("q asks for a gradient"),
+        Case(_asking(_simplex(3, seed=61)), _asking(_random(3, seed=62))).note("both ask for a gradient"),
+        Case(*views(_simplex(5, 3, seed=101), _random(5, 3, seed=102))).note("transposed views"),
     ],
     mistakes=_VFE_MISTAKES,
 )  # fmt: skip
@@ -132,7 +145,9 @@ _ESTEP_MORE = [
 exercise(
     "mixture_responsibilities", "silen_lib.free_energy", oracle=_estep_oracle,
     cases=[Case(_random(5, 3, seed=7) - 1, _simplex(3, seed=8)).note("five points, three clouds"),
-           Case(_ESTEP_FAR, torch.tensor([0.7, 0.3])).note("one point is far from both clouds")],
+           Case(_ESTEP_FAR, torch.tensor([0.7, 0.3])).note("one point is far from both clouds"),
+           Case(_random(3, 5, seed=63).double().T, _simplex(3, seed=64).double()).note("a transposed view, doubles"),
+           Case(_random(5, 3, seed=65).double(), _simplex(3, seed=66).double()).note("doubles")],
     mistakes=[
         Mistake("The clouds' weights π are missing.", lambda d, w: d.softmax(-1)),
         Mistake("Densities that underflow give 0/0. Stay with logarithms and let softmax normalise.", _dense,
@@ -208,9 +223,14 @@ _KL_MISTAKES += [
 
 # %% ../../nbs/checks/10_free_energy.ipynb #22930ed2
 exercise(
-    "gaussian_kl", "silen_lib.free_energy", oracle=_kl_oracle,
+    "gaussian_kl", "silen_lib.free_energy", oracle=_kl_oracle, use=differentiable,
     cases=[Case(_random(3, seed=11), _random(3, seed=12)).note("one belief in three dimensions"),
-           Case(_random(4, 2, seed=13), 0.5 * _random(4, 2, seed=14) - 1).note("a batch of four in two dimensions")],
+           Case(_random(4, 2, seed=13), 0.5 * _random(4, 2, seed=14) - 1).note("a batch of four in two dimensions"),
+           Case(torch.tensor([0.7]), torch.tensor([0.3])).note("one dimension"),
+           Case(_random(4, 2, seed=67).requires_grad_(), _random(4, 2, seed=68).requires_grad_())
+           .note("both ask for a gradient"),
+           Case(_random(4, 2, seed=69).double(), _random(4, 2, seed=70).double()).note("doubles"),
+           Case(*views(_random(4, 2, seed=103), _random(4, 2, seed=104))).note("transposed views")],
     mistakes=_KL_MISTAKES,
 )  # fmt: skip
 
@@ -218,7 +238,7 @@ exercise(
 def _drive_oracle(error, slope, error_next, W):
     "−∂F/∂x by autograd: x enters its own error and, through f with slope f', the next layer's prediction."
     x = torch.zeros_like(error, requires_grad=True)
-    own, below = error.detach() + x, error_next.detach() - (slope * x) @ W.T
+    own, below = error.detach() + x, error_next.detach() - (slope.detach() * x) @ W.T
     (gradient,) = torch.autograd.grad((own.square().sum() + below.square().sum()) / 2, x)
     return -gradient
 
@@ -228,6 +248,12 @@ _DRIVE_CASES = [
          _random(3, 3, seed=28)).note("three units predict three"),
     Case(_random(2, 4, seed=21), 1 - _random(2, 4, seed=22).tanh() ** 2, _random(2, 3, seed=23),
          _random(3, 4, seed=24)).note("four units predict three"),
+    Case(*(_random(4, n, seed=s).double() for n, s in ((3, 87), (3, 88), (2, 89))), _random(2, 3, seed=90).double())
+    .note("doubles"),
+    Case(*(_asking(_random(4, n, seed=s)) for n, s in ((3, 91), (3, 92), (2, 93))), _random(2, 3, seed=94).double())
+    .note("the errors ask for gradients"),
+    Case(*views(*(_random(4, n, seed=s) for n, s in ((3, 105), (3, 106), (2, 107))), _random(2, 3, seed=108)))
+    .note("transposed views"),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/10_free_energy.ipynb #49ccd9de
@@ -249,7 +275,7 @@ _DRIVE_MORE = [
 
 # %% ../../nbs/checks/10_free_energy.ipynb #7ee8d83d
 exercise(
-    "pc_drive", "silen_lib.free_energy", oracle=_drive_oracle, cases=_DRIVE_CASES,
+    "pc_drive", "silen_lib.free_energy", oracle=_drive_oracle, cases=_DRIVE_CASES, use=differentiable,
     mistakes=[
         Mistake("The slope f'(x) is missing: how strongly a prediction depends on x.", lambda e, s, n, W: -e + n @ W),
         Mistake("The slope belongs to the error from the next layer only; the own error comes without it.",
@@ -358,7 +384,19 @@ exercise(
            Case(_simplex(2, 5, 4, seed=34), _SURE, _random(3, seed=35).log_softmax(0))
            .note("a batch (2, 5); some outcomes are certain"),
            Case(torch.tensor([1.0, 0.0, 0.0, 0.0]), _SURE, _random(3, seed=36).log_softmax(0))
-           .note("a certain state with a certain outcome")],
+           .note("a certain state with a certain outcome"),
+           Case(torch.ones(1).double(), _likelihood(4, 1, 71).double(), _random(4, seed=72).log_softmax(0).double())
+           .note("one state only"),
+           Case(_simplex(5, 4, seed=73).double(), _SURE.double(), _random(3, seed=74).log_softmax(0).double())
+           .note("doubles"),
+           Case(_simplex(3, seed=75).double(), _simplex(3, 4, seed=76).double().T,
+                _random(4, seed=77).log_softmax(0).double())
+           .note("A is a transposed view"),
+           Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
+                _random(4, seed=80).log_softmax(0).double())
+           .note("one belief in doubles"),
+           Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
+           .note("transposed views")],
     mistakes=_RISK_MISTAKES,
 )  # fmt: skip
 
@@ -412,7 +450,12 @@ _GAIN_MORE = [
 exercise(
     "information_gain", "silen_lib.free_energy", oracle=_gain_oracle,
     cases=[Case(_simplex(3, seed=41), _likelihood(4, 3, 42)).note("three states, four outcomes"),
-           Case(_simplex(2, 5, 4, seed=43), _SURE).note("a batch (2, 5); some outcomes are certain")],
+           Case(_simplex(2, 5, 4, seed=43), _SURE).note("a batch (2, 5); some outcomes are certain"),
+           Case(_simplex(2, 3, 2, 4, seed=81).double(), _SURE.double()).note("a (2, 3, 2) batch of doubles"),
+           Case(_simplex(5, 4, seed=82).double(), _SURE.double()).note("doubles"),
+           Case(_simplex(3, seed=83).double(), _simplex(3, 4, seed=84).double().T).note("A is a transposed view"),
+           Case(_simplex(3, seed=85).double(), _likelihood(4, 3, 86).double()).note("one belief in doubles"),
+           Case(*views(_simplex(5, 3, seed=112), _likelihood(4, 3, 113))).note("transposed views")],
     mistakes=[
         Mistake("This is the entropy of the outcomes. Subtract what stays unpredictable when the state is known.",
                 _outcome_entropy),

@@ -8,6 +8,7 @@ __all__ = []
 # %% ../../nbs/checks/01_hopfield.ipynb #94a5f64e
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/01_hopfield.ipynb #147edc13
@@ -107,6 +108,10 @@ exercise(
         Case(list(_spins(4, 2, 3, seed=1))).note("a list of four (2, 3) pictures"),
         Case(_spins(3, 7, seed=2)).note("a tensor (3, 7)"),
         Case(_spins(2, 3, 3, seed=3)).note("a tensor (2, 3, 3)"),
+        Case(_spins(1, 6, seed=29)).note("one pattern"),
+        Case(_spins(3, 5, seed=30).double()).note("doubles"),
+        Case(list(_spins(3, 6, seed=31))).note("a list of rows"),
+        Case(*views(_spins(3, 5, seed=48))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -169,6 +174,8 @@ exercise(
         Case(_spins(6, seed=4), _symmetric(6, 5)).note("one state of 6 spins"),
         Case(_spins(3, 6, seed=6), _symmetric(6, 5)).note("a batch of three states"),
         Case(_spins(2, 4, 5, seed=7), _symmetric(5, 8)).note("a (2, 4) batch of states of 5 spins"),
+        Case(_spins(3, 6, seed=32).double(), _symmetric(6, 33).double()).note("doubles"),
+        Case(*views(_spins(3, 6, seed=49), _symmetric(6, 50))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -245,16 +252,18 @@ exercise(
         Case(_spins(7, seed=9), _symmetric(7, 10), 2).note("one state"),
         Case(_spins(3, 7, seed=11), _symmetric(7, 10), 5).note("three states"),
         Case(_spins(4, 5, seed=12), _symmetric(5, 13, diagonal=0.7), 0).note("W with a diagonal"),
+        Case(_spins(3, 6, seed=34).double(), _symmetric(6, 35, diagonal=0.4).double(), 4).note("doubles"),
+        Case(*views(_spins(3, 6, seed=51), _symmetric(6, 52), 1)).note("transposed views"),
     ],
 )  # fmt: skip
 
 # %% ../../nbs/checks/01_hopfield.ipynb #eb7d7a91
 def _step_oracle(state, W, i):
-    "Count the votes one by one."
-    rows = state.reshape(-1, state.shape[-1]).tolist()
+    "Count the votes one by one; what is a millionth of them all is rounding."
+    rows, links = state.reshape(-1, state.shape[-1]).tolist(), W[i].tolist()
     for s in rows:
-        votes = sum(float(W[i, j]) * s[j] for j in range(len(s)))
-        s[i] = -1.0 if votes < 0 else 1.0
+        votes = sum(w * x for w, x in zip(links, s))
+        s[i] = -1.0 if votes < -1e-6 * sum(map(abs, links)) else 1.0
     return torch.tensor(rows).reshape(state.shape)
 
 
@@ -267,8 +276,13 @@ def _put(value):
     return step
 
 
-def _sign(h, tie=1.0):
-    return torch.where(h > 0, 1.0, torch.where(h < 0, -1.0, tie))
+def _sign(h, tie=1.0, near=0.0):
+    return torch.where(h > near, 1.0, torch.where(h < -near, -1.0, tie))
+
+
+def _vote(s, W, i, tie=1.0):
+    "The sign of the field at i, with ties within rounding."
+    return _sign(s @ W[i], tie, 1e-6 * float(W[i].abs().sum()))
 
 # %% ../../nbs/checks/01_hopfield.ipynb #b3c62bfc
 def _one_state_only(s, W, i):
@@ -285,14 +299,17 @@ def _first_axis(s, W, i):
 # %% ../../nbs/checks/01_hopfield.ipynb #f8e08ead
 _STEP_MISTAKES = [
     Mistake("torch.sign(0) is 0, and 0 is not a spin: at a tie the neuron goes to +1. Use a comparison with ≥.",
-            _put(lambda s, W, i: torch.sign(s @ W[i]))),
-    Mistake("At a tie (a field of exactly 0) the rule here is +1: compare with ≥, not with >.",
-            _put(lambda s, W, i: _sign(s @ W[i], -1.0))),
+            _put(lambda s, W, i: torch.sign(s @ W[i])), _put(lambda s, W, i: _vote(s, W, i, 0.0))),
+    Mistake("At a tie (a field of 0, within rounding) the rule here is +1, not −1.",
+            _put(lambda s, W, i: _sign(s @ W[i], -1.0)), _put(lambda s, W, i: _vote(s, W, i, -1.0))),
+    Mistake("A field of −0.0000002 among votes of size 1 is rounding: a tie. Compare with −_tie(W[i]) instead of 0.",
+            _put(lambda s, W, i: _sign(s @ W[i]))),
     Mistake("At a tie you keep the spin. That is a fine rule too, but here a tie goes to +1.",
             _put(lambda s, W, i: _sign(s @ W[i], s[..., i])),
-            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i])))),
+            _put(lambda s, W, i: s[..., i] * _sign(s[..., i] * (s @ W[i]))),
+            _put(lambda s, W, i: _vote(s, W, i, s[..., i]))),
     Mistake("Against the vote: a positive field must give +1.", _put(lambda s, W, i: -_sign(s @ W[i])),
-            _put(lambda s, W, i: -_sign(s @ W[i], -1.0))),
+            _put(lambda s, W, i: -_sign(s @ W[i], -1.0)), _put(lambda s, W, i: -_vote(s, W, i))),
     Mistake("The spin is always flipped. It should follow its field, which may leave it as it is.",
             _put(lambda s, W, i: -s[..., i])),
     Mistake("Every neuron was updated. Only neuron i may move in this step.", lambda s, W, i: _sign(s @ W.T),
@@ -315,7 +332,8 @@ _STEP_MISTAKES += [
     Mistake("An if decides once, for the whole batch. torch.where decides for each state.", _one_if),
     Mistake("Only the new spin came back. The whole state is wanted: a copy with entry i replaced.",
             lambda s, W, i: _sign(s @ W[i])),
-    Mistake("A spin is +1 or −1. A comparison gives 1 or 0.", _put(lambda s, W, i: (s @ W[i] >= 0).float())),
+    Mistake("A spin is +1 or −1. A comparison gives 1 or 0.", _put(lambda s, W, i: (s @ W[i] >= 0).float()),
+            _put(lambda s, W, i: (_vote(s, W, i) > 0).float())),
     Mistake("s_i h_i tells whether the spin is content, not where it should point. The new spin is the sign of h_i.",
             _put(lambda s, W, i: _sign(s[..., i] * (s @ W[i])))),
     Mistake("A negative field makes the spin −1, a positive one +1, whatever it was. You turn it over or leave it.",
@@ -327,6 +345,8 @@ _STEP_MISTAKES += [
 # %% ../../nbs/checks/01_hopfield.ipynb #33f5cf7b
 _TIED = torch.tensor([[0, 1, 1, -2.0], [1, 0, 1, 0], [1, 1, 0, 1], [-2, 0, 1, 0]])
 _TIES = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)  # the field at neuron 0 is s₁ + s₂ − 2 s₃
+_NEARLY = torch.nn.functional.pad(_TIED, (0, 1, 0, 1))  # a fifth neuron adds ±2⁻²², whatever the order of the sum
+_NEARLY[0, 4] = _NEARLY[4, 0] = 2.0**-22
 
 exercise(
     "async_step", "silen_lib.hopfield", oracle=_step_oracle, mistakes=_STEP_MISTAKES,
@@ -334,6 +354,10 @@ exercise(
         Case(_spins(6, seed=14), _symmetric(6, 15), 1).note("one state"),
         Case(_spins(5, 6, seed=16), _symmetric(6, 15), 4).note("a batch of five"),
         Case(_TIES, _TIED, 0).note("neuron 0 hears exactly 0 in some of these states"),
+        Case(torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 5), _NEARLY, 0)
+        .note("0, but for rounding, in some states"),
+        Case(_spins(5, 6, seed=46).double(), _symmetric(6, 47).double(), 2).note("doubles"),
+        Case(*views(_spins(5, 6, seed=53), _symmetric(6, 54), 3)).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -393,12 +417,17 @@ exercise(
         Case(_spins(6, seed=17), list(_spins(4, 2, 3, seed=18))).note("one state, four pictures"),
         Case(_spins(3, 7, seed=19), _spins(5, 7, seed=20)).note("three states, five patterns"),
         Case(_spins(2, 3, 9, seed=21), _spins(4, 3, 3, seed=22)).note("a (2, 3) batch"),
+        Case(_spins(5, 6, seed=36), _spins(3, 2, 3, seed=37)).note("three pictures in one tensor"),
+        Case(_spins(5, 6, seed=38), list(_spins(3, 2, 3, seed=39))).note("a batch, three pictures"),
+        Case(_spins(6, seed=40), list(_spins(4, 6, seed=41))).note("a list of rows"),
+        Case(_spins(4, 7, seed=42).double(), _spins(3, 7, seed=43).double()).note("doubles"),
+        Case(*views(_spins(4, 7, seed=55), _spins(3, 7, seed=56))).note("transposed views"),
     ],
 )  # fmt: skip
 
 # %% ../../nbs/checks/01_hopfield.ipynb #f3568993
 def _field_oracle(state, patterns):
-    return torch.einsum("ij,...j->...i", _hebb_oracle(patterns), state)
+    return torch.einsum("ij,...j->...i", _hebb_oracle(patterns).to(state), state)
 
 
 def _both(s, p):
@@ -455,5 +484,7 @@ exercise(
         Case(_spins(6, seed=23), list(_spins(4, 2, 3, seed=24))).note("one state, four pictures"),
         Case(_spins(3, 8, seed=25), _spins(5, 8, seed=26)).note("three states, five patterns"),
         Case(_spins(2, 4, 7, seed=27), _spins(3, 7, seed=28)).note("a (2, 4) batch"),
+        Case(_spins(4, 7, seed=44).double(), _spins(3, 7, seed=45).double()).note("doubles"),
+        Case(*views(_spins(4, 7, seed=57), _spins(3, 7, seed=58))).note("transposed views"),
     ],
 )  # fmt: skip

@@ -13,6 +13,7 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 from ..rbm import RBM
 
@@ -73,7 +74,8 @@ _log_odds_mistakes += [
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #c22dd817
 exercise("log_odds", "silen_lib.mnist_rbm",
-    cases=[Case(_bits(9, 5, 0)).note("one pixel never on, one always"), (_bits(40, 3, 1, 0.8),), (_bits(2, 7, 2),)],
+    cases=[Case(_bits(9, 5, 0)).note("one pixel never on, one always"), (_bits(40, 3, 1, 0.8),), (_bits(2, 7, 2),),
+           Case(*views(_bits(9, 5, 9).double())).note("doubles, a transposed view")],
     oracle=_counted_log_odds, mistakes=_log_odds_mistakes, returns=torch.Tensor)
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #c961ae36
@@ -178,7 +180,8 @@ _free_energy_gap_mistakes += [
 def _gap_cases():
     return [(_machine(5, 3, 0), _bits(12, 5, 3), _bits(7, 5, 4, 0.7)),
             (_machine(5, 3, 0), _bits(7, 5, 4, 0.7), _bits(12, 5, 3)),
-            Case(_machine(6, 2, 1), _bits(4, 6, 5, 0.2), _bits(9, 6, 6)).note("fewer training images than held out")]
+            Case(_machine(6, 2, 1), _bits(4, 6, 5, 0.2), _bits(9, 6, 6)).note("fewer training images than held out"),
+            Case(_machine(5, 3, 2), *views(_bits(6, 5, 10), _bits(8, 5, 11))).note("transposed views")]
 
 exercise("free_energy_gap", "silen_lib.mnist_rbm",
     cases=_gap_cases, oracle=_exact_gap, mistakes=_free_energy_gap_mistakes, atol=1e-4)
@@ -280,7 +283,8 @@ def _surprised():
 def _pixel_cases():
     return [(_machine(5, 3, 0), _bits(6, 5, 7), torch.tensor([0, 4, 2, 2, 1, 3])),
             (_machine(4, 2, 1), _bits(3, 4, 8), torch.tensor([1, 2, 0])),
-            Case(_surprised(), torch.eye(4)[:2], torch.tensor([0, 3])).note("a pixel the model thinks impossible")]
+            Case(_surprised(), torch.eye(4)[:2], torch.tensor([0, 3])).note("a pixel the model thinks impossible"),
+            Case(_machine(4, 2, 2), *views(_bits(3, 4, 12)), torch.tensor([3, 1, 0])).note("a transposed view")]
 
 exercise("pseudo_log_likelihood", "silen_lib.mnist_rbm", cases=_pixel_cases, oracle=_exact_conditional,
     mistakes=_pseudo_log_likelihood_mistakes, returns=torch.Tensor, atol=1e-4)
@@ -396,5 +400,6 @@ _training_flops_mistakes += [
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #55756a57
 exercise("training_flops", "silen_lib.mnist_rbm",
-    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5)],
+    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5),
+           Case(20, 30, 8, k=2)],
     oracle=_counted_flops, mistakes=_training_flops_mistakes)

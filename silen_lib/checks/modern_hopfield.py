@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 from ..modern_hopfield import _Heads
 
@@ -115,6 +116,12 @@ exercise(
         Case(_spins(3, 7, seed=3), _spins(5, 7, seed=4), 4).note("power 4"),
         Case(_spins(2, 4, 9, seed=5), _spins(3, 9, seed=6), power="exp").note("a (2, 4) batch, exponential"),
         Case(_spins(6, seed=7), _spins(4, 6, seed=8), 5).note("one state, power 5"),
+        Case(_spins(3, 8, seed=9), _spins(5, 8, seed=10), "exp").note("exponential"),
+        Case(_spins(3, 8, seed=11).double(), _spins(5, 8, seed=12).double(), "exp").note("exponential, doubles"),
+        Case(_spins(3, 8, seed=13).double(), _spins(5, 8, seed=14).double(), 3).note("doubles"),
+        Case(_spins(8, seed=15).double(), _spins(5, 8, seed=16).double(), "exp").note("one state of doubles"),
+        Case(_spins(8, seed=17).double(), _spins(5, 8, seed=18).double(), 2).note("one state of doubles"),
+        Case(*views(_spins(3, 8, seed=19), _spins(5, 8, seed=20), 3)).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -236,11 +243,23 @@ _ENERGY_MISTAKES += [
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #1e31b53c
 exercise(
     "modern_hopfield_energy", "silen_lib.modern_hopfield", oracle=_energy_oracle, mistakes=_ENERGY_MISTAKES, rtol=1e-5,
+    use=differentiable,
     cases=[
         Case(_normal(5, 3, seed=11), _normal(4, 3, seed=12), 2.5).note("five states, β = 2.5"),
         Case(_normal(3, seed=13), _normal(4, 3, seed=14), beta=0.4).note("one state, β = 0.4"),
         Case(_normal(2, 6, 3, seed=15), _normal(7, 3, seed=16), 1.7, True).note("a (2, 6) batch with the constant"),
         Case(_normal(2, 3, seed=17, scale=40.0), _normal(4, 3, seed=18, scale=40.0), 3.0).note("large scores"),
+        Case(_normal(5, 3, seed=91).requires_grad_(), _normal(4, 3, seed=92), 1.5).note("x asks for a gradient"),
+        Case(_normal(5, 3, seed=93), _normal(4, 3, seed=94), beta=2.0).note("β by name"),
+        Case(_normal(5, 3, seed=95), _normal(4, 3, seed=96), 0.8, constant=True).note("with the constant"),
+        Case(_normal(5, 1, seed=97).double(), _normal(4, 1, seed=98).double(), 2.0).note("a line of doubles"),
+        Case(_normal(2, 5, 3, seed=99).double(), _normal(4, 3, seed=100).double(), 2.0)
+        .note("a (2, 5) batch of doubles"),
+        Case(_normal(5, 3, seed=101).double(), _normal(1, 3, seed=102).double(), 2.0).note("one pattern"),
+        Case(_normal(5, 3, seed=103).double(), _normal(4, 3, seed=104).double(), 2.0).note("doubles"),
+        Case(_normal(5, 3, seed=105), _normal(4, 3, seed=106), torch.tensor(1.3)).note("β a tensor"),
+        Case(*views(_normal(5, 3, seed=107).double(), _normal(4, 3, seed=108).double(), torch.tensor(1.3).double()))
+        .note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -339,6 +358,15 @@ exercise(
         Case(_normal(5, 3, seed=21), _normal(4, 3, seed=22), 1.6).note("five states, β = 1.6"),
         Case(_normal(3, seed=23), _normal(4, 3, seed=24), beta=0.7).note("one state"),
         Case(_normal(2, 6, 3, seed=25), _normal(7, 3, seed=26), 2.4).note("a (2, 6) batch"),
+        Case(_normal(1, 3, seed=111), _normal(4, 3, seed=112), 1.6).note("one row"),
+        Case(_normal(3, seed=113), _normal(4, 3, seed=114), 1.6).note("one state"),
+        Case(_normal(5, 1, seed=115).double(), _normal(4, 1, seed=116).double(), 1.6).note("a line of doubles"),
+        Case(_normal(5, 3, seed=117).double(), _normal(1, 3, seed=118).double(), 1.6).note("one pattern"),
+        Case(_normal(5, 3, seed=119).double(), _normal(4, 3, seed=120).double(), 1.6).note("doubles"),
+        Case(_normal(3, seed=121).double(), _normal(4, 3, seed=122).double(), 1.6).note("one state of doubles"),
+        Case(_normal(3, seed=123).double(), _normal(4, 3, seed=124).double(), torch.tensor(0.6).double())
+        .note("β a tensor"),
+        Case(*views(_normal(5, 3, seed=125), _normal(4, 3, seed=126), torch.tensor(1.3))).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -353,7 +381,9 @@ def _simplex(*shape: int, seed: int) -> torch.Tensor:
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #8429869a
 exercise(
     "effective_patterns", "silen_lib.modern_hopfield", oracle=_effective_oracle,
-    cases=[Case(_simplex(4, 6, seed=31)), Case(_simplex(5, seed=32)), Case(_simplex(2, 3, 7, seed=33))],
+    cases=[Case(_simplex(4, 6, seed=31)), Case(_simplex(5, seed=32)), Case(_simplex(2, 3, 7, seed=33)),
+           Case(_simplex(4, 6, seed=34).double()).note("doubles"),
+           Case(*views(_simplex(4, 6, seed=35))).note("transposed views")],
     mistakes=[
         Mistake("Square first, then add: the weights themselves add up to 1.",
                 lambda w: 1 / w.sum(-1) ** 2, lambda w: 1 / w.sum(-1)),
@@ -457,7 +487,9 @@ exercise(
     "sparsemax", "silen_lib.modern_hopfield", oracle=_sparsemax_oracle, mistakes=_SPARSEMAX_MISTAKES,
     cases=[Case(_normal(4, 6, seed=41)).note("four rows"),
            Case(_normal(5, seed=42, scale=0.3)).note("one row, close scores"),
-           Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch")],
+           Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch"),
+           Case(_normal(4, 6, seed=44).double()).note("doubles"),
+           Case(*views(_normal(4, 6, seed=45))).note("transposed views")],
 )  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #b11d75f2
@@ -500,15 +532,24 @@ _SPLIT_MISTAKES += [
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #8a83e787
 exercise(
-    "split_heads", "silen_lib.modern_hopfield", oracle=_split_oracle,
-    cases=[Case(_normal(2, 5, 12, seed=51), 4), Case(_normal(3, 2, 6, seed=52), 2)],
+    "split_heads", "silen_lib.modern_hopfield", oracle=_split_oracle, use=differentiable,
+    cases=[Case(_normal(2, 5, 12, seed=51), 4), Case(_normal(3, 2, 6, seed=52), 2),
+           Case(_normal(1, 1, 6, seed=53).requires_grad_(), 3).note("one position"),
+           Case(_normal(4, 1, 6, seed=54).transpose(0, 1).requires_grad_(), 2).note("a transposed view"),
+           Case(_normal(1, 4, 6, seed=55).requires_grad_(), 2).note("one sequence"),
+           Case(_normal(3, 1, 6, seed=56).requires_grad_(), 2).note("one position each"),
+           Case(_normal(3, 1, 6, seed=57), 2).note("one position each"),
+           Case(_normal(4, 3, 6, seed=58).transpose(0, 1).requires_grad_(), 2).note("a transposed view"),
+           Case(_normal(3, 4, 6, seed=59).requires_grad_(), 2).note("x asks for a gradient"),
+           Case(_normal(4, 3, 6, seed=60).transpose(0, 1), 3).note("a transposed view"),
+           Case(_normal(2, 3, 6, seed=90).double(), 2).note("doubles")],
     mistakes=_SPLIT_MISTAKES,
 )  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #84b51f0a
 def _head(layer, h, q, k, v, mask):
     "All steps of one head, from queries (L, e), keys (S, e) and values (S, e)."
-    beta = layer.beta if layer.log_beta is None else float(layer.log_beta[h].exp())
+    beta = layer.beta if layer.log_beta is None else float(layer.log_beta[h].detach().exp())
     for step in range(layer.n_steps):
         weights = torch.softmax(beta * q @ k.T + mask, -1)
         if step == layer.n_steps - 1 and layer.training and layer.dropout == 1:
@@ -517,8 +558,21 @@ def _head(layer, h, q, k, v, mask):
     return q, weights
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #3fb29f77
+def _peer(layer, *inputs, **how):
+    "PyTorch's own layer with the same parameters: the same outputs, where there is one step and β is the usual one."
+    size, heads, bias = layer.embed_dim, layer.num_heads, layer.in_proj_bias is not None
+    peer = torch.nn.MultiheadAttention(
+        size, heads, 0.0, bias, layer.bias_k is not None, layer.add_zero_attn, layer.kdim, layer.vdim,
+        layer.batch_first)
+    peer.load_state_dict(layer.state_dict())
+    return peer.train(layer.training)(*inputs, **how)
+
+
 def _layer_oracle(layer, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
-                  average_attn_weights=True):  # fmt: skip
+                  average_attn_weights=True, is_causal=False):  # fmt: skip
+    if layer.n_steps == 1 and layer.log_beta is None:
+        return _peer(layer, query, key, value, key_padding_mask=key_padding_mask, need_weights=need_weights,
+                     attn_mask=attn_mask, average_attn_weights=average_attn_weights)  # fmt: skip
     first = (lambda x: x) if layer.batch_first else (lambda x: x.transpose(0, 1))
     W = layer.in_proj_weight.chunk(3) if layer.in_proj_weight is not None else (
         layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)  # fmt: skip
@@ -630,6 +684,36 @@ _LAYER_MISTAKES += [
 ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #3f80a08b
+def _masks(heads, B, L, S):
+    "Every kind of mask that `nn.MultiheadAttention` takes, with something left for every query."
+    open_ = torch.zeros(L, S, dtype=torch.bool)
+    shut = open_.clone() if S == 1 else open_.index_fill(1, torch.tensor([1]), True)
+    numbers = _normal(L, S, seed=80)
+    each, one_per_sequence = shut.expand(B * heads, L, S).clone(), open_[:1].expand(B, S).clone()
+    one_per_sequence[:, -1] = S > 1
+    return [(None, None), (shut, one_per_sequence), (numbers, None), (each, one_per_sequence)]
+
+
+def _replacement_cases():
+    "What the chapter asks of a layer that takes the place of PyTorch's: every mask, width, layout and manner."
+    shapes = [{}, {"vdim": 5}, {"kdim": 3, "vdim": 5}]
+    extras = [{"bias": True, "add_bias_kv": False, "add_zero_attn": False},
+              {"bias": False, "add_bias_kv": True, "add_zero_attn": True}]  # fmt: skip
+    makes = [{"kdim": None, "vdim": None, **s, **e, "batch_first": b}
+             for b in (True, False) for e in extras for s in shapes]  # fmt: skip
+    sizes = (2, 2, 3, 4), (2, 1, 1, 1), (1, 1, 1, 1)
+    calls = [(size, *masks) for size in sizes for masks in _masks(*size)]
+    for n, ((heads, B, L, S), attn_mask, padding) in enumerate(calls):
+        make = makes[n % len(makes)]
+        widths = 4, make["kdim"] or 4, make["vdim"] or 4
+        inputs = [_normal(B, k, d, seed=200 + n).requires_grad_() for k, d in zip((L, S, S), widths)]
+        if not make["batch_first"]:
+            inputs = [x.detach().transpose(0, 1).contiguous().requires_grad_() for x in inputs]
+        yield Case(4, heads, **make).call(
+            *inputs, key_padding_mask=padding, need_weights=n % 3 == 0, attn_mask=attn_mask
+        ).note(f"as PyTorch's layer would be used, {n + 1}")
+
+
 def _layer_cases():
     pad = torch.tensor([[False, False, True, False], [False, True, False, False]])
     far = _normal(3, 4, seed=66)
@@ -645,6 +729,21 @@ def _layer_cases():
             "one step, no weights wanted"),
         Case(8, 2, dropout=1.0, batch_first=True, n_steps=2).call(
             batch(74, 3, 8), batch(75, 4, 8), batch(76, 4, 8)).note("everything dropped in the last step"),
+        Case(8, 2, batch_first=True, n_steps=3).call(
+            batch(77, 1, 8).requires_grad_(), batch(78, 4, 8).requires_grad_(), batch(79, 4, 8).requires_grad_(),
+            need_weights=False).note("one query, three steps"),
+        Case(8, 2, batch_first=True, n_steps=2).call(
+            batch(90, 1, 8), batch(91, 4, 8), batch(92, 4, 8)).note("one query, two steps"),
+        Case(8, 2, batch_first=True, learn_beta=True).call(
+            _normal(1, 3, 8, seed=81), _normal(1, 4, 8, seed=82), _normal(1, 4, 8, seed=83),
+            key_padding_mask=pad[:1]).note("β is learned"),
+        Case(8, 2, batch_first=True, learn_beta=True).call(
+            _normal(1, 3, 8, seed=84), _normal(1, 4, 8, seed=85), _normal(1, 4, 8, seed=86),
+            key_padding_mask=pad[:1], need_weights=False).note("β is learned, no weights wanted"),
+        Case(8, 2, batch_first=True, n_steps=2).call(
+            batch(87, 3, 8), batch(88, 3, 8), batch(89, 3, 8), attn_mask=None, key_padding_mask=None,
+            need_weights=False, is_causal=False).note("as an encoder calls it"),
+        *_replacement_cases(),
     ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #c9fad6ae
@@ -657,9 +756,10 @@ def _call(layer, *args, **kwargs):
         return step(q, k, v, mask, last, need_weights)
 
     layer._step = listen
+    layer.train("is_causal" not in kwargs)  # as nn.TransformerEncoderLayer calls it, in evaluation
     answer = layer(*args, **kwargs)
     return "last=True before the last step" if layer.dropout and any(told[:-1]) else answer
 
 
 exercise("HopfieldAttention", "silen_lib.modern_hopfield", kind="module", cases=_layer_cases, oracle=_layer_oracle,
-         mistakes=_LAYER_MISTAKES, use=_call)  # fmt: skip
+         mistakes=_LAYER_MISTAKES, use=_call, grads=True)  # fmt: skip

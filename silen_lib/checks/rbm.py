@@ -12,10 +12,13 @@ import math
 import torch
 import torch.nn.functional as F
 
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/04_rbm.ipynb #34527507
 def _numbers(*shape, seed=0, scale=1.0): return scale*torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+def _asking(x): return x.double().requires_grad_()
 
 def _bits(*shape, seed=0): return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.5).float()
 
@@ -69,14 +72,18 @@ exercise("rbm_energy", "silen_lib.rbm",
                *_parameters(5, 3, seed=4)).note("as many rows as hidden units"),
            Case(torch.tensor([1.0, 0, 1, 1, 0]), torch.tensor([1.0, 1, 0]),
                *_parameters(5, 3, seed=8)).note("one pair"),
-           Case(_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2)).note("shapes that broadcast")],
+           Case(_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2)).note("shapes that broadcast"),
+           Case(*(x.double() for x in (_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2))))
+           .note("doubles that broadcast"),
+           Case(*views(_bits(4, 5, seed=20), _bits(4, 3, seed=21), *_parameters(5, 3, seed=22)))
+           .note("transposed views")],
     oracle=_looped_energy,
     mistakes=_rbm_energy_mistakes, returns=torch.Tensor)
 
 # %% ../../nbs/checks/04_rbm.ipynb #ea479110
 def _start(*bits): return torch.tensor(bits, dtype=torch.float32).repeat(8192, 1)
 
-def _code(v): return (v @ torch.tensor([2.0, 1.0])).long()
+def _code(v): return (v @ torch.tensor([2.0, 1.0]).to(v)).long()
 
 def _round(W, a, b, weight=lambda E: math.exp(-E)):
     "p(h|v) and p(v'|h) as matrices, from the weights of all joint states."
@@ -87,7 +94,7 @@ def _round(W, a, b, weight=lambda E: math.exp(-E)):
 def _law(v, W, a, b, k=1, generator=None, times=None):
     up, down = _round(W, a, b)
     p = torch.zeros(4)
-    p[int(_code(v[:1]))] = 1
+    p[int(_code(v.reshape(-1, 2)[0]))] = 1
     for _ in range(k if times is None else times(k)): p = p @ up @ down
     return p
 
@@ -101,7 +108,7 @@ def _chain(up=torch.sigmoid, down=torch.sigmoid, sample_h=True, sample_v=True, t
             h = up(v @ W + b)
             if sample_h: h = _toss(h, generator)
             v = down(h @ W.T + a)
-            if one_coin: v = (torch.rand(len(v), 1, generator=generator) < v).float()
+            if one_coin: v = (torch.rand(*v.shape[:-1], 1, generator=generator) < v).to(v)
             elif sample_v: v = _toss(v, generator)
         return v if sample_v or one_coin else _toss(v, generator)
     return block_gibbs
@@ -138,7 +145,7 @@ _block_gibbs_mistakes = [
 # %% ../../nbs/checks/04_rbm.ipynb #56f85941
 _block_gibbs_mistakes += [
     Mistake("No coins were tossed on the way: units were switched on when p > ½. That is descent, not sampling.",
-            _chain(lambda x: (x > 0).float(), lambda x: (x > 0).float())),
+            _chain(lambda x: (x > 0).to(x), lambda x: (x > 0).to(x))),
     Mistake("One random number decided all units of a chain. Each unit has a coin of its own.", _chain(one_coin=True)),
     Mistake("The visible bias a is missing on the way down.", _no_bias(True)),
     Mistake("The hidden bias b is missing on the way up.", _no_bias(False)),
@@ -152,7 +159,12 @@ _gibbs_machine = (torch.tensor([[2.5, -1.5, 1.0], [-2.0, 1.5, 2.0]]), torch.tens
 
 exercise("block_gibbs", "silen_lib.rbm", kind="sampler",
     cases=[Case(_start(1, 0), *_gibbs_machine, 1, generator=torch.Generator()).note("one round"),
-           Case(_start(0, 1), *_gibbs_machine, k=2, generator=torch.Generator()).note("two rounds")],
+           Case(_start(0, 1), *_gibbs_machine, k=2, generator=torch.Generator()).note("two rounds"),
+           Case(_start(1, 1), *_gibbs_machine, 1, None).note("no generator given"),
+           Case(_start(0, 1)[0], *_gibbs_machine, 2, torch.Generator()).note("one chain"),
+           Case(_start(1, 0).double(), *(x.double() for x in _gibbs_machine), 1, None).note("doubles"),
+           Case(_start(0, 0).double(), *(x.double() for x in _gibbs_machine), k=2).note("doubles"),
+           Case(*views(_start(1, 0), *_gibbs_machine), 1, torch.Generator()).note("transposed views")],
     outcome=_code, oracle=_law,
     mistakes=_block_gibbs_mistakes)
 
@@ -208,8 +220,21 @@ _rbm_free_energy_mistakes += [
 exercise("rbm_free_energy", "silen_lib.rbm",
     cases=[(_bits(4, 5), *_parameters(5, 3)), (torch.tensor([1.0, 0, 1, 1, 0]), *_parameters(5, 3, seed=7)),
            (_bits(2, 3, 5, seed=2), *_parameters(5, 4, seed=5)),
-           Case(_bits(4, 5, seed=4), 100*torch.ones(5, 3), *_parameters(5, 3)[1:]).note("large weights")],
-    oracle=_summed_free_energy,
+           Case(_bits(4, 5, seed=4), 100*torch.ones(5, 3), *_parameters(5, 3)[1:]).note("large weights"),
+           Case(_bits(4, 5), *(x.requires_grad_() for x in _parameters(5, 3, seed=3)))
+           .note("the machine asks for gradients"),
+           Case(_bits(4, 5), _parameters(3, 5, seed=4)[0].T, *_parameters(5, 3, seed=6)[1:]).note("W is a view"),
+           Case(*(x.double() for x in (_bits(1, 5), *_parameters(5, 3, seed=8)))).note("one row of doubles"),
+           Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=9)))).note("doubles"),
+           Case(*(x.double() for x in (_bits(4, 5), _parameters(3, 5)[0].T, *_parameters(5, 3, seed=1)[1:])))
+           .note("W is a view of doubles"),
+           Case(_bits(4, 5).double(), *(x.double() for x in _parameters(5, 3, seed=2))).note("doubles"),
+           Case(_bits(4, 5).double(), _asking(_parameters(5, 3)[0]), *(x.double() for x in _parameters(5, 3)[1:]))
+           .note("W asks for a gradient"),
+           Case(_bits(4, 5).double(), _asking(_parameters(3, 5)[0].T), _numbers(5).double(), _asking(_numbers(3)))
+           .note("a view asks for a gradient"),
+           Case(*views(_bits(4, 5, seed=23), *_parameters(5, 3, seed=24))).note("transposed views")],
+    oracle=_summed_free_energy, use=differentiable,
     mistakes=_rbm_free_energy_mistakes, returns=torch.Tensor)
 
 # %% ../../nbs/checks/04_rbm.ipynb #4a43cef4
@@ -232,7 +257,7 @@ def _by_layer(score, total=torch.logsumexp, smaller=True, bias=True):
     "A wrong answer: score(states, W, a, b) of the listed layer, then the sum."
     def log_partition(W, a, b):
         if smaller and len(b) < len(a): W, a, b = W.T, (b if bias else a[:len(b)]), (a if bias else b.mean())
-        return total(score(_list(len(a)), W, a, b), 0)
+        return total(score(_list(len(a)).to(W), W, a, b), 0)
     return log_partition
 
 def _minus_F(s, W, a, b): return s @ a + F.softplus(s @ W + b).sum(-1)
@@ -240,7 +265,7 @@ def _minus_F(s, W, a, b): return s @ a + F.softplus(s @ W + b).sum(-1)
 def _only_W_turned(W, a, b):
     return _by_layer(_minus_F, smaller=False)(W.T if len(b) < len(a) else W, a, b)
 
-def _hidden_only(W, a, b): return torch.logsumexp(_minus_F(_list(len(b)), W.T, b, a), 0)
+def _hidden_only(W, a, b): return torch.logsumexp(_minus_F(_list(len(b)).to(W), W.T, b, a), 0)
 
 # %% ../../nbs/checks/04_rbm.ipynb #e53b5b99
 _rbm_log_partition_mistakes = [
@@ -273,13 +298,18 @@ exercise("rbm_log_partition", "silen_lib.rbm",
     cases=[_parameters(5, 3), _parameters(2, 4, seed=3), Case(*_parameters(3, 3, seed=9)).note("layers of equal size"),
            Case(100*torch.ones(4, 3), *_parameters(4, 3)[1:]).note("large weights"),
            Case(*_parameters(60, 2, seed=5)).note("60 visible units"),
-               Case(*_parameters(2, 60, seed=6)).note("60 hidden units")],
-    oracle=_both_layers,
+               Case(*_parameters(2, 60, seed=6)).note("60 hidden units"),
+           Case(*(x.double() for x in _parameters(4, 3, seed=11))).note("doubles"),
+           Case(*(x.double() for x in _parameters(3, 5, seed=12))).note("doubles, the visible layer listed"),
+           Case(_asking(_parameters(4, 3)[0]), *(x.double() for x in _parameters(4, 3)[1:]))
+           .note("W asks for a gradient"),
+           Case(*views(*_parameters(4, 3, seed=27))).note("transposed views")],
+    oracle=_both_layers, use=differentiable,
     mistakes=_rbm_log_partition_mistakes, returns=torch.Tensor)
 
 # %% ../../nbs/checks/04_rbm.ipynb #a5f64836
 def _autograd_cd(v_data, v_model, W, b):
-    W, a, b = (x.clone().requires_grad_(True) for x in (W, torch.zeros(len(W)), b))
+    W, a, b = (x.clone().requires_grad_(True) for x in (W, torch.zeros_like(W[:, 0]), b))
     def mean_F(v): return (-(v @ a) - torch.log1p((v @ W + b).exp()).sum(-1)).mean()
     return torch.autograd.grad(mean_F(v_model) - mean_F(v_data), (W, a, b))
 
@@ -350,7 +380,11 @@ _cd_gradient_mistakes += [
 exercise("cd_gradient", "silen_lib.rbm",
     cases=[Case(_bits(6, 5), _bits(4, 5, seed=1), *_parameters(5, 3)[::2]).note("6 data, 4 chains"),
            Case(_bits(3, 2, seed=2), _bits(7, 2, seed=3), *_parameters(2, 4, seed=5)[::2]).note("3 data, 7 chains"),
-           Case(_bits(1, 5, seed=4), _bits(1, 5, seed=8), *_parameters(5, 3, seed=7)[::2]).note("one of each")],
+           Case(_bits(1, 5, seed=4), _bits(1, 5, seed=8), *_parameters(5, 3, seed=7)[::2]).note("one of each"),
+           Case(*(x.double() for x in (_bits(5, 4), _bits(3, 4, seed=1), *_parameters(4, 2, seed=13)[::2])))
+           .note("doubles"),
+           Case(*views(_bits(6, 5, seed=30), _bits(4, 5, seed=31), *_parameters(5, 3, seed=32)[::2]))
+           .note("transposed views")],
     oracle=_autograd_cd,
     mistakes=_cd_gradient_mistakes)
 
@@ -412,6 +446,10 @@ exercise("ais_increment", "silen_lib.rbm",
         (_bits(5, seed=4), *_parameters(5, 3, seed=7), _numbers(5, seed=12), 0.0, 0.25),
            (_bits(3, 2, seed=3), *_parameters(2, 4, seed=5), _numbers(2, seed=13), 0.5, 1.0),
            Case(_bits(3, 5, seed=6), 100*torch.ones(5, 3), *_parameters(5, 3)[1:], _numbers(5, seed=14),
-               0.75, 0.5).note("large weights, downwards")],
+               0.75, 0.5).note("large weights, downwards"),
+           Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=15), _numbers(5, seed=16))), 0.2, 0.6)
+           .note("doubles"),
+           Case(*views(_bits(4, 5, seed=33), *_parameters(5, 3, seed=34)), _numbers(5, seed=37), 0.1, 0.4)
+           .note("transposed views")],
     oracle=_listed_increment,
     mistakes=_ais_increment_mistakes, returns=torch.Tensor)

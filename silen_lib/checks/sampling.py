@@ -10,17 +10,23 @@ import math
 
 import torch
 
+from .energy import views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/08_sampling.ipynb #8431f06f
 def _random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
+
+def _column(*values: float) -> torch.Tensor:
+    "One number for each chain of walkers, (chains, 1)."
+    return torch.tensor(values)[:, None]
+
 # %% ../../nbs/checks/08_sampling.ipynb #9292dd13
 def _accept_oracle(E, E_new, T=1.0, log_ratio=0.0):
     "One proposal at a time, in Python's own floating point."
-    E, E_new, ratio = (torch.as_tensor(v, dtype=torch.float64).expand(E.shape) for v in (E, E_new, log_ratio))
-    logs = [(a - b) / T + r for a, b, r in zip(*(v.flatten().tolist() for v in (E, E_new, ratio)))]
+    E, E_new, T, ratio = (torch.as_tensor(v, dtype=torch.float64).expand(E.shape) for v in (E, E_new, T, log_ratio))
+    logs = [(a - b) / t + r for a, b, t, r in zip(*(v.flatten().tolist() for v in (E, E_new, T, ratio)))]
     return torch.tensor([1.0 if v >= 0 else math.exp(max(v, -700.0)) for v in logs]).reshape(E.shape)
 
 
@@ -105,6 +111,17 @@ exercise(
         Case(_E, _F).note("a symmetric proposal at T = 1"),
         Case(_E, _F, 2.5, _random(3, 5, seed=3)).note("T = 2.5 and a leaning proposal"),
         Case(_random(7, seed=4, scale=2000.0), _random(7, seed=5, scale=2000.0), 0.5).note("energies in the thousands"),
+        Case(_E[0, 0], _F[0, 0]).note("one walker"),
+        Case(_E[0, 0], _F[0, 0], 0.7, 0.2).note("one walker, numbers"),
+        Case(_E, _F, _column(0.5, 1.0, 2.0), 0.2).note("a temperature for each chain"),
+        Case(_E, _F, _column(0.5, 1.0, 2.0), _random(3, 5, seed=6)).note("a temperature for each chain"),
+        Case(_E[1], _F[1], 0.7, 0.3).note("one log_ratio for all"),
+        Case(_E[1], _F[1], 0.7, _random(5, seed=7)).note("one chain of walkers"),
+        Case(_E[2].double(), _F[2].double(), 0.7, 0.0).note("doubles"),
+        Case(_E[2].double(), _F[2].double(), 0.7, _random(5, seed=8).double()).note("doubles"),
+        Case(*views(_E, _F), torch.tensor(0.7), torch.tensor(0.3)).note("transposed views"),
+        Case(_E.double(), _F.double(), torch.tensor(0.7).double(), torch.tensor(0.3).double())
+        .note("T and log_ratio in doubles"),
     ],
 )  # fmt: skip
 
@@ -116,16 +133,31 @@ def _thrice(fn, x, *args, **kwargs):
     return first + fn(x.clone(), *args, **kwargs) + fn(x, *args, **kwargs)
 
 
+def _first(moved):
+    "Coordinates of the first walker of each chain, added up: all walkers of a chain start alike."
+    return moved.sum(-1)[..., 0]
+
+
+def _flat(v):
+    "A number, or one for each chain."
+    return v.flatten() if isinstance(v, torch.Tensor) else v
+
+
 def _middle(x, slope, eta):
-    return 3 * float((x - eta * slope)[0].sum())
+    return 3 * _first(x - eta * slope)
 
 
 def _width(x, eta, T=1.0):
-    return math.sqrt(3 * x.shape[-1] * 2 * eta * T)
+    return (3 * x.shape[-1] * 2 * _flat(eta) * _flat(T)) ** 0.5
 
 
 def _normal(middle, width):
     return lambda v: torch.special.ndtr((torch.as_tensor(v) - middle) / width)
+
+
+def _walkers(new):
+    "The draws: one for each walker, and a column for each chain."
+    return new.sum(-1).movedim(-1, 0)
 
 
 def _bell(x, slope, eta, T=1.0, generator=None):
@@ -140,7 +172,7 @@ def _noise(x, generator):
 def _law(middle, width):
     "The law of a wrong step, from its middle (x, slope, eta, T) and width (eta, T)."
     return lambda x, s, eta, T=1.0, generator=None: _normal(
-        3 * float(middle(x, s, eta, T)[0].sum()), width(eta, T) * math.sqrt(3 * x.shape[-1]))
+        3 * _first(middle(x, s, eta, T)), _flat(width(eta, T)) * math.sqrt(3 * x.shape[-1]))
 
 
 def _step(middle, width):
@@ -156,15 +188,15 @@ def _down(x, s, eta, T=1.0):
 
 
 def _spread(eta, T):
-    return math.sqrt(2 * eta * T)
+    return (2 * eta * T) ** 0.5
 
 # %% ../../nbs/checks/08_sampling.ipynb #02a216dc
 _LANGEVIN_MISTAKES = [
     _wrong("The noise is too weak: its variance should be 2ηT. Where is the 2?", _down,
-           lambda eta, T: math.sqrt(eta * T)),
+           lambda eta, T: (eta * T) ** 0.5),
     _wrong("Noise times 2ηT has variance (2ηT)². Take the square root.", _down, lambda eta, T: 2 * eta * T),
-    _wrong("The temperature is missing: the noise is √(2ηT).", _down, lambda eta, T: math.sqrt(2 * eta)),
-    _wrong("T stands under the root, with η.", _down, lambda eta, T: T * math.sqrt(2 * eta)),
+    _wrong("The temperature is missing: the noise is √(2ηT).", _down, lambda eta, T: (2 * eta) ** 0.5),
+    _wrong("T stands under the root, with η.", _down, lambda eta, T: T * (2 * eta) ** 0.5),
     _wrong("Uphill: the slope is subtracted, energies fall.", lambda x, s, eta, T: x + eta * s, _spread),
     _wrong("The slope must be scaled by the step size η.", lambda x, s, eta, T: x - s, _spread),
     _wrong("Where is the slope? This is a random walk that knows nothing of the landscape.",
@@ -179,30 +211,30 @@ _LANGEVIN_MISTAKES = [
 
 # %% ../../nbs/checks/08_sampling.ipynb #d696caf5
 _LANGEVIN_MISTAKES += [
-    _wrong("The 2 belongs under the root, with η and T.", _down, lambda eta, T: 2 * math.sqrt(eta * T)),
+    _wrong("The 2 belongs under the root, with η and T.", _down, lambda eta, T: 2 * (eta * T) ** 0.5),
     _wrong("η and T belong under the root too, not only the 2.", _down, lambda eta, T: math.sqrt(2) * eta * T),
-    _wrong("The noise must shrink with the step, √(2ηT). Where is η?", _down, lambda eta, T: math.sqrt(2 * T)),
+    _wrong("The noise must shrink with the step, √(2ηT). Where is η?", _down, lambda eta, T: (2 * T) ** 0.5),
     _wrong("This noise has variance 1. It needs 2ηT.", _down, lambda eta, T: 1.0),
     _wrong("Warmer means more noise: multiply by T under the root, do not divide.", _down,
-           lambda eta, T: math.sqrt(2 * eta / T)),
+           lambda eta, T: (2 * eta / T) ** 0.5),
     _wrong("η scales the slope alone. The noise has its η under the root.", _down,
-           lambda eta, T: eta * math.sqrt(2 * T)),
+           lambda eta, T: eta * (2 * T) ** 0.5),
     _wrong("The noise is multiplied by η once more. It stands outside the bracket of the slope.", _down,
-           lambda eta, T: eta * math.sqrt(2 * eta * T)),
+           lambda eta, T: eta * (2 * eta * T) ** 0.5),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/08_sampling.ipynb #43c705fe
 _LANGEVIN_MISTAKES += [
     _wrong("That is the way gone. Add it to x.", lambda x, s, eta, T: -eta * s, _spread),
     _wrong("A right step, but of half the size: take η for the slope and 2ηT under the root.",
-           lambda x, s, eta, T: x - eta * s / 2, lambda eta, T: math.sqrt(eta * T)),
+           lambda x, s, eta, T: x - eta * s / 2, lambda eta, T: (eta * T) ** 0.5),
     _wrong("Dividing the slope by T belongs to another clock, with noise √(2η). Here T stands in the noise alone.",
-           lambda x, s, eta, T: x - eta * s / T, lambda eta, T: math.sqrt(2 * eta)),
+           lambda x, s, eta, T: x - eta * s / T, lambda eta, T: (2 * eta) ** 0.5),
     _wrong("T stands in the noise. The slope is not divided by it.", lambda x, s, eta, T: x - eta * s / T, _spread),
     _wrong("T stands in the noise. The slope is not multiplied by it.",
            lambda x, s, eta, T: x - eta * T * s, _spread),
     Mistake("The coordinates of a walker share one kick. Draw noise of the shape of x.",
-            lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta) + _spread(eta, T) * _noise(x[:, :1], generator),
+            lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta) + _spread(eta, T) * _noise(x[..., :1], generator),
             law=lambda x, s, eta, T=1.0, generator=None: _normal(
                 _middle(x, s, eta), _width(x, eta, T) * math.sqrt(x.shape[-1]))),
     Mistake("Each call gives the same noise. Use the generator that is handed in, and seed nothing inside.",
@@ -210,6 +242,9 @@ _LANGEVIN_MISTAKES += [
             _down(x, s, eta) + _spread(eta, T) * _noise(x, torch.Generator().manual_seed(0)),
             law=lambda x, s, eta, T=1.0, generator=None: _normal(
                 _middle(x, s, eta), _width(x, eta, T) * math.sqrt(3))),
+    Mistake("math.sqrt takes one number, and step_size and T may be tensors, one entry for each chain: (…)**0.5 takes "
+            "both.",
+            lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta) + math.sqrt(2 * eta * T) * _noise(x, generator)),
     Mistake("torch.sqrt wants a tensor, and step_size may be a plain number: (…)**0.5 takes both.",
             lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta) + torch.sqrt(2 * eta * T) * _noise(x, generator)),
 ]  # fmt: skip
@@ -226,28 +261,56 @@ _LANGEVIN_MISTAKES += [
 ]
 
 # %% ../../nbs/checks/08_sampling.ipynb #8d3e381c
+def _still(d, x, slope, chains=None, n=4000):
+    "Walkers that start alike, and their slopes."
+    shape = (n, d) if chains is None else (chains, n, d)
+    return torch.full(shape, x), torch.full(shape, slope)
+
+
+def _each(*values):
+    "One number for each chain, as a column that fits positions."
+    return torch.tensor(values)[:, None, None]
+
+
 def _langevin_case(d, x, slope, eta, T=1.0):
-    start, slope = torch.full((20_000, d), x), torch.full((20_000, d), slope)
+    start, slope = _still(d, x, slope, n=20_000)
     case = Case(start, slope, eta, T, generator=torch.Generator())
     return case.note(f"three calls and {d} coordinates added up: mean {_middle(start, slope, eta):.3g} and standard "
                      f"deviation {_width(start, eta, T):.3g} wanted")
 
 exercise(
     "langevin_step", "silen_lib.sampling", kind="sampler", oracle=_bell, mistakes=_LANGEVIN_MISTAKES, use=_thrice,
-    outcome=lambda new: new.sum(-1),
-    cases=[_langevin_case(3, 0.5, 3.0, 0.2, 2.0), _langevin_case(1, -1.0, -4.0, 0.15)],
+    outcome=_walkers,
+    cases=[_langevin_case(3, 0.5, 3.0, 0.2, 2.0), _langevin_case(1, -1.0, -4.0, 0.15),
+           Case(*_still(1, 0.4, 2.0), 0.1, 0.8, torch.Generator()).note("the generator by position"),
+           Case(*_still(2, 0.4, 2.0), 0.1, 0.8, torch.Generator()).note("the generator by position"),
+           Case(*_still(1, 0.4, 2.0), 0.1, 0.8, None).note("no generator given"),
+           Case(*_still(2, 0.4, 2.0), 0.1, 0.8, None).note("no generator given"),
+           Case(*_still(2, -0.3, 1.0), 0.25).note("T = 1 by default, no generator"),
+           Case(*(v.double() for v in _still(1, 0.6, -1.0)), 0.1, 0.5, None).note("doubles"),
+           Case(*_still(1, 0.4, 2.0, chains=2), 0.1, _each(0.5, 2.0), None).note("a temperature for each chain"),
+           Case(*_still(2, 0.4, 2.0, chains=2), _each(0.1, 0.3), _each(0.5, 2.0), None)
+           .note("a step and a temperature for each chain"),
+           Case(*views(*_still(2, 0.4, 2.0)), torch.tensor(0.1), torch.tensor(0.6), torch.Generator())
+           .note("η and T tensors")],
 )  # fmt: skip
 
 # %% ../../nbs/checks/08_sampling.ipynb #1e7a7393
 def _ratio_oracle(x, slope, y, slope_y, eta, T=1.0):
     "Two densities of torch.distributions."
-    width = math.sqrt(2 * eta * T)
+    eta, T = (v[..., None] if isinstance(v, torch.Tensor) else v for v in (eta, T))
+    width = (2 * eta * T) ** 0.5
     forth = torch.distributions.Normal(x - eta * slope, width).log_prob(y).sum(-1)
     return torch.distributions.Normal(y - eta * slope_y, width).log_prob(x).sum(-1) - forth
 
 
+def _fit(v):
+    "A number for each chain as a column that fits positions."
+    return v[..., None] if isinstance(v, torch.Tensor) and v.ndim else v
+
+
 def _gap(a, b, s, eta):
-    return (b - a + eta * s).square().sum(-1)
+    return (b - a + _fit(eta) * s).square().sum(-1)
 
 
 def _ratio(x, s, y, sy, eta, T=1.0):
@@ -269,9 +332,10 @@ _RATIO_MISTAKES = [
             lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s, eta) - (x - y).square().sum(-1)) / (4 * eta * T)),
     Mistake("A distance is squared. You took its root, or never squared it.",
             lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s, eta).sqrt() - _gap(y, x, sy, eta).sqrt()) / (4 * eta * T),
-            lambda x, s, y, sy, eta, T=1.0: ((y - x + eta * s) - (x - y + eta * sy)).sum(-1) / (4 * eta * T),
             lambda x, s, y, sy, eta, T=1.0:
-            ((y - x + eta * s).abs() - (x - y + eta * sy).abs()).sum(-1) / (4 * eta * T)),
+            ((y - x + _fit(eta) * s) - (x - y + _fit(eta) * sy)).sum(-1) / (4 * eta * T),
+            lambda x, s, y, sy, eta, T=1.0:
+            ((y - x + _fit(eta) * s).abs() - (x - y + _fit(eta) * sy).abs()).sum(-1) / (4 * eta * T)),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/08_sampling.ipynb #8552ff2d
@@ -279,9 +343,9 @@ _RATIO_MISTAKES += [
     Mistake("One number for each walker: sum over its coordinates, .sum(-1), and over nothing else.",
             lambda x, s, y, sy, eta, T=1.0: _ratio(x, s, y, sy, eta, T).sum(),
             lambda x, s, y, sy, eta, T=1.0:
-            ((y - x + eta * s).square() - (x - y + eta * sy).square()) / (4 * eta * T),
+            ((y - x + _fit(eta) * s).square() - (x - y + _fit(eta) * sy).square()) / _fit(4 * eta * T),
             lambda x, s, y, sy, eta, T=1.0:
-            ((y - x + eta * s).square() - (x - y + eta * sy).square()).sum(0) / (4 * eta * T)),
+            ((y - x + _fit(eta) * s).square() - (x - y + _fit(eta) * sy).square()).sum(0) / _fit(4 * eta * T)),
     Mistake("Coordinates multiply their densities, so their logarithms add: a sum, not a mean.",
             lambda x, s, y, sy, eta, T=1.0: _ratio(x, s, y, sy, eta, T) / x.shape[-1]),
     Mistake("That is the ratio. Its logarithm is wanted.",
@@ -319,7 +383,7 @@ _RATIO_MISTAKES += [
             lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s, eta) - _gap(y, x, sy, eta)) / 2),
     Mistake("Square each coordinate, then add up. You added first.",
             lambda x, s, y, sy, eta, T=1.0:
-            ((y - x + eta * s).sum(-1) ** 2 - (x - y + eta * sy).sum(-1) ** 2) / (4 * eta * T)),
+            ((y - x + _fit(eta) * s).sum(-1) ** 2 - (x - y + _fit(eta) * sy).sum(-1) ** 2) / (4 * eta * T)),
     Mistake("The logarithm of a quotient is a difference of logarithms, not their quotient.",
             lambda x, s, y, sy, eta, T=1.0: _gap(y, x, sy, eta) / _gap(x, y, s, eta),
             lambda x, s, y, sy, eta, T=1.0: _gap(x, y, s, eta) / _gap(y, x, sy, eta)),
@@ -327,7 +391,11 @@ _RATIO_MISTAKES += [
             lambda x, s, y, sy, eta, T=1.0: _gap(x, y, s, eta) / (4 * eta * T),
             lambda x, s, y, sy, eta, T=1.0: -_gap(y, x, sy, eta) / (4 * eta * T)),
     Mistake("The step rolls down by η∇E at every temperature. T stands in the variance alone.",
-            lambda x, s, y, sy, eta, T=1.0: (_gap(x, y, s / T, eta) - _gap(y, x, sy / T, eta)) / (4 * eta * T)),
+            lambda x, s, y, sy, eta, T=1.0:
+            (_gap(x, y, s / _fit(T), eta) - _gap(y, x, sy / _fit(T), eta)) / (4 * eta * T)),
+    Mistake("step_size may hold one number for each chain: as a column, step_size[..., None], it fits the slopes.",
+            lambda x, s, y, sy, eta, T=1.0: ((y - x + eta * s).square().sum(-1)
+                                             - (x - y + eta * sy).square().sum(-1)) / (4 * eta * T)),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/08_sampling.ipynb #5f8b480e
@@ -336,6 +404,14 @@ exercise(
     cases=[
         Case(*(_random(4, 3, seed=k) for k in range(4)), 0.3).note("four walkers in three dimensions"),
         Case(*(_random(2, 5, 2, seed=k) for k in range(4, 8)), 0.2, 2.5).note("a batch (2, 5) at T = 2.5"),
+        Case(*(_random(5, 1, seed=k) for k in range(8, 12)), 0.3, 0.7).note("on a line"),
+        Case(*(_random(4, 3, seed=k) for k in range(12, 16)), 0.3, 0.7).note("T by position"),
+        Case(*(_random(5, 1, seed=k).double() for k in range(16, 20)), 0.3, 0.7).note("doubles"),
+        Case(*(_random(3, 5, 1, seed=k) for k in range(20, 24)), 0.3, _column(0.5, 1.0, 2.0)).note("T for each chain"),
+        Case(*(_random(3, 5, 2, seed=k) for k in range(24, 28)), _column(0.1, 0.2, 0.3), _column(0.5, 1.0, 2.0))
+        .note("η and T for each of three chains"),
+        Case(*views(*(_random(4, 3, seed=k) for k in range(28, 32))), torch.tensor(0.2), torch.tensor(0.6))
+        .note("η and T tensors of one number"),
     ],
 )  # fmt: skip
 
@@ -432,6 +508,8 @@ exercise(
     cases=[
         Case(_random(3, 12, seed=1).cumsum(-1) + 2, 5).note("three chains of 12"),
         Case(_random(9, seed=2) - 1, 4).note("one series"),
+        Case(_random(3, 12, seed=5).double().cumsum(-1), 4).note("doubles"),
+        Case(_random(12, 3, seed=6).double().T, 5).note("a transposed view"),
     ],
 )  # fmt: skip
 
@@ -549,5 +627,7 @@ exercise(
         Case(_random(3, 10, seed=1).cumsum(1)).note("three drifting chains of 10"),
         Case(_random(5, 13, seed=2) + _random(5, 1, seed=3)).note("five chains of 13: an odd length"),
         Case(_random(2, 40, seed=4)).note("two chains that agree"),
+        Case(_random(3, 11, seed=5).double().cumsum(1)).note("doubles"),
+        Case(*views(_random(3, 10, seed=6))).note("transposed views"),
     ],
 )  # fmt: skip

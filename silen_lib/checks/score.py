@@ -11,6 +11,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
 # %% ../../nbs/checks/09_score_matching.ipynb #0daee2c7
@@ -22,6 +23,12 @@ def _mixture(K: int, d: int, seed: int) -> tuple:
     "Weights, means and widths, all different."
     weights, stds = torch.softmax(_normal(K, seed=seed), 0), .4 + _normal(K, seed=seed + 2).abs()
     return weights, 1.5 * _normal(K, d, seed=seed + 1), stds
+
+
+def _single(K: int, d: int, seed: int) -> tuple:
+    "The same in single precision, with one width for all."
+    weights, means, _ = _mixture(K, d, seed)
+    return weights.float(), means.float(), .6
 
 
 def _variance(x, w, stds, sigma):
@@ -48,7 +55,7 @@ def _mixture_oracle(x, weights, means, stds, sigma=0.0):
 
 def _pull(r, v, x, means):
     a = r / v
-    return a @ means - x * a.sum(-1, keepdim=True)
+    return a @ means.to(a) - x * a.sum(-1, keepdim=True)
 
 
 def _mixture_with(change, weights=True, volume=True):
@@ -62,7 +69,7 @@ _MIXTURE_MISTAKES = [
     Mistake("The sign is turned round: each component pulls towards its centre, μ − x.",
             _mixture_with(lambda f, v, x, m: -_pull(f.softmax(-1), v, x, m))),
     Mistake("The pull is not divided by the variance: (μ − x) / (s² + σ²).",
-            _mixture_with(lambda f, v, x, m: f.softmax(-1) @ m - x)),
+            _mixture_with(lambda f, v, x, m: f.softmax(-1) @ m.to(f) - x)),
     Mistake("Divide by the variance s² + σ², which is what _components returns, not by its root or its square.",
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v.sqrt(), x, m)),
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v**2, x, m))),
@@ -88,15 +95,15 @@ _MIXTURE_MISTAKES += [
     Mistake("Only the nearest component pulls here. All do, each by its share.",
             _mixture_with(lambda f, v, x, m: _pull(F.one_hot(f.argmax(-1), f.shape[-1]).to(f), v, x, m))),
     Mistake("The part −x Σ a is missing: a component pulls by the difference μ − x.",
-            _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m)),
+            _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m.to(f))),
     Mistake("The part −x is there once, undivided. It must carry the same Σ a as the centres.",
-            _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m - x)),
+            _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m.to(f) - x)),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #735b29e4
 def _attend(r, v, x, means, shared):
     "One variance for all components: attention minus x, divided at the end."
-    return (r @ means - x) / shared(r, v)
+    return (r @ means.to(r) - x) / shared(r, v)
 
 
 _MIXTURE_MISTAKES += [
@@ -105,7 +112,7 @@ _MIXTURE_MISTAKES += [
             _mixture_with(lambda f, v, x, m: _attend(f.softmax(-1), v, x, m, lambda r, v: (r * v).sum(-1, True))),
             _mixture_with(lambda f, v, x, m: _attend(f.softmax(-1), v, x, m, lambda r, v: v[..., :1]))),
     Mistake("Only one of the two parts is divided by the variance. Centres and x carry the same a = r / (s² + σ²).",
-            _mixture_with(lambda f, v, x, m: f.softmax(-1) @ m - x * (f.softmax(-1) / v).sum(-1, keepdim=True))),
+            _mixture_with(lambda f, v, x, m: f.softmax(-1) @ m.to(f) - x * (f.softmax(-1) / v).sum(-1, keepdim=True))),
     Mistake("The weights count twice: log f holds log w already.",
             lambda x, w, m, s, sigma=0.0: _pull(_log_f(x, w, m, s, sigma)[0].softmax(-1) * w,
                                                 _variance(x, w, s, sigma), x, m),
@@ -128,6 +135,8 @@ _MIXTURE_MISTAKES += [
             _mixture_with(lambda f, v, x, m: _pull(torch.ones_like(f), v, x, m))),
     Mistake("Add the pulls of the components, don't average them: the shares have sum 1 already.",
             _mixture_with(lambda f, v, x, m: _spread_out(f, v, x, m).mean(-2))),
+    Mistake("x may be in doubles while the mixture is not, and @ takes one dtype only: means.to(x).",
+            _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m - x * (f.softmax(-1) / v).sum(-1, keepdim=True))),
     Mistake("You added over the coordinates. Add over the components, the axis of length K.",
             _mixture_with(lambda f, v, x, m: _spread_out(f, v, x, m).sum(-1))),
 ]  # fmt: skip
@@ -138,11 +147,22 @@ def _levels(*values: float) -> torch.Tensor:
 
 
 exercise(
-    "mixture_score", "silen_lib.score", oracle=_mixture_oracle, mistakes=_MIXTURE_MISTAKES,
+    "mixture_score", "silen_lib.score", oracle=_mixture_oracle, mistakes=_MIXTURE_MISTAKES, use=differentiable,
     cases=[
         Case(_normal(5, 2, seed=1), *_mixture(3, 2, 10), .7).note("five points in the plane, three components"),
         Case(_normal(2, 4, 3, seed=2), *_mixture(6, 3, 20)).note("a batch (2, 4, 3), no noise"),
         Case(_normal(4, 2, seed=3), *_mixture(3, 2, 30), _levels(.1, .5, 1, 3)).note("σ for each point"),
+        Case(_normal(2, seed=4).float(), *_single(3, 2, 40), sigma=.3).note("one point"),
+        Case(_normal(1, seed=5).float(), *_single(3, 1, 50), sigma=.3).note("one point on a line"),
+        Case(_normal(5, 1, seed=6).float(), *_single(3, 1, 60), .3).note("points on a line"),
+        Case(_normal(5, 2, seed=7).float().requires_grad_(), *_single(3, 2, 70), .3).note("x asks for a gradient"),
+        Case(_normal(5, 2, seed=8).float(), *_single(3, 2, 80), .3).note("single precision"),
+        Case(_normal(4, 2, seed=9).float(), *_single(3, 2, 90), _levels(.1, .5, 1, 3).float()).note("σ for each point"),
+        Case(_normal(5, 1, seed=10), *_mixture(3, 1, 100)[:2], .4).note("one width for all, doubles"),
+        Case(_normal(5, 2, seed=11), *_single(3, 2, 110), .3).note("x in doubles, the mixture is not"),
+        Case(_normal(5, 2, seed=12), *_single(3, 2, 120), 0).note("x in doubles, the mixture is not"),
+        Case(*views(_normal(4, 2, seed=13), *_mixture(3, 2, 130)[:2]), torch.tensor(.5), torch.tensor(.3))
+        .note("widths as tensors"),
     ],
 )  # fmt: skip
 
@@ -266,6 +286,7 @@ exercise(
         Case(_swirl(2, 3), _normal(5, 2, seed=4)).note("five points in the plane"),
         Case(_swirl(3, 5), _normal(4, 3, seed=6)).note("four points in three dimensions"),
         Case(_scaled(_swirl(2, 7)), _normal(4, 2, seed=8)).note("the derivative by a parameter of the model"),
+        Case(_swirl(2, 11), *views(_normal(4, 2, seed=12).float())).note("single precision, a view"),
     ],
 )  # fmt: skip
 
@@ -381,6 +402,12 @@ exercise(
         Case(_told(3, 11), _normal(4, 3, seed=12), .6, _normal(4, 3, seed=13)).note("one σ for all"),
         Case(_told(4, 15), _normal(4, 4, seed=16), _levels(.2, .5, 1, 3), _normal(4, 4, seed=17)).note("n = d"),
         Case(_scaled(_told(2, 19)), _normal(4, 2, seed=20), .8, _normal(4, 2, seed=21)).note("slope by a parameter"),
+        Case(_told(2, 23), _normal(5, 2, seed=24).float(), _levels(.3, .7, 1.4, 2, 5).float(),
+             _normal(5, 2, seed=25).float())
+        .note("single precision"),
+        Case(_told(2, 27), _normal(5, 2, seed=28).float(), .7, _normal(5, 2, seed=29).float()).note("single precision"),
+        Case(_told(2, 31), *views(_normal(5, 2, seed=32)), torch.tensor(.7), *views(_normal(5, 2, seed=33)))
+        .note("σ a tensor of one number"),
     ],
 )  # fmt: skip
 
@@ -477,6 +504,12 @@ exercise(
         Case(_normal(5, 2, seed=20), _normal(5, 2, seed=21), 3.0, 1.2, _normal(5, 2, seed=22)).note("from 3 to 1.2"),
         Case(_normal(2, 3, 4, seed=23), _normal(2, 3, 4, seed=24), .5, .4, _normal(2, 3, 4, seed=25)).note(".5 to .4"),
         Case(_normal(3, 2, seed=26), _normal(3, 2, seed=27), .8, 0.0, _normal(3, 2, seed=28)).note("down to 0"),
+        Case(*(_normal(5, 1, seed=k).float() for k in (29, 30)), 2.0, 1.5, _normal(5, 1, seed=31).float())
+        .note("on a line"),
+        Case(*(_normal(5, 2, seed=k).float() for k in (32, 33)), 2.0, .5, _normal(5, 2, seed=34).float())
+        .note("single precision"),
+        Case(*views(*(_normal(5, 2, seed=k) for k in (35, 36)), 2.0, .5, _normal(5, 2, seed=37)))
+        .note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -558,10 +591,13 @@ _NCE_MISTAKES += [
 
 # %% ../../nbs/checks/09_score_matching.ipynb #2ddc8cbb
 exercise(
-    "info_nce", "silen_lib.score", oracle=_nce_oracle, mistakes=_NCE_MISTAKES,
+    "info_nce", "silen_lib.score", oracle=_nce_oracle, mistakes=_NCE_MISTAKES, use=differentiable,
     cases=[
         Case(2 * _normal(4, 4, seed=30)).note("four pairs, temperature 1"),
         Case(_normal(6, 6, seed=31), .3).note("six pairs, temperature .3"),
         Case(300 * _normal(3, 3, seed=32), .1).note("scores of several hundred"),
+        Case(_normal(4, 4, seed=33).float()).note("single precision"),
+        Case(_normal(4, 4, seed=34).float().requires_grad_()).note("the scores ask for a gradient"),
+        Case(*views(_normal(4, 4, seed=35))).note("transposed views"),
     ],
 )  # fmt: skip
