@@ -18,6 +18,7 @@ import pytest
 import torch
 from wandb_run import read
 
+from silen_lib import core
 from silen_lib import train as t
 from silen_lib.data import Batches
 from silen_lib.mnist_rbm import Clock
@@ -97,6 +98,81 @@ def test_a_progress_bar_may_fail(tmp_path, monkeypatch):
 # ── wandb ──
 
 
+@pytest.mark.parametrize(
+    "variables, want",
+    [
+        ({}, "offline"),
+        ({"WANDB_MODE": "dryrun"}, "offline"),
+        ({"WANDB_MODE": "run", "WANDB_API_KEY": "k"}, "online"),
+        ({"WANDB_MODE": "run"}, "offline"),
+        ({"WANDB_MODE": "shared", "WANDB_API_KEY": "k"}, "shared"),
+        ({"WANDB_MODE": "shared"}, "offline"),
+        ({"WANDB_MODE": ""}, "offline"),
+        ({"WANDB_DISABLED": "true"}, "disabled"),
+        ({"WANDB_DISABLED": "true", "WANDB_MODE": "online", "WANDB_API_KEY": "k"}, "disabled"),
+        ({"WANDB_DISABLED": "false", "WANDB_MODE": "online", "WANDB_API_KEY": "k"}, "online"),
+    ],
+)
+def test_the_environment_speaks_wandbs_language(monkeypatch, tmp_path, variables, want):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_DISABLED", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert core.wandb_mode()[0] == want
+    assert core.wandb_mode("disabled")[0] == "disabled"
+
+
+KEY = "machine {} login user password " + "x" * 40 + "\n"
+
+
+@pytest.mark.parametrize(
+    "file, text, mode, named, want",
+    [
+        (".netrc", KEY.format("api.wandb.ai"), 0o600, False, True),
+        (".netrc", KEY.format("api.wandb.ai"), 0o644, False, True),
+        ("_netrc", KEY.format("api.wandb.ai"), 0o600, False, True),
+        ("elsewhere", KEY.format("api.wandb.ai"), 0o600, True, True),
+        ("elsewhere", KEY.format("api.wandb.ai"), 0o600, False, False),
+        (".netrc", KEY.format("github.com"), 0o600, False, False),
+        (".netrc", b"\xff\xfe\x00binary\x80", 0o600, False, False),
+        (".netrc", "machine", 0o600, False, False),
+        (".netrc", None, 0o700, False, False),  # a folder
+    ],
+)
+def test_the_key_is_where_wandb_looks_for_it(monkeypatch, tmp_path, file, text, mode, named, want):
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if text is None:
+        (tmp_path / file).mkdir()
+    else:
+        (tmp_path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / file).chmod(mode)
+    if named:
+        monkeypatch.setenv("NETRC", str(tmp_path / file))
+    assert core.wandb_has_key() is want
+
+
+def test_small_products_take_one_thread_and_give_it_back(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        with core.threads_for(128 * 64 * 100):
+            assert torch.get_num_threads() == 1
+        with pytest.raises(KeyError), core.threads_for(10):
+            raise KeyError
+        assert torch.get_num_threads() == 2
+        with core.threads_for(128 * 784 * 500):
+            assert torch.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        with core.threads_for(10):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 class FakeRun:
     id = "abc"
 
@@ -165,6 +241,7 @@ def test_the_helper_process_of_wandb_is_killed(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
+from silen_lib import core
 from silen_lib import train as t
 record = t.Run.record
 def watch(self, row, clock):
@@ -262,6 +339,7 @@ def test_after_a_kill_the_offline_file_is_whole(tmp_path):
     "Each file begins at epoch 1, an epoch at its own step, under the same run id."
     code = """
 import os, signal, sys
+from silen_lib import core
 from silen_lib import train as t
 save = t.Checkpoints.save
 def die(self, state):
