@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'CHECKPOINT', 'Config', 'fast_bfloat16', 'merge_config', 'SafeStream', 'safe_streams', 'decoration',
-           'git_commit', 'stop_on_signals', 'hold_signals', 'WandbLog', 'History', 'Folder', 'CheckpointError',
-           'load_checkpoint', 'newest_checkpoint', 'Checkpoints', 'load_model', 'Ranks', 'Run', 'train', 'main']
+           'git_commit', 'stop_on_signals', 'hold_signals', 'WandbLog', 'History', 'step_files', 'Folder',
+           'CheckpointError', 'load_checkpoint', 'newest_checkpoint', 'Checkpoints', 'load_model', 'Ranks', 'Run',
+           'train', 'main']
 
 # %% ../nbs/lib/train.ipynb #d9ce4351
 import argparse
@@ -600,6 +601,16 @@ _PICTURES = ("filters", "samples", "curves")
 _STEP = re.compile(r"step-(\d{8,})\.pt")
 
 
+def step_files(
+    folder: str | Path,
+) -> list[Path]:
+    "The checkpoints step-XXXXXXXX.pt in a folder by their names, oldest first; none where there is no folder."
+    folder = Path(folder)
+    names = os.listdir(folder) if folder.is_dir() else []
+    found = [(int(match[1]), folder / match[0]) for match in map(_STEP.fullmatch, names) if match]
+    return [path for _, path in sorted(found)]
+
+
 class Folder:
     "The out folder of a run: what in it is a run's, its lock, and setting a former run aside."
 
@@ -654,19 +665,12 @@ class Folder:
 
     def used(self) -> list[Path]:
         "The files of a run that lie here."
-        found = [self.path / name for name in self.FILES if os.path.lexists(self.path / name)]
-        return found + self.step_files() + [path for path in [self.checkpoints / "best.pt"] if os.path.lexists(path)]
+        named = [*(self.path / name for name in self.FILES), self.checkpoints / "best.pt"]
+        return [path for path in named if os.path.lexists(path)] + step_files(self.checkpoints)
 
     def has_checkpoints(self) -> bool:
         "Does anything here call itself a checkpoint?"
-        return bool(self.step_files()) or os.path.lexists(self.checkpoints / "best.pt")
-
-    def step_files(self) -> list[Path]:
-        "The checkpoints by their names, oldest first."
-        if not self.checkpoints.is_dir():
-            return []
-        found = [(int(match[1]), path) for path in self.checkpoints.iterdir() if (match := _STEP.fullmatch(path.name))]
-        return [path for _, path in sorted(found)]
+        return any(path.parent == self.checkpoints for path in self.used())
 
     def set_aside(self) -> Path | None:
         "Move the files of a former run into previous-N; nothing else is moved and nothing is deleted."
@@ -793,11 +797,9 @@ def newest_checkpoint(
     folder: str | Path,  # holds step-*.pt and best.pt
 ) -> dict[str, Any] | None:
     "The newest checkpoint that can be used, else the best; each that cannot is named. None when there is none."
-    paths = Folder(Path(folder).parent)
-    paths.checkpoints = Path(folder)
-    for path in [*reversed(paths.step_files()), Path(folder) / "best.pt"]:
-        if not os.path.lexists(path):
-            continue
+    folder = Path(folder)
+    best = [folder / "best.pt"] if os.path.lexists(folder / "best.pt") else []
+    for path in [*reversed(step_files(folder)), *best]:
         try:
             return load_checkpoint(path)
         except CheckpointError as error:
@@ -835,8 +837,7 @@ class Checkpoints:
 
     def resume(self, step: int):
         "The run's own checkpoints up to this step are from now on its to drop."
-        folder = Folder(self.folder.parent)
-        for path in folder.step_files():
+        for path in step_files(self.folder):
             try:
                 if not path.is_symlink() and load_checkpoint(path)["row"]["step"] <= step:
                     self.written.append(path)
@@ -1134,8 +1135,8 @@ class Run:
     def _diverged(self, row: dict[str, float]) -> str:
         kept = [*reversed(self.checkpoints.written), self.folder / "checkpoints" / "best.pt"]
         good = next((f"; the last good state is {path}" for path in kept if path.exists()), "")
-        fault = f"epoch {row['epoch']}: the run has diverged ({not_finite(row)})"
-        return f"{fault}{good}. Try a --lr below {self.config.lr:g}"
+        seen = not_finite(row) or "as the first worker saw"
+        return f"epoch {row['epoch']}: the run has diverged ({seen}){good}. Try a --lr below {self.config.lr:g}"
 
     def checkpoint(self, row: dict[str, float]):
         "One more checkpoint, and best.pt when no epoch with a checkpoint had a better pseudo-likelihood."
@@ -1309,9 +1310,10 @@ def _prepare(config: Config, folder: Folder, digits: Digits, ranks: Ranks) -> Ru
 
 def _memory() -> float:
     "Bytes of memory in this machine; infinite where the system does not say."
+    sysconf = getattr(os, "sysconf", None)  # not on Windows
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        return sysconf("SC_PHYS_PAGES") * sysconf("SC_PAGE_SIZE") if sysconf else math.inf
+    except (ValueError, OSError):
         return math.inf
 
 
