@@ -78,6 +78,7 @@ def end_to_end(x, B, H, k, precision="auto"):
     config = Config(n_hidden=H, batch_size=B, k=k, epochs=1, lr=0.01, out=str(folder), precision=precision)
     digits = load("mnist")
     run = Run(config.complete(digits), folder, digits, Ranks())
+    run.start_log()
 
     def epoch():
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar

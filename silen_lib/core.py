@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['say', 'any_terminal', 'set_seed', 'get_device', 'wide_dtype', 'uniform', 'normal', 'permutation', 'categorical',
-           'integers', 'course_root', 'short_path', 'data_dir', 'atomic_write', 'wandb_has_key', 'wandb_mode']
+           'integers', 'course_root', 'short_path', 'data_dir', 'atomic_write', 'wandb_has_key', 'wandb_mode',
+           'threads_for']
 
 # %% ../nbs/lib/core.ipynb #7f6133f3
 import codecs
@@ -291,25 +292,50 @@ def _sync_folder(folder: Path):
 
 # %% ../nbs/lib/core.ipynb #12bd2430
 def wandb_has_key() -> bool:
-    "Is there a wandb key, in the environment or in ~/.netrc?"
+    "Is there a key for wandb's server in WANDB_API_KEY, or in the file that NETRC names, else ~/.netrc or ~/_netrc?"
     if os.environ.get("WANDB_API_KEY"):
         return True
     import netrc
+    from urllib.parse import urlsplit
 
-    try:
-        hosts = netrc.netrc().hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any("wandb" in host for host in hosts)
+    server = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    usual = [Path("~/.netrc"), Path("~/_netrc")]
+    named = os.environ.get("NETRC")
+    for path in [Path(named)] if named else usual:
+        try:
+            found = netrc.netrc(path.expanduser()).authenticators(server)
+        except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):  # none, no home, no text, no netrc
+            continue
+        if found and found[2]:
+            return True
+    return False
 
 
 def wandb_mode(
-    wish: str | None = None,  # offline, online or disabled; None reads WANDB_MODE, then takes offline
-) -> tuple[str, str]:  # the mode to use, and a remark for the reader ("" when the wish is met)
+    wish: str | None = None,  # offline, online or disabled; None asks WANDB_DISABLED and WANDB_MODE, else offline
+) -> tuple[str, str]:  # disabled, offline, online or shared, and a remark for the reader ("" when the wish is met)
     "Decide how wandb may run, without importing it."
+    if not wish and os.environ.get("WANDB_DISABLED", "").strip().lower() in ("1", "true", "t", "yes", "y", "on"):
+        return "disabled", ""
     wish = wish or os.environ.get("WANDB_MODE") or "offline"
-    if wish not in ("offline", "online", "disabled"):
+    mode = {"dryrun": "offline", "run": "online"}.get(wish, wish)
+    if mode not in ("offline", "online", "shared", "disabled"):
         raise ValueError(f"wandb mode is {wish!r}; it must be offline, online or disabled")
-    if wish == "online" and not wandb_has_key():
+    if mode in ("online", "shared") and not wandb_has_key():
         return "offline", "wandb: no key (set WANDB_API_KEY or run `wandb login`), logging offline"
-    return wish, ""
+    return mode, ""
+
+# %% ../nbs/lib/core.ipynb #5e4b90ad
+@contextmanager
+def threads_for(
+    product: int,  # multiplications in the matrix product that the work consists of: rows · columns · inner dimension
+) -> Iterator[None]:
+    "Inside, torch uses one thread for small products and leaves large ones as they are; OMP_NUM_THREADS wins."
+    before = torch.get_num_threads()
+    if product < 4_000_000 and not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

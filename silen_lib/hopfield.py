@@ -82,7 +82,7 @@ def local_field(
 
 # %% ../nbs/01_hopfield.ipynb #e2b9d054
 def _tie(W: Tensor) -> Tensor:
-    "Fields smaller than this are rounding, ties: a share of the largest field, max_i Σ_j |W_ij| (for one row: its own)."
+    "Fields smaller than this are rounding, ties: a share of the largest field, max_i Σ_j |W_ij| (of one row: its)."
     size = torch.linalg.vector_norm(W, 1, dim=-1).max()
     return 4 * torch.finfo(W.dtype).eps * size + torch.finfo(W.dtype).tiny
 

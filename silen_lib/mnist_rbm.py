@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ProductionRBM', 'pseudo_likelihood', 'full_pseudo_likelihood', 'monitor', 'resident_batches', 'Clock', 'run_epochs',
-           'train_rbm_production', 'plot_history', 'plot_filters', 'dream', 'Evaluation', 'evaluate', 'log_odds',
-           'glorot_std', 'free_energy_gap', 'pseudo_log_likelihood', 'hidden_activity', 'training_flops']
+           'train_rbm_production', 'not_finite', 'plot_history', 'plot_filters', 'dream', 'Evaluation', 'evaluate',
+           'log_odds', 'glorot_std', 'free_energy_gap', 'pseudo_log_likelihood', 'hidden_activity', 'training_flops']
 
 # %% ../nbs/05_mnist_rbm.ipynb #ca68d618
 import math
@@ -19,7 +19,7 @@ from fastcore.basics import patch
 
 # %% ../nbs/05_mnist_rbm.ipynb #7e6cead5
 from . import args
-from .core import integers, uniform
+from .core import integers, say, threads_for, uniform
 from .data import Batches
 from .plot import COLORS, show_images, subplots
 from .rbm import AIS, RBM, Trainer, ais, log_likelihood
@@ -172,19 +172,35 @@ class Clock:
         seconds: float | None,  # or this much wall time
         batches: Batches,
         progress: bool = True,  # show a bar with examples a second and the time left
-        agree: Callable[[float], float] = float,  # lets several workers share one answer
+        agree: Callable[[float], float] | None = None,  # several workers: the first one's value, on every worker
     ):
-        from tqdm.auto import tqdm
-
         self.n_steps = None if seconds is not None else args.whole("n_epochs", n_epochs) * len(batches)
         seconds = None if seconds is None else args.positive("seconds", seconds)
         self.seconds, self.batch_size, self.agree = seconds, batches.batch_size, agree
         self.step = self.epoch = 0
         self.start, self.remaining, self._last = time.perf_counter(), 1.0, (0, 0.0)
-        total = self.n_steps * self.batch_size if self.n_steps else None
-        self.bar = tqdm(total=total, unit="ex", unit_scale=True, disable=not progress, mininterval=0.3)
-        if not total and progress:
-            self.bar.bar_format = "{elapsed} of " + f"{seconds:.0f} s, {{n_fmt}} ex, {{rate_fmt}}{{postfix}}"
+        self._asked, self._next, self._pace = (0, 1.0), 1, 0.0
+        self.bar = self._make_bar() if progress else None
+
+    def _make_bar(self):
+        "A bar, or None: a run can do without."
+        try:
+            from tqdm.auto import tqdm
+
+            total = self.n_steps * self.batch_size if self.n_steps else None
+            bar = tqdm(total=total, unit="ex", unit_scale=True, mininterval=0.3)
+        except Exception:
+            return None
+        if not total:
+            bar.bar_format = "{elapsed} of " + f"{self.seconds:.0f} s, {{n_fmt}} ex, {{rate_fmt}}{{postfix}}"
+        return bar
+
+    def _on_bar(self, name: str, *args):
+        if self.bar is not None:
+            try:
+                getattr(self.bar, name)(*args)
+            except Exception:
+                self.bar = None
 
     @property
     def elapsed(self) -> float:
@@ -194,9 +210,25 @@ class Clock:
     def tick(self) -> bool:
         "One step is done; was it the last?"
         self.step += 1
-        self.bar.update(self.batch_size)
-        self.remaining = 1 - self.step / self.n_steps if self.n_steps else self.agree(1 - self.elapsed / self.seconds)
+        self._on_bar("update", self.batch_size)
+        if self.n_steps:
+            self.remaining = 1 - self.step / self.n_steps
+        elif self.agree is None:
+            self.remaining = 1 - self.elapsed / self.seconds
+        elif self.step < self._next:
+            self.remaining -= self._pace
+        else:
+            self._ask()
         return self.remaining <= 0
+
+    def _ask(self):
+        "Ask the first worker's clock, seldom: in between all workers go on at the pace of its last two answers."
+        step, left = self._asked
+        self.remaining = self.agree(1 - self.elapsed / self.seconds)
+        self._pace = max(left - self.remaining, 0) / (self.step - step)
+        few = self.remaining / self._pace / 2 if self._pace else 1
+        self._asked = self.step, self.remaining
+        self._next = self.step + int(min(2 * (self.step - step), 64, max(few, 1)))
 
     def row(self, lr: float) -> dict[str, float]:
         "The epoch that has just ended: its number, steps, seconds, speed and learning rate."
@@ -213,12 +245,17 @@ class Clock:
         self.start = time.perf_counter() - row["seconds"]
         self.remaining = 1 - self.step / self.n_steps if self.n_steps else 1 - row["seconds"] / self.seconds
         self._last = self.step, row["seconds"]
-        self.bar.update(self.step * self.batch_size)
+        self._asked, self._next = (self.step, self.remaining), self.step + 1
+        self._on_bar("update", self.step * self.batch_size)
 
     def show(self, row: dict[str, float]):
         "The monitors of an epoch, beside the bar."
         gap = f", gap {row['free_energy_gap']:.1f}" if "free_energy_gap" in row else ""
-        self.bar.set_postfix_str(f"epoch {row['epoch']}, pseudo-LL {row['pseudo_likelihood']:.1f}{gap}")
+        self._on_bar("set_postfix_str", f"epoch {row['epoch']}, pseudo-LL {row['pseudo_likelihood']:.1f}{gap}")
+
+    def close(self):
+        "Take the bar away."
+        self._on_bar("close")
 
 # %% ../nbs/05_mnist_rbm.ipynb #3f790440
 def run_epochs(
@@ -263,7 +300,8 @@ def train_rbm_production(
     settings = dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
     trainer = Trainer(rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings)
     clock = Clock(n_epochs, seconds, batches, progress)
-    return _watch(run_epochs(trainer, batches, clock, lr), rbm, batches.x, held_out, generator, clock, use_wandb)
+    with threads_for(batches.batch_size * rbm.W.numel()):
+        return _watch(run_epochs(trainer, batches, clock, lr), rbm, batches.x, held_out, generator, clock, use_wandb)
 
 # %% ../nbs/05_mnist_rbm.ipynb #69704a99
 def _check_training(lr, n_epochs, seconds):
@@ -274,6 +312,13 @@ def _check_training(lr, n_epochs, seconds):
         args.positive("seconds", seconds)
 
 
+def not_finite(
+    row: dict[str, float],
+) -> str:
+    "The entries of a row of monitors that are NaN or infinite, as text; \"\" when there are none."
+    return ", ".join(f"{name} is {value}" for name, value in row.items() if not math.isfinite(value))
+
+
 def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, list[float]]:
     "Add monitors to each row; gather the rows by name."
     history, (x, held_out) = {}, (v if v is None else v[:1000].to(rbm.W) for v in (x, held_out))
@@ -282,12 +327,23 @@ def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, lis
         clock.show(row)
         for name, value in row.items():
             history.setdefault(name, []).append(value)
-        if use_wandb:
-            import wandb
-
-            wandb.log(row)
-    clock.bar.close()
+        if bad := not_finite(row):
+            raise FloatingPointError(f"epoch {row['epoch']}: {bad}. The run has diverged; try a smaller lr")
+        use_wandb = use_wandb and _log_to_wandb(row)
+    clock.close()
     return history
+
+
+def _log_to_wandb(row) -> bool:
+    "Log to the current wandb run; False, and a line, when that fails: the training is worth more."
+    try:
+        import wandb
+
+        wandb.log(row)
+        return True
+    except Exception as error:
+        say(f"wandb: {type(error).__name__}: {error}; the run goes on without it")
+        return False
 
 # %% ../nbs/05_mnist_rbm.ipynb #a247f53b
 def plot_history(

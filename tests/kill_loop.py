@@ -45,8 +45,12 @@ def last_step(out):
 
 def loop(kills, out, arguments, longest):
     killed, steps, went_back = 0, [], 0
+
+    def how():  # before the first checkpoint there is nothing to resume
+        return "--resume" if last_step(out) else "--overwrite"
+
     while killed < kills:
-        status = attempt([*arguments, "--out", str(out), "--resume"], random.uniform(0, longest))
+        status = attempt([*arguments, "--out", str(out), how()], random.uniform(0, longest))
         if status is None:
             killed += 1
             steps.append(last_step(out))
@@ -54,7 +58,7 @@ def loop(kills, out, arguments, longest):
         else:
             assert status == 0, status
             break
-    status = attempt([*arguments, "--out", str(out), "--resume"])
+    status = attempt([*arguments, "--out", str(out), how()])
     return dict(kills=killed, status=status, went_back=went_back, steps=steps)
 
 

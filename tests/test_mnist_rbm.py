@@ -221,25 +221,30 @@ def test_bad_input_to_the_trainer():
         m.train_rbm_production(rbm, [], 1, progress=False)
     with pytest.raises(ValueError, match="n_visible is 0"):
         m.ProductionRBM(0, 3)
-    with pytest.raises(ValueError, match="lr is -1"):
-        m.train_rbm_production(rbm, torch.zeros(8, 4), 1, lr=-1, progress=False)
+    wrong = [dict(lr=-1), dict(lr=float("inf")), dict(lr=float("nan")), dict(seconds=0), dict(seconds=float("inf"))]
+    for settings in [*wrong, dict(n_epochs=0), dict(n_epochs=1.5), dict(n_epochs=float("inf"))]:
+        ((name, value),) = settings.items()
+        with pytest.raises(ValueError, match=f"{name} is {value}"):
+            m.train_rbm_production(rbm, torch.zeros(8, 4), **{"n_epochs": 1, "progress": False, **settings})
+    with pytest.raises(FloatingPointError, match="epoch 1: .*(nan|inf).*diverged"):
+        m.train_rbm_production(m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, lr=1e38, progress=False)
 
 
 FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 from silen_lib.train import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
-    "RLIMIT_FSIZE stops every write at 6 kB, wherever one may not mount a small disk."
+    "RLIMIT_FSIZE stops every write at 3 kB, wherever one may not mount a small disk."
     assert t.main([*SMALL, "--epochs", "1", "--out", str(tmp_path)]) == 0
     before = (tmp_path / "model.pt").read_bytes()
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(tmp_path)],
+        [sys.executable, "-c", FULL_DISK, "--resume", "--epochs", "2", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -265,7 +270,7 @@ def test_a_full_disk(tmp_path):
                 filler.flush()
         except OSError:
             pass
-        assert t.main([*SMALL, "--epochs", "2", "--n-hidden", "64", "--out", str(disk / "out")]) in (1, 2)
+        assert t.main(["--resume", "--epochs", "2", "--out", str(disk / "out")]) in (1, 2)
         assert (disk / "out" / "model.pt").read_bytes() == before
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
@@ -288,7 +293,8 @@ def test_interrupt_saves_and_says_where(tmp_path, name):
     assert process.returncode == 130, err
     assert f"saving to {tmp_path}" in out and "saved model.pt" in out
     state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert state["epochs"] == len(rows(tmp_path)) >= 1
+    assert state["W"].shape == (64, 16) and len(rows(tmp_path)) >= 1
+    assert f"interrupted after {len(rows(tmp_path))} epochs" in out
     assert "Traceback" not in err
 
 

@@ -1,5 +1,6 @@
 """Runs that are interrupted, killed, resumed, handed broken checkpoints, or shared among workers."""
 
+import csv
 import json
 import os
 import subprocess
@@ -31,14 +32,14 @@ class Stop(Exception):
 
 def stop_after(monkeypatch, epochs):
     "Make the run die right after the checkpoint of an epoch."
-    save = m.save_checkpoint
+    save = m.Checkpoints.save
 
-    def save_and_stop(folder, state, *args):
-        save(folder, state, *args)
+    def save_and_stop(self, state):
+        save(self, state)
         if state["row"]["epoch"] == epochs:
             raise Stop
 
-    monkeypatch.setattr(m, "save_checkpoint", save_and_stop)
+    monkeypatch.setattr(m.Checkpoints, "save", save_and_stop)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,11 @@ def test_a_finished_run_resumes_to_itself(tmp_path):
     assert same(before, model(tmp_path))
 
 
-def test_nothing_to_resume_starts_anew_and_says_so(tmp_path, capsys):
-    assert m.main([*SMALL, "--epochs", "1", "--resume", "--out", str(tmp_path)]) == 0
-    assert "nothing to resume: starting anew" in capsys.readouterr().out
+def test_nothing_to_resume_is_an_error(tmp_path, capsys):
+    "A mistyped --out must not begin a training of its own."
+    assert m.main([*SMALL, "--epochs", "1", "--resume", "--out", str(tmp_path / "typo")]) == 2
+    assert "there is nothing to resume in" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "typo").iterdir() if path.name != "silen-train.lock"]
 
 
 def test_another_setting_is_refused_by_name(tmp_path, capsys):
@@ -93,8 +96,9 @@ def test_the_last_few_and_the_best_are_kept(tmp_path):
     steps = [m.load_checkpoint(p)["row"]["epoch"] for p in sorted(folder.glob("step-*.pt"))]
     assert steps == [5, 6, 7]
     best = m.load_checkpoint(folder / "best.pt")
-    history = m.load_checkpoint(sorted(folder.glob("step-*.pt"))[-1])["history"]
-    assert best["row"]["pseudo_likelihood"] == max(row["pseudo_likelihood"] for row in history)
+    with open(tmp_path / "history.csv") as file:
+        history = list(csv.DictReader(file))
+    assert best["row"]["pseudo_likelihood"] == max(float(row["pseudo_likelihood"]) for row in history)
 
 
 HARM = {
@@ -102,9 +106,9 @@ HARM = {
     "empty": lambda p: p.write_bytes(b""),
     "text": lambda p: p.write_text("hello"),
     "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
-    "code": lambda p: torch.save({"kind": "silen-rbm", "format": 3, "f": Path("/")}, p),
+    "code": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"], "f": Path("/")}, p),
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
-    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": 3}, p),
+    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"]}, p),
 }
 WORDS = {
     "foreign": "is not a checkpoint of silen-train",
