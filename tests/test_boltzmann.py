@@ -4,7 +4,7 @@ import importlib.util
 import math
 from pathlib import Path
 
-import hostile as h
+import hostile_spins as h
 import numpy as np
 import pytest
 import torch

@@ -3,7 +3,7 @@
 import math
 import warnings
 
-import hostile as h
+import hostile_spins as h
 import pytest
 import torch
 

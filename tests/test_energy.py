@@ -1,7 +1,7 @@
 """silen_lib.energy: identities that hold for any input, edge values, and every complaint about bad input."""
 import math
 
-import hostile as h
+import hostile_spins as h
 import pytest
 import torch
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile as h
+import hostile_spins as h
 import pytest
 import torch
 
