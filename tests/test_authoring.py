@@ -127,15 +127,15 @@ def test_command_line_lints(capsys):
 
 
 def not_json(path):
-    path.write_text('{"cells": [')
+    path.write_text('{"cells": [', encoding="utf-8")
 
 
 def no_notebook(path):
-    path.write_text('{"a": [1, 2]}')
+    path.write_text('{"a": [1, 2]}', encoding="utf-8")
 
 
 def deeply_nested(path):
-    path.write_text("[" * 10**6)
+    path.write_text("[" * 10**6, encoding="utf-8")
 
 
 def binary(path):
@@ -377,16 +377,17 @@ def test_text_beside_the_answers_stays():
 
 def test_files_are_not_replaced_unasked_and_links_never(tmp_path, capsys):
     target = tmp_path / DEMO.name
-    target.write_text("mine")
-    assert run("classroom", DEMO, "-o", tmp_path) == 2 and target.read_text() == "mine"
+    target.write_text("mine", encoding="utf-8")
+    assert run("classroom", DEMO, "-o", tmp_path) == 2 and target.read_text(encoding="utf-8") == "mine"
     assert "--overwrite" in capsys.readouterr().err
-    assert run("classroom", DEMO, "-o", tmp_path, "--overwrite") is None and "nbformat" in target.read_text()
+    assert run("classroom", DEMO, "-o", tmp_path, "--overwrite") is None
+    assert "nbformat" in target.read_text(encoding="utf-8")
     target.unlink()
-    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "precious").write_text("mine", encoding="utf-8")
     target.symlink_to(tmp_path / "precious")
     for more in ([], ["--overwrite"]):
         assert run("classroom", DEMO, "-o", tmp_path, *more) == 2 and "is a link" in capsys.readouterr().err
-    assert target.is_symlink() and (tmp_path / "precious").read_text() == "mine"
+    assert target.is_symlink() and (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
@@ -451,14 +452,15 @@ def nbgrader_python():
 @pytest.mark.skipif(nbgrader_python() is None, reason="no nbgrader: name a python that has it in SILEN_NBGRADER")
 def test_nbgrader_itself_accepts_and_clears_the_assignment(tmp_path):
     converted(tmp_path)
-    (tmp_path / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'demo'\n")
+    config = "c = get_config()\nc.CourseDirectory.course_id = 'demo'\n"
+    (tmp_path / "nbgrader_config.py").write_text(config, encoding="utf-8")
     env = {**os.environ, "PATH": str(Path(nbgrader_python()).parent) + os.pathsep + os.environ["PATH"]}
     done = subprocess.run(
         [nbgrader_python(), "-m", "nbgrader", "generate_assignment", "demo", "--create"],
         cwd=tmp_path,
         env=env,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr

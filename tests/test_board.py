@@ -120,7 +120,8 @@ def test_two_damaged_files_are_both_kept(path):
 
 
 def test_entries_of_another_kind_stay_in_the_file(path):
-    path.write_text(json.dumps({"overlaps": ENTRY, "note": "mine", "old": {"status": "seen"}, "bare": 3}))
+    before = {"overlaps": ENTRY, "note": "mine", "old": {"status": "seen"}, "bare": 3}
+    path.write_text(json.dumps(before), encoding="utf-8")
     assert statuses() == {"overlaps": "done"}
     board.record_progress("bare", "done")
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -173,7 +174,7 @@ def test_several_programs_write_at_once(path):
 
 def no_folder(tmp_path):
     "The name's folder is a file."
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     return tmp_path / "file" / "progress.json"
 
 
@@ -255,8 +256,9 @@ def test_a_lock_that_is_never_given_back_is_told(path, monkeypatch):
 
 def test_board(tmp_path, monkeypatch):
     (tmp_path / DEMO.name).write_bytes(DEMO.read_bytes())
-    (tmp_path / "01_broken.ipynb").write_text("not json")
-    (tmp_path / "02_foreign.ipynb").write_text('{"cells": [{"cell_type": "code", "source": ["x = 1"]}]}')
+    (tmp_path / "01_broken.ipynb").write_text("not json", encoding="utf-8")
+    foreign = '{"cells": [{"cell_type": "code", "source": ["x = 1"]}]}'
+    (tmp_path / "02_foreign.ipynb").write_text(foreign, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     board.record_progress("pair_energy", "done")
     board.record_progress("toss", "tried")

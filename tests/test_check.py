@@ -404,7 +404,7 @@ def test_a_check_that_is_first_asked_in_another_world(tmp_path):
         done = subprocess.run(
             [sys.executable, "-c", script.format(before, after)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             cwd=tmp_path,
             check=False,
         )

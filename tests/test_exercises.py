@@ -634,7 +634,7 @@ def test_progress(spec, tmp_path, monkeypatch):
         return -torch.einsum("...i,ij,...j", state, W, state) / 2
 
     def status():
-        return json.loads(path.read_text())["energy"]["status"]
+        return json.loads(path.read_text(encoding="utf-8"))["energy"]["status"]
 
     def stub(state, W):
         raise NotImplementedError
@@ -712,10 +712,11 @@ def test_verify_finds_unsound_specs():
 def test_lazy_search_finds_specs_and_survives_a_broken_module(tmp_path, monkeypatch, capsys):
     package = tmp_path / "more_checks"
     package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "broken.py").write_text("import no_such_module")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "broken.py").write_text("import no_such_module", encoding="utf-8")
     (package / "fine.py").write_text(
-        "from silen_lib.exercises import exercise\nexercise('late', 'math', cases=[(4,)])\nlate = 'late'"
+        "from silen_lib.exercises import exercise\nexercise('late', 'math', cases=[(4,)])\nlate = 'late'",
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SILEN_CHECKS", "more_checks, missing_package")

@@ -196,7 +196,7 @@ def test_answers_with_helpers_magics_and_cells_of_their_own(tmp_path):
     nb.cells.insert(0, nbformat.v4.new_code_cell("this is no Python"))
     nb.cells.insert(1, nbformat.v4.new_code_cell("1 / 0\nimport no_such_module\nwhile True: pass"))
     nb.cells += nb.cells  # every cell twice
-    path.write_text(json.dumps(nb))
+    path.write_text(json.dumps(nb), encoding="utf-8")
     rows = {g.exercise: g for g in gr.grade_submission(path)}
     got = {n: g.status for n, g in rows.items()}
     want = {n: "right" if n in ("build_hopfield_weights", "hopfield_energy", "async_step") else "open" for n in POINTS}
@@ -216,7 +216,7 @@ def test_a_plain_chapter_and_nbgraders_copy_are_marked(tmp_path):
 
 def test_a_deleted_stub_and_forged_points_change_nothing(tmp_path):
     path = submission(tmp_path / "s.ipynb", {})
-    text = path.read_text().replace("●○○", "●●●")
+    text = path.read_text(encoding="utf-8").replace("●○○", "●●●")
     nb = nbformat.reads(text, 4)
     nb.cells = [c for c in nb.cells if "overlaps" not in c.source]
     nbformat.write(nb, path)
@@ -339,13 +339,13 @@ def test_no_file_stops_the_next_and_the_table_says_all(tmp_path, capsys):
     assert sum(int(r["points"]) for r in rows) == sum(POINTS.values())
     said = capsys.readouterr()
     assert "8 of 8 points" in said.out and "Traceback" not in said.out + said.err
-    before = out.read_text()
-    assert run("grade", folder / "crash.ipynb", "--csv", out) == 2 and out.read_text() == before
+    before = out.read_text(encoding="utf-8")
+    assert run("grade", folder / "crash.ipynb", "--csv", out) == 2 and out.read_text(encoding="utf-8") == before
 
 
 def test_the_table_holds_no_formula(tmp_path):
     au._write_csv([("=1+1", "@x", "-2", "+3", "\tok\n=2", 5)], tmp_path / "t.csv")
-    assert next(csv.reader((tmp_path / "t.csv").open())) == ["'=1+1", "'@x", "'-2", "'+3", "ok =2", "5"]
+    assert next(csv.reader((tmp_path / "t.csv").open(encoding="utf-8"))) == ["'=1+1", "'@x", "'-2", "'+3", "ok =2", "5"]
 
 
 def test_points_come_from_the_chapter_or_count_one(tmp_path, monkeypatch):
@@ -372,11 +372,11 @@ def test_where_nothing_can_fork_each_answer_has_a_process_of_its_own(tmp_path, m
 def test_progress_is_collected(tmp_path, capsys):
     (tmp_path / "a").mkdir()
     ada = {"overlaps": {"status": "done", "when": "2026-01-01T10:00:00"}, "x": {"status": "tried", "when": ""}}
-    (tmp_path / "a" / "progress.json").write_text(json.dumps(ada))
+    (tmp_path / "a" / "progress.json").write_text(json.dumps(ada), encoding="utf-8")
     (tmp_path / "bad.json").write_bytes(b"\xff\x00nonsense")
     out = tmp_path / "t.csv"
     assert run("collect", tmp_path / "a", "--csv", out) == 0
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.open(encoding="utf-8")))
     assert [(r["exercise"], r["status"]) for r in rows] == [("overlaps", "done"), ("x", "tried")]
     assert run("collect", tmp_path) == 1 and "nothing readable" in capsys.readouterr().out
     assert run("collect", tmp_path / "none") == 2 and run("collect", tmp_path / "a", "--csv", out) == 2

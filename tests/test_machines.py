@@ -1,7 +1,6 @@
 """Several machines: two torchrun agents on loopback, a worker and then a whole agent killed; the run goes on."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ class Agent:
     "One machine: a torchrun agent and its worker in a process group of their own."
 
     def __init__(self, port, arguments, log, share):
-        self.log = open(log, "w")
+        self.log = open(log, "w", encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
         command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", f"silen-{port}"]
         command += ["--rdzv-conf", "last_call_timeout=1", "--max-restarts", "5", "--monitor-interval", "0.2"]
@@ -36,7 +35,7 @@ class Agent:
         "The process id of its one worker."
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == self.process.pid:
+                if int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1]) == self.process.pid:
                     if b"silen_lib.train" in (folder / "cmdline").read_bytes():
                         return int(folder.name)
             except OSError:
@@ -84,8 +83,8 @@ def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
 
         at_first = last_step(out)
         os.kill(agents[1].worker(), signal.SIGKILL)
-        told = lambda: len(re.findall("resuming after", "".join(p.read_text() for p in tmp_path.glob("*.log"))))  # noqa: E731
-        until(lambda: told() == 1, deadline, "after a dead worker")
+        log = lambda: "".join(p.read_text(encoding="utf-8") for p in tmp_path.glob("*.log"))  # noqa: E731
+        until(lambda: log().count("resuming after") == 1, deadline, "after a dead worker")
         assert last_step(out) >= at_first, "nobody deletes a checkpoint"
         until(lambda: last_step(out) > at_first + 30, deadline, "progress after a dead worker")
 
@@ -93,7 +92,7 @@ def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
             at_second = last_step(out)
             agents[1].kill()
             agents.append(Agent(port, arguments, tmp_path / "2.log", share))
-            until(lambda: told() == 2, deadline, "after a dead machine")
+            until(lambda: log().count("resuming after") == 2, deadline, "after a dead machine")
             assert last_step(out) >= at_second
             until(lambda: last_step(out) > at_second + 30, deadline, "progress after a dead machine")
         for agent in (agents[0], agents[-1]):
@@ -102,9 +101,9 @@ def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
         for agent in agents:
             agent.end()
         for path in sorted(tmp_path.glob("*.log")):
-            print(path.name, path.read_text()[-3000:])
+            print(path.name, path.read_text(encoding="utf-8")[-3000:])
     state = t.newest_checkpoint(out / "checkpoints")
-    epochs = [int(line.split(",")[0]) for line in (out / "history.csv").read_text().splitlines()[1:]]
+    epochs = [int(line.split(",")[0]) for line in (out / "history.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert epochs == list(range(1, state["row"]["epoch"] + 1)), "every epoch once"
     assert len(state["ranks"]) == 2
     assert not list(out.glob("previous-*")), "a restart sets nothing aside"

@@ -30,7 +30,7 @@ def run(*args, env=None, timeout=120):
     return subprocess.run(
         [sys.executable, "-m", "silen_lib.train", *map(str, args)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=timeout,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **(env or {})},
@@ -38,7 +38,7 @@ def run(*args, env=None, timeout=120):
 
 
 def rows(folder):
-    with open(folder / "history.csv") as file:
+    with open(folder / "history.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -49,8 +49,8 @@ def test_what_a_run_leaves_behind(tmp_path):
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     assert state["W"].shape == (64, 100) and state["a"].shape == (64,) and state["b"].shape == (100,)
     assert [int(r["epoch"]) for r in rows(tmp_path)] == [1, 2, 3]
-    assert json.loads((tmp_path / "config.json").read_text())["dataset_used"] == "digits"
-    result = json.loads((tmp_path / "result.json").read_text())
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["dataset_used"] == "digits"
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result["n_temperatures"] == 200 and result["test_forward"] != result["held_out_forward"] < 0
     for name in ("filters", "samples", "curves"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
@@ -59,7 +59,7 @@ def test_what_a_run_leaves_behind(tmp_path):
 
 def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
     """Its command line runs as wandb's agent would run it; an option given again, after it, wins."""
-    sweep = yaml.safe_load((Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text())
+    sweep = yaml.safe_load((Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text(encoding="utf-8"))
     first = {k: v.get("value", v.get("min", v.get("values", [None])[0])) for k, v in sweep["parameters"].items()}
     args = [f"--{name}={value}" for name, value in first.items()]
     t.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
@@ -67,11 +67,11 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
     small = ["--seconds=1", "--dataset=digits", "--temperatures=50", "--wandb=disabled"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [*sum(command, []), *small], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        [*sum(command, []), *small], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120,
         env={**os.environ, "WANDB_RUN_ID": "abc", "PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sweep["metric"]["name"] in json.loads((tmp_path / "runs/sweep/abc/result.json").read_text())
+    assert sweep["metric"]["name"] in json.loads((tmp_path / "runs/sweep/abc/result.json").read_text(encoding="utf-8"))
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
@@ -108,7 +108,7 @@ def test_offline_run_holds_what_the_history_holds(tmp_path, monkeypatch):
         assert any(k.startswith("histogram/hidden_activity") for k in row)
     assert logged["config"]["n_hidden"] == 16 and logged["config"]["seed"] == 42
     assert {name.split("_")[0] for name in logged["media"]} == {"filters", "samples", "curves"}
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert logged["summary"]["test_forward"] == pytest.approx(result["test_forward"])
 
 
@@ -153,7 +153,7 @@ def test_disabled_never_imports_wandb(tmp_path):
     code = "import sys; from silen_lib.train import main; code = main(sys.argv[1:]); "
     code += "assert 'wandb' not in sys.modules; sys.exit(code)"
     args = [*SMALL, "--epochs", "1", "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -164,7 +164,7 @@ def test_no_network_and_no_mnist(tmp_path, tiny_mnist, no_network, capsys):
     args = ["--epochs", "1", "--n-hidden", "8", "--temperatures", "0", "--wandb", "disabled"]
     assert t.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     assert "Using scikit-learn's 8×8 digits instead" in capsys.readouterr().out
-    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    config = json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))
     assert config["dataset_used"] == "digits" and config["shape"] == [8, 8]
 
 
@@ -180,7 +180,7 @@ def test_damaged_mnist_stops_with_its_name(tmp_path, tiny_mnist, no_network, cap
 @pytest.mark.parametrize("where", ["below a file", "read-only"])
 def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, capsys):
     if where == "below a file":
-        (tmp_path / "file").write_text("")
+        (tmp_path / "file").write_text("", encoding="utf-8")
         out = tmp_path / "file" / "out"
     else:
         out = "/proc/silen"
@@ -246,7 +246,7 @@ def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, "--resume", "--epochs", "2", "--out", str(tmp_path)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
     )
     assert done.returncode == 1, done.stderr
@@ -282,7 +282,7 @@ def test_interrupt_saves_and_says_where(tmp_path, name):
         [sys.executable, "-m", "silen_lib.train", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     deadline = time.time() + 60
     while not (tmp_path / "history.csv").exists() and time.time() < deadline:

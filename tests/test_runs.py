@@ -62,7 +62,7 @@ def test_resume_is_bit_for_bit(tmp_path, monkeypatch, settings):
     assert same(model(tmp_path / "whole"), model(tmp_path / "cut"))
     drop = lambda folder: [  # noqa: E731  (times differ, everything else may not)
         {k: v for k, v in zip(head.split(","), line.split(",")) if k not in ("seconds", "examples_per_second")}
-        for head, *lines in [(folder / "history.csv").read_text().splitlines()]
+        for head, *lines in [(folder / "history.csv").read_text(encoding="utf-8").splitlines()]
         for line in lines
     ]
     assert drop(tmp_path / "whole") == drop(tmp_path / "cut")
@@ -96,7 +96,7 @@ def test_the_last_few_and_the_best_are_kept(tmp_path):
     steps = [m.load_checkpoint(p)["row"]["epoch"] for p in sorted(folder.glob("step-*.pt"))]
     assert steps == [5, 6, 7]
     best = m.load_checkpoint(folder / "best.pt")
-    with open(tmp_path / "history.csv") as file:
+    with open(tmp_path / "history.csv", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     assert best["row"]["pseudo_likelihood"] == max(float(row["pseudo_likelihood"]) for row in history)
 
@@ -104,7 +104,7 @@ def test_the_last_few_and_the_best_are_kept(tmp_path):
 HARM = {
     "truncated": lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
     "empty": lambda p: p.write_bytes(b""),
-    "text": lambda p: p.write_text("hello"),
+    "text": lambda p: p.write_text("hello", encoding="utf-8"),
     "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
     "code": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"], "f": Path("/")}, p),
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
@@ -156,7 +156,7 @@ def test_resuming_with_automatic_precision_keeps_the_one_that_was_used(monkeypat
     assert m.main([*args, "--epochs", "2"]) == 0
     monkeypatch.setattr(m, "fast_bfloat16", lambda device: False)
     assert m.main([*args, "--epochs", "2", "--resume"]) == 0
-    assert json.loads((tmp_path / "config.json").read_text())["precision"] == "bfloat16"
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"] == "bfloat16"
 
 
 def test_a_checkpoint_from_a_gpu_can_be_resumed_on_a_cpu(tmp_path, capsys):
@@ -183,7 +183,7 @@ def test_killed_again_and_again_it_gets_through(tmp_path):
     args = [*SMALL, "--epochs", "60"]
     done = subprocess.run(
         [sys.executable, HERE / "kill_loop.py", str(kills), tmp_path / "killed", *args],
-        capture_output=True, text=True, timeout=600, env=ENV,
+        capture_output=True, encoding="utf-8", timeout=600, env=ENV,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
@@ -203,7 +203,7 @@ def test_the_gap_can_stop_a_run(tmp_path, capsys):
     assert m.main([*args, "--batch-size", "50", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "the free-energy gap has grown by" in out
-    assert len((tmp_path / "history.csv").read_text().splitlines()) < 400
+    assert len((tmp_path / "history.csv").read_text(encoding="utf-8").splitlines()) < 400
 
 
 def test_memory_is_flat_over_epochs(tmp_path):
@@ -219,7 +219,8 @@ assert main(sys.argv[1:]) == 0
 print("grown", peaks[-1] - peaks[20], "kB over", len(peaks) - 21, "epochs")
 """
     args = [*SMALL, "--epochs", "150", "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, env=ENV, timeout=300)
+    command = [sys.executable, "-c", code, *args]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=ENV, timeout=300)
     assert done.returncode == 0, done.stderr
     grown = int(done.stdout.split("grown ")[1].split()[0])
     assert grown < 8000, done.stdout
@@ -230,7 +231,7 @@ print("grown", peaks[-1] - peaks[20], "kB over", len(peaks) - 21, "epochs")
 
 def torchrun(*args, timeout=240, env=ENV, processes=2):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.run([*command, *map(str, args)], capture_output=True, text=True, timeout=timeout, env=env)
+    return subprocess.run([*command, *map(str, args)], capture_output=True, encoding="utf-8", timeout=timeout, env=env)
 
 
 GRADIENT = """
@@ -266,7 +267,7 @@ ranks.close()
 
 
 def test_two_workers_share_one_gradient_bit_for_bit(tmp_path):
-    (tmp_path / "gradient.py").write_text(GRADIENT)
+    (tmp_path / "gradient.py").write_text(GRADIENT, encoding="utf-8")
     done = torchrun(tmp_path / "gradient.py", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "agree-0").exists() and (tmp_path / "agree-1").exists()
@@ -278,7 +279,8 @@ def test_two_workers_train_and_agree_with_one(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "on 2 workers" in done.stdout and done.stdout.count("saved model.pt") == 1
     assert m.main([*map(str, args), "--out", str(tmp_path / "one")]) == 0
-    score = {n: json.loads((tmp_path / n / "result.json").read_text())["test_forward"] for n in ("one", "two")}
+    results = {n: (tmp_path / n / "result.json").read_text(encoding="utf-8") for n in ("one", "two")}
+    score = {n: json.loads(text)["test_forward"] for n, text in results.items()}
     assert score["one"] > -20, score  # learned: a model without weights has −24.25
     assert abs(score["one"] - score["two"]) < 0.5, score  # nats; seeds of one worker differ by a few hundredths
 
@@ -297,7 +299,7 @@ def dying(self, row):
 m.Run.state = dying
 sys.exit(m.main(sys.argv[1:]))
 """
-    (tmp_path / "dying.py").write_text(code)
+    (tmp_path / "dying.py").write_text(code, encoding="utf-8")
     args = [*SMALL, "--epochs", "8", "--out", tmp_path / "out"]
     done = torchrun("--max-restarts", 1, tmp_path / "dying.py", *args)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -309,7 +311,7 @@ def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
     code = "import os, signal, sys; from silen_lib import train as m\n"
     code += "if os.environ['RANK'] == '1': m.Run.fit = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
     code += "sys.exit(m.main(sys.argv[1:]))"
-    (tmp_path / "dying.py").write_text(code)
+    (tmp_path / "dying.py").write_text(code, encoding="utf-8")
     start = time.perf_counter()
     done = torchrun("--max-restarts", 0, tmp_path / "dying.py", *SMALL, "--epochs", 1000, "--out", tmp_path / "out")
     assert done.returncode != 0 and time.perf_counter() - start < 150
@@ -337,5 +339,5 @@ def test_bfloat16_is_chosen_where_the_processor_is_made_for_it(monkeypatch, foun
 def test_the_precision_that_was_used_is_written_down(monkeypatch, tmp_path, capsys, wish, fast, got):
     monkeypatch.setattr(m, "fast_bfloat16", lambda device: fast)
     assert m.main([*SMALL, "--precision", wish, "--epochs", "1", "--out", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "config.json").read_text())["precision"] == got
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"] == got
     assert f"{got} products" in capsys.readouterr().out
