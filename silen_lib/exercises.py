@@ -399,7 +399,7 @@ def _memory_limit(extra=4 << 30):
     old = None
     with contextlib.suppress(Exception):
         import resource
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         old = resource.getrlimit(resource.RLIMIT_AS)
         free = old[1] == resource.RLIM_INFINITY or used + extra < old[1]
         if free and not torch.cuda.is_available(): resource.setrlimit(resource.RLIMIT_AS, (used + extra, old[1]))
@@ -1404,7 +1404,7 @@ def verify(
 class _Mistakes:
     "Each known mistake with the verdict it earns; HTML in Jupyter, text elsewhere."
     def __init__(self, name, rows): self.name, self.rows = name, rows
-    def __repr__(self): return "\n".join(f"{m.hint}\n  → {v}" for m, v in self.rows)
+    def __repr__(self): return "\n".join(f"{m.hint}\n  -> {v}" for m, v in self.rows)
     def _repr_html_(self):
         return "".join(f"<p>Mistake {i} of <code>{html.escape(self.name)}</code></p>{_verdict_html(v)}"
                        for i, (m, v) in enumerate(self.rows, 1))

@@ -658,6 +658,12 @@ def _serve():
         _fork(channel, name, cells, job["timeout"])
 
 
+def _end(child):
+    "Kill a process and all that it started."
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+
+
 def _fork(channel, name, cells, timeout):
     "Mark one answer in a copy of this process; its end, of whatever kind, is this process's gain."
     inside, outside = os.pipe()
@@ -671,14 +677,13 @@ def _fork(channel, name, cells, timeout):
             _send(outside, name, *_mark(name, cells))
         os._exit(0)
     os.close(outside)
-    watch = threading.Timer(timeout, os.killpg, (child, signal.SIGKILL))
+    watch = threading.Timer(timeout, _end, (child,))
     watch.start()
     with os.fdopen(inside, "rb") as pipe:
         answer = pipe.readline(1 << 16)
         late = not watch.is_alive() and not answer
         watch.cancel()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child, signal.SIGKILL)
+        _end(child)
     os.waitpid(child, 0)
     try:
         kind, status, mistake = json.loads(answer)
