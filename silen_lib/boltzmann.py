@@ -449,7 +449,7 @@ def parallel_tempering(
     if state is None and fixed is not None: raise ValueError("fixed needs state, which says where the units are held")
     if state is None: state = _random_spins(W, (len(T), n_chains, len(W)), generator)
     args.spins("state", state, len(W), like=("W", W))
-    if state.ndim != 3 or state.shape[0] != len(T):
+    if state.ndim != 3 or (len(state), state.shape[-1]) != (len(T), len(W)):
         raise ValueError(f"state has shape {tuple(state.shape)}; it must be (R = {len(T)}, n_chains, N = {len(W)})")
     fixed = args.held("fixed", fixed, state[0])
     if fixed is not None and args.readable(state) and bool((fixed & (state != state[0])).any()):
@@ -760,7 +760,7 @@ def heat_bath_sweep(
 ) -> Tensor:  # (B, N), a new tensor
     "Each spin in turn is drawn anew, given all the others: (B, N) → (B, N)."
     N, T = len(args.couplings("W", W, hollow=True)), args.temperature("T", T, W, batch=())
-    state = args.spins("state", args.floats("state", state, ndim=2, values=False), N, ("W", W)).clone()
+    state = args.spins("state", args.floats("state", state, last=N, ndim=2, values=False), like=("W", W)).clone()
     coins = state.new_empty(0, dtype=torch.float32)
     for i in range(N):
         up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / T)
@@ -805,7 +805,8 @@ def learning_gradient(
     p_free: Tensor,  # (B,)
 ) -> tuple[Tensor, Tensor]:  # (N, N) for the weights, zero diagonal; (N,) for the biases
     "Gradient of the mean log-likelihood: clamped minus free averages of $s_i s_j$ and $s_i$ (Ackley et al. 1985)."
-    args.states("clamped", clamped, "free", args.spins("free", free))
+    args.spins("free", args.rows("free", free, "(B, N)", values=False))
+    args.states("clamped", args.rows("clamped", clamped, "(A, N)", last=free.shape[1], values=False), "free", free)
     for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
         args.probabilities(name, p, len(s), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
