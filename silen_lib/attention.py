@@ -81,7 +81,7 @@ class SparseDistributedMemory:
         if address.shape[:-1] != data.shape[:-1]:
             shapes = f"address {tuple(address.shape)} and data {tuple(data.shape)}"
             raise ValueError(f"{shapes} must agree but in the last axis")
-        for part, row, place in self._portions(x):
+        for part, (row, place) in self._portions(x):
             self.counters.index_add_(0, place, y[part][row].to(self.counters.dtype))
         return self
 
@@ -93,7 +93,7 @@ class SparseDistributedMemory:
         n = self.addresses.shape[1]
         x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
         out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
-        for part, row, place in self._portions(x):
+        for part, (row, place) in self._portions(x):
             first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
             out[part] = F.embedding_bag(place, self.counters, first, mode="sum")
         return out.reshape(*address.shape[:-1], out.shape[1])
@@ -136,12 +136,11 @@ class SparseDistributedMemory:
             args.words(name, words)
         return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
 
-    def _portions(self, address: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def _portions(self, address: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
         "For a few rows of (B, n) at a time: their slice, and the pairs (row, location) that are within the radius."
         step = max(1, 2**24 // len(self.addresses))
         for a in range(0, len(address), step):
-            row, place = self.active(address[a : a + step]).nonzero().unbind(1)
-            yield slice(a, a + step), row, place
+            yield slice(a, a + step), self.active(address[a : a + step]).nonzero().unbind(1)
 
 # %% ../nbs/07_attention.ipynb #071cd197
 def _chances(n: int) -> list[int]:

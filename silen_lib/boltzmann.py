@@ -805,8 +805,10 @@ def learning_gradient(
     p_free: Tensor,  # (B,)
 ) -> tuple[Tensor, Tensor]:  # (N, N) for the weights, zero diagonal; (N,) for the biases
     "Gradient of the mean log-likelihood: clamped minus free averages of $s_i s_j$ and $s_i$ (Ackley et al. 1985)."
-    args.spins("free", args.rows("free", free, "(B, N)", values=False))
-    args.states("clamped", args.rows("clamped", clamped, "(A, N)", last=free.shape[1], values=False), "free", free)
+    args.states("clamped", clamped, "free", args.spins("free", args.rows("free", free, "(B, N)", values=False)))
+    if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
+        want = f"it must be (A, N = {free.shape[1]}), to go with free"
+        raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
     for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
         args.probabilities(name, p, len(s), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free

@@ -53,8 +53,10 @@ def _bent(x: Tensor):
 
 def _calls(entry):
     "Legal arguments with one tensor bent, or two."
-    legal = entry.legal() | MORE.get(entry.name, {})
+    more = MORE.get(entry.name, {})
+    legal = entry.legal() | more
     bent = {name: list(_bent(x)) for name, x in legal.items() if isinstance(x, Tensor)}
+    bent |= {name: [*bent[name], None] for name in bent if name in more}  # or left out
     single = ({name: x} for name in bent for x in bent[name])
     double = ({a: x, b: y} for a, b in combinations(bent, 2) for x in bent[a] for y in bent[b])
     for change in chain(single, double):
