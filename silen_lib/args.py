@@ -313,8 +313,7 @@ def temperature(
     t = T.to(dtype=like.dtype, device=like.device).clamp(smallest, edges.max)
     if batch is not None:
         try:
-            torch.broadcast_shapes(t.shape, batch)
-            fits = t.ndim <= len(batch)
+            fits = torch.broadcast_shapes(t.shape, batch) == tuple(batch)
         except RuntimeError:
             fits = False
         if not fits:

@@ -9,11 +9,12 @@ __all__ = ['attention_free_energy', 'tsallis_entropy', 'max_entropy_weights', 'h
 
 # %% ../nbs/07_attention.ipynb #eac80029
 import math
+from collections.abc import Iterator
 from itertools import accumulate
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor
 
 from . import args
@@ -28,6 +29,7 @@ def attention_free_energy(
     "Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$."
     args.shares("p", p)
     args.scores("scores", scores, p.shape[-1], like=("p", p))
+    args.broadcast(p=p, scores=scores)
     beta = args.positive("beta", beta)
     chosen = scores.masked_fill((p == 0) & scores.isinf(), 0)  # a forbidden choice costs nothing untaken
     F = -(p * chosen).sum(-1) - torch.special.entr(p).sum(-1) / beta
@@ -98,105 +100,95 @@ class SparseDistributedMemory:
     def __init__(self, addresses: Tensor, radius: int, n_data: int | None = None):
         args.rows("addresses", addresses, "(r, n) with r ≥ 1", finite=False, values=False)
         n = args.words("addresses", addresses).shape[1]
-        self.addresses, self.radius = addresses, args.whole("radius", radius, 0, n)
+        self.addresses = addresses
+        self.radius = args.whole("radius", radius, 0, n)
         n_data = n if n_data is None else args.whole("n_data", n_data)
         self.counters = addresses.new_zeros(len(addresses), n_data)
 
-# %% ../nbs/07_attention.ipynb #ca30e3ad
-@patch
-def active(
-    self: SparseDistributedMemory,
-    address: Tensor,  # (..., n) ±1
-) -> Tensor:          # (..., r) bool
-    "Which hard locations lie within the radius of each address."
-    n = self.addresses.shape[1]
-    args.words("address", address, n, like=("addresses", self.addresses))
-    return address @ self.addresses.T >= n - 2 * self.radius
+    def active(
+        self,
+        address: Tensor,  # (..., n) ±1
+    ) -> Tensor:          # (..., r) bool
+        "Which hard locations lie within the radius of each address."
+        n = self.addresses.shape[1]
+        args.words("address", address, n, like=("addresses", self.addresses))
+        return address @ self.addresses.T >= n - 2 * self.radius
 
-@patch
-def _portions(self: SparseDistributedMemory, address: Tensor):
-    "For a few rows of (B, n) at a time: their slice, and the pairs (row, location) that are within the radius."
-    step = max(1, 2**24 // len(self.addresses))
-    for a in range(0, len(address), step):
-        yield slice(a, a + step), self.active(address[a : a + step]).nonzero().unbind(1)
+    def write(
+        self,
+        address: Tensor,             # (..., n) ±1
+        data: Tensor | None = None,  # (..., n_data) ±1, one word for each address; None: store the address itself
+    ) -> Self:                       # itself, so that writes can be chained
+        "Add each data word to the counters of every location within the radius of its address."
+        n, n_data = self.addresses.shape[1], self.counters.shape[1]
+        data = address if data is None else data
+        args.words("address", address, n, like=("addresses", self.addresses))
+        args.words("data", data, n_data)
+        args.alike("data", data.to(self.addresses.dtype), "addresses", self.addresses)
+        x, y = address.reshape(-1, n), data.reshape(-1, n_data)
+        if address.shape[:-1] != data.shape[:-1]:
+            shapes = f"address {tuple(address.shape)} and data {tuple(data.shape)}"
+            raise ValueError(f"{shapes} must agree but in the last axis")
+        for part, (row, place) in self._portions(x):
+            self.counters.index_add_(0, place, y[part][row].to(self.counters.dtype))
+        return self
 
-# %% ../nbs/07_attention.ipynb #a64f0a76
-@patch
-def write(
-    self: SparseDistributedMemory,
-    address: Tensor,             # (..., n) ±1
-    data: Tensor | None = None,  # (..., n_data) ±1, one word for each address; None: store the address itself
-) -> SparseDistributedMemory:    # itself, so that writes can be chained
-    "Add each data word to the counters of every location within the radius of its address."
-    n, n_data = self.addresses.shape[1], self.counters.shape[1]
-    data = address if data is None else data
-    args.words("address", address, n, like=("addresses", self.addresses))
-    args.words("data", data, n_data)
-    args.alike("data", data.to(self.addresses.dtype), "addresses", self.addresses)
-    x, y = address.reshape(-1, n), data.reshape(-1, n_data)
-    if address.shape[:-1] != data.shape[:-1]:
-        raise ValueError(f"address {tuple(address.shape)} and data {tuple(data.shape)} must agree but in the last axis")
-    for part, (row, place) in self._portions(x):
-        self.counters.index_add_(0, place, y[part][row].to(self.counters.dtype))
-    return self
+    def read_sums(
+        self,
+        address: Tensor,  # (..., n) ±1
+    ) -> Tensor:          # (..., n_data) whole numbers
+        "Sum of the counters of all locations within the radius of each address; 0 when there are none."
+        n = self.addresses.shape[1]
+        x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
+        out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
+        for part, (row, place) in self._portions(x):
+            first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
+            out[part] = F.embedding_bag(place, self.counters, first, mode="sum")
+        return out.reshape(*address.shape[:-1], out.shape[1])
 
-# %% ../nbs/07_attention.ipynb #6327b986
-@patch
-def read_sums(
-    self: SparseDistributedMemory,
-    address: Tensor,  # (..., n) ±1
-) -> Tensor:          # (..., n_data) whole numbers
-    "Sum of the counters of all locations within the radius of each address; 0 when there are none."
-    n = self.addresses.shape[1]
-    x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
-    out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
-    for part, (row, place) in self._portions(x):
-        first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
-        out[part] = F.embedding_bag(place, self.counters, first, mode="sum")
-    return out.reshape(*address.shape[:-1], out.shape[1])
+    def read(
+        self,
+        address: Tensor,  # (..., n) ±1
+    ) -> Tensor:          # (..., n_data): +1, −1, or 0 where the votes are even
+        "The word read at each address: the sign of the sums."
+        return self.read_sums(address).sign()
 
-@patch
-def read(
-    self: SparseDistributedMemory,
-    address: Tensor,  # (..., n) ±1
-) -> Tensor:          # (..., n_data): +1, −1, or 0 where the votes are even
-    "The word read at each address: the sign of the sums."
-    return self.read_sums(address).sign()
+    def recall(
+        self,
+        address: Tensor,      # (..., n) ±1
+        max_reads: int = 20,  # stop after so many, or when nothing changes
+    ) -> Tensor:              # (..., n) ±1
+        """Read again at what was read, until it repeats; bits without a majority keep their value. Needs n_data = n.
 
-# %% ../nbs/07_attention.ipynb #0db8d6a8
-@patch
-def recall(
-    self: SparseDistributedMemory,
-    address: Tensor,      # (..., n) ±1
-    max_reads: int = 20,  # stop after so many, or when nothing changes
-) -> Tensor:              # (..., n) ±1
-    """Read again at what was read, until it repeats; bits without a majority keep their value. Needs n_data = n.
+        Each time the words are looked at, to see whether they repeat: one wait for a GPU."""
+        if self.counters.shape[1] != self.addresses.shape[1]:
+            raise ValueError(f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits")
+        args.words("address", address, self.addresses.shape[1], like=("addresses", self.addresses))
+        for _ in range(args.whole("max_reads", max_reads, 0)):
+            bits = self.read(address)
+            new = torch.where(bits == 0, address, bits.to(address.dtype))
+            if torch.equal(new, address):
+                break
+            address = new
+        return address
 
-    Each time the words are looked at, to see whether they repeat: one wait for a GPU."""
-    if self.counters.shape[1] != self.addresses.shape[1]:
-        raise ValueError(f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits")
-    args.words("address", address, self.addresses.shape[1], like=("addresses", self.addresses))
-    for _ in range(args.whole("max_reads", max_reads, 0)):
-        bits = self.read(address)
-        new = torch.where(bits == 0, address, bits.to(address.dtype))
-        if torch.equal(new, address):
-            break
-        address = new
-    return address
+    def shared(
+        self,
+        x: Tensor,  # (a, n) ±1
+        y: Tensor,  # (b, n) ±1
+    ) -> Tensor:    # (a, b) whole numbers
+        "Number of hard locations within the radius of both words."
+        n, like = self.addresses.shape[1], ("addresses", self.addresses)
+        for name, words in {"x": x, "y": y}.items():
+            args.rows(name, words, "(rows, n)", 0, last=n, like=like, finite=False, values=False)
+            args.words(name, words)
+        return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
 
-# %% ../nbs/07_attention.ipynb #0d3b8748
-@patch
-def shared(
-    self: SparseDistributedMemory,
-    x: Tensor,  # (a, n) ±1
-    y: Tensor,  # (b, n) ±1
-) -> Tensor:    # (a, b) whole numbers
-    "Number of hard locations within the radius of both words."
-    n = self.addresses.shape[1]
-    for name, words in {"x": x, "y": y}.items():
-        args.rows(name, words, "(rows, n)", 0, last=n, like=("addresses", self.addresses), finite=False, values=False)
-        args.words(name, words)
-    return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
+    def _portions(self, address: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+        "For a few rows of (B, n) at a time: their slice, and the pairs (row, location) that are within the radius."
+        step = max(1, 2**24 // len(self.addresses))
+        for a in range(0, len(address), step):
+            yield slice(a, a + step), self.active(address[a : a + step]).nonzero().unbind(1)
 
 # %% ../nbs/07_attention.ipynb #071cd197
 def _chances(n: int) -> list[int]:

@@ -7,16 +7,15 @@ __all__ = ['ising_energy', 'spin_states', 'exact_distribution', 'spin_up_probabi
            'detailed_balance_gap', 'metropolis_probability', 'heat_bath_sweep', 'heat_bath', 'metropolis',
            'boltzmann_update', 'grid_spin_glass', 'grid_ground_energy', 'grid_log_partition', 'cooling_schedule',
            'simulated_annealing', 'Annealed', 'anneal', 'swap_probability', 'Tempered', 'parallel_tempering',
-           'BoltzmannMachine', 'learning_gradient', 'Learned']
+           'learning_gradient', 'Learned', 'BoltzmannMachine']
 
 # %% ../nbs/03_boltzmann.ipynb #ffc35fc0
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 from . import args
@@ -132,7 +131,7 @@ def heat_bath_sweep(
 ) -> Tensor:  # (B, N), a new tensor
     "Each spin in turn is drawn anew, given all the others: (B, N) → (B, N)."
     N, T = len(args.couplings("W", W, hollow=True)), args.temperature("T", T, W, batch=())
-    state = args.spins("state", args.floats("state", state, ndim=2, values=False), N, ("W", W)).clone()
+    state = args.spins("state", args.floats("state", state, last=N, ndim=2, values=False), like=("W", W)).clone()
     coins = state.new_empty(0, dtype=torch.float32)
     for i in range(N):
         up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / T)
@@ -163,71 +162,65 @@ class _Sweeper:
         self.c = ((bias - W.sum(1) + W.diagonal()) / 2)[:, None]
         size = (W.abs().sum(1) + bias.abs()).max()
         self.floor = (4 * torch.finfo(W.dtype).eps * size).clamp(min=1e-30)
-        self.A, self.L = W.clone().fill_diagonal_(0), []
-        self.block = block = block or min(48, 8 + len(W) // 8)  # a trade: fewer products, or fewer rounds
+        self.A = W.clone().fill_diagonal_(0)
+        self.L: list[Tensor] = []
+        block = block or min(48, 8 + len(W) // 8)  # a trade: fewer products, or fewer rounds
+        self.block = block
         for a in range(0, len(W), block):
             inner = self.A[a : a + block, a : a + block]
             self.L.append(inner.tril(-1).contiguous())
             inner.sub_(self.L[-1])  # A keeps what a block hears from old values
 
-# %% ../nbs/03_boltzmann.ipynb #c4a553c0
-@patch
-def thresholds(
-    self: _Sweeper, X: Tensor, T: Tensor, rule: str, generator: torch.Generator | None, held: Tensor | None = None
-) -> Tensor:
-    "What to add to W x so that a unit turns on when the sum is ≥ 0: bias and noise, one for each spin and chain."
-    u, quarter = _uniform(X, generator), T.clamp(min=self.floor) / 4
-    if rule == "heat bath":
-        u.logit_().mul_(quarter)
-    else:  # Metropolis: a spin s flips when s h < −(T/2) log u
-        u.log_().mul_(quarter).mul_(2 * X - 1)
-    u.add_(self.c)
-    return u if held is None else torch.where(held, (2 * X - 1) * math.inf, u)  # a held unit hears only itself
+    def thresholds(
+        self, X: Tensor, T: Tensor, rule: str, generator: torch.Generator | None, held: Tensor | None = None
+    ) -> Tensor:
+        "What to add to W x so that a unit turns on when the sum is ≥ 0: bias and noise, one for each spin and chain."
+        u, quarter = _uniform(X, generator), T.clamp(min=self.floor) / 4
+        if rule == "heat bath":
+            u.logit_().mul_(quarter)
+        else:  # Metropolis: a spin s flips when s h < −(T/2) log u
+            u.log_().mul_(quarter).mul_(2 * X - 1)
+        u.add_(self.c)
+        return u if held is None else torch.where(held, (2 * X - 1) * math.inf, u)  # a held unit hears only itself
 
-
-@patch
-def sweep(self: _Sweeper, X: Tensor, C: Tensor):
-    "Visit every spin of every chain once, in order; X is changed in place."
-    if self.rounds is not None: return self._sweep_there(X, C)
-    field, new = torch.empty_like(X[: self.block]), torch.empty_like(X[: self.block])
-    for k, L in enumerate(self.L):
-        where = slice(k * self.block, (k + 1) * self.block)
-        x, h, y = X[where], field[: len(L)], new[: len(L)]
-        torch.addmm(C[where], self.A[where], X, out=h)
-        for _ in range(len(L)):  # after round r the first r spins are right
-            torch.addmm(h, L, x, out=y).ge_(0)
-            if torch.equal(x, y):
-                break
-            x.copy_(y)
-
-# %% ../nbs/03_boltzmann.ipynb #704053e2
-@patch
-def _sweep_there(self: _Sweeper, X: Tensor, C: Tensor):
-    "`sweep` with one look at the numbers, at its end."
-    before = X.clone()
-    while True:
-        enough = torch.ones_like(X[:1, :1], dtype=torch.bool).all()
+    def sweep(self, X: Tensor, C: Tensor):
+        "Visit every spin of every chain once, in order; X is changed in place."
+        if self.rounds is not None: return self._sweep_there(X, C)
+        field, new = torch.empty_like(X[: self.block]), torch.empty_like(X[: self.block])
         for k, L in enumerate(self.L):
             where = slice(k * self.block, (k + 1) * self.block)
-            h, old, new = torch.addmm(C[where], self.A[where], X), X[where], X[where]
-            for _ in range(min(self.rounds, len(L))):  # after round r the first r spins are right
-                old, new = new, torch.addmm(h, L, new).ge_(0)
-            if self.rounds < len(L): enough = enough & (old == new).all()
-            X[where] = new
-        if self.rounds >= self.block or enough.item(): return
-        self.rounds *= 2
-        X.copy_(before)
+            x, h, y = X[where], field[: len(L)], new[: len(L)]
+            torch.addmm(C[where], self.A[where], X, out=h)
+            for _ in range(len(L)):  # after round r the first r spins are right
+                torch.addmm(h, L, x, out=y).ge_(0)
+                if torch.equal(x, y):
+                    break
+                x.copy_(y)
 
-# %% ../nbs/03_boltzmann.ipynb #45e9a7d6
-@patch
-def walk(
-    self: _Sweeper, s: Tensor, T: Sequence[Tensor], rule: str, generator: torch.Generator | None, fixed: Tensor | None
-) -> Tensor:
-    "States (B, N) of ±1 after one sweep at each of the temperatures."
-    X, held = (s.T + 1).div_(2).contiguous(), None if fixed is None else fixed.T
-    for t in T:
-        self.sweep(X, self.thresholds(X, t, rule, generator, held))
-    return X.mul_(2).sub_(1).T
+    def _sweep_there(self, X: Tensor, C: Tensor):
+        "`sweep` with one look at the numbers, at its end."
+        before = X.clone()
+        while True:
+            enough = torch.ones_like(X[:1, :1], dtype=torch.bool).all()
+            for k, L in enumerate(self.L):
+                where = slice(k * self.block, (k + 1) * self.block)
+                h, old, new = torch.addmm(C[where], self.A[where], X), X[where], X[where]
+                for _ in range(min(self.rounds, len(L))):  # after round r the first r spins are right
+                    old, new = new, torch.addmm(h, L, new).ge_(0)
+                if self.rounds < len(L): enough = enough & (old == new).all()
+                X[where] = new
+            if self.rounds >= self.block or enough.item(): return
+            self.rounds *= 2
+            X.copy_(before)
+
+    def walk(
+        self, s: Tensor, T: Sequence[Tensor], rule: str, generator: torch.Generator | None, fixed: Tensor | None
+    ) -> Tensor:
+        "States (B, N) of ±1 after one sweep at each of the temperatures."
+        X, held = (s.T + 1).div_(2).contiguous(), None if fixed is None else fixed.T
+        for t in T:
+            self.sweep(X, self.thresholds(X, t, rule, generator, held))
+        return X.mul_(2).sub_(1).T
 
 # %% ../nbs/03_boltzmann.ipynb #292d27b8
 def _temperatures(T: float | Tensor, batch: tuple[int, ...], like: Tensor) -> Tensor:
@@ -482,34 +475,34 @@ class _Ladder:
 
     def __init__(self, W, bias, T, state, generator, fixed):
         R, n, N = state.shape
-        self.engine, self.W, self.bias, self.T, self.generator = _Sweeper(W, bias), W, bias, T, generator
+        self.W, self.bias, self.T = W, bias, T
+        self.generator = generator
+        self.engine = _Sweeper(W, bias)
         self.X = (state.reshape(R * n, N).T + 1).div_(2).contiguous()
         self.column = torch.arange(R * n, device=W.device).view(R, n)  # of each (temperature, ladder)
         self.warmth = T.repeat_interleave(n)  # the temperature of each column
+        self.energy = W.new_full((R * n,), math.nan)  # of each column, after the last sweep
         self.tried, self.done = torch.zeros(2, R - 1, device=W.device)
         self.held = None if fixed is None else fixed.expand(state.shape).reshape(R * n, N).T
         self.gap = 1 / T[:-1] - 1 / T[1:]
 
-# %% ../nbs/03_boltzmann.ipynb #3a2ec109
-@patch
-def sweep(self: _Ladder):
-    "One heat-bath sweep of every replica, each at its present temperature."
-    self.engine.sweep(self.X, self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator, self.held))
-    self.energy = _energy(self.X.T * 2 - 1, self.W, self.bias)
+    def sweep(self):
+        "One heat-bath sweep of every replica, each at its present temperature."
+        self.engine.sweep(self.X, self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator, self.held))
+        self.energy = _energy(self.X.T * 2 - 1, self.W, self.bias)
 
-
-@patch
-def swap(self: _Ladder, odd: int):
-    "Propose to exchange the temperatures (odd, odd + 1), (odd + 2, odd + 3), …"
-    low, high = slice(odd, len(self.T) - 1, 2), slice(odd + 1, None, 2)
-    a, b = self.column[low], self.column[high]
-    if not len(a): return
-    chance = (self.gap[low, None] * (self.energy[a] - self.energy[b])).clamp(max=0).exp()  # as in `swap_probability`
-    go = _uniform(chance, self.generator) < chance
-    self.column[low], self.column[high] = torch.where(go, b, a), torch.where(go, a, b)
-    self.warmth[self.column.flatten()] = self.T.repeat_interleave(self.column.shape[1])
-    self.tried[low] += 1
-    self.done[low] += go.float().mean(1)
+    def swap(self, odd: int):
+        "Propose to exchange the temperatures (odd, odd + 1), (odd + 2, odd + 3), …"
+        low, high = slice(odd, len(self.T) - 1, 2), slice(odd + 1, None, 2)
+        a, b = self.column[low], self.column[high]
+        if not len(a): return
+        gain = self.gap[low, None] * (self.energy[a] - self.energy[b])
+        chance = gain.clamp(max=0).exp()  # as in `swap_probability`
+        go = _uniform(chance, self.generator) < chance
+        self.column[low], self.column[high] = torch.where(go, b, a), torch.where(go, a, b)
+        self.warmth[self.column.flatten()] = self.T.repeat_interleave(self.column.shape[1])
+        self.tried[low] += 1
+        self.done[low] += go.float().mean(1)
 
 # %% ../nbs/03_boltzmann.ipynb #2187bab9
 @torch.no_grad()
@@ -532,7 +525,7 @@ def parallel_tempering(
     if state is None and fixed is not None: raise ValueError("fixed needs state, which says where the units are held")
     if state is None: state = _random_spins(W, (len(T), n_chains, len(W)), generator)
     args.spins("state", state, len(W), like=("W", W))
-    if state.ndim != 3 or state.shape[0] != len(T):
+    if state.ndim != 3 or (len(state), state.shape[-1]) != (len(T), len(W)):
         raise ValueError(f"state has shape {tuple(state.shape)}; it must be (R = {len(T)}, n_chains, N = {len(W)})")
     fixed = args.held("fixed", fixed, state[0])
     if fixed is not None and args.readable(state) and bool((fixed & (state != state[0])).any()):
@@ -558,83 +551,6 @@ def _climb(ladder: _Ladder, sweeps: int) -> Tempered:
     return Tempered(state, ladder.energy[ladder.column], ladder.done / ladder.tried.clamp(min=1), best_state, best,
                     total / len(late), first)
 
-# %% ../nbs/03_boltzmann.ipynb #2d04dc6f
-class BoltzmannMachine(nn.Module):
-    """±1 units, the first n_visible of them visible, all coupled: $p(s) ∝ e^{½ s^T W s + b^T s}$ (Ackley et al. 1985).
-
-    W stays symmetric with a zero diagonal. What is exact sums over the hidden units (at most 16) or all units (at most
-    20); `sample` and the sampled gradient work for any size."""
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_hidden: int = 0,
-        std: float = 0.3,  # of the initial weights; without any the hidden units would all learn the same
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype = torch.float32,
-    ):
-        super().__init__()
-        self.n_visible, self.n_hidden = args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden, 0)
-        device, N = None if args.generator("generator", generator) is None else generator.device, n_visible + n_hidden
-        like = torch.empty(0, dtype=args.precision("dtype", dtype, device), device=device)
-        J = normal((N, N), like, generator).triu(1) * args.real("std", std, 0)
-        self.W, self.b = nn.Parameter(J + J.T), nn.Parameter(J.new_zeros(N))
-
-    def extra_repr(self) -> str:
-        return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
-
-# %% ../nbs/03_boltzmann.ipynb #7851a7de
-@patch
-def _pictures(self: BoltzmannMachine, v: Tensor) -> Tensor:
-    "Visible states (..., n_visible), checked."
-    s = args.spins("v", v, self.n_visible, like=("W", self.W))
-    return s if s.shape == v.shape else s[None]
-
-
-@patch
-def _rows_of(self: BoltzmannMachine, v: Tensor) -> Tensor:
-    "A list of pictures (M, n_visible), checked."
-    s = self._pictures(v)
-    if s.ndim != 2: raise ValueError(f"v has shape {tuple(v.shape)}; it must be (M, n_visible = {self.n_visible})")
-    return s
-
-
-@patch
-def energy(self: BoltzmannMachine, s: Tensor) -> Tensor:
-    "Energy of complete states (..., n_visible + n_hidden) → (...)."
-    s = args.states("s", s, "W", self.W)
-    return -((s @ self.W) * s).sum(-1) / 2 - s @ self.b
-
-
-@patch
-def _by_hidden(self: BoltzmannMachine, v: Tensor) -> Tensor:
-    "−E(v, h) of pictures with every hidden state: (..., n_visible) → (..., 2^n_hidden)."
-    n, W, b = self.n_visible, self.W, self.b
-    own = ((v @ W[:n, :n]) * v).sum(-1) / 2 + v @ b[:n]
-    if not self.n_hidden: return own[..., None]
-    if self.n_hidden > 16: raise ValueError(f"n_hidden is {self.n_hidden}; sums over hidden states need 16 or fewer")
-    h = spin_states(self.n_hidden, W.dtype, W.device)
-    return own[..., None] + (v @ W[:n, n:] + b[n:]) @ h.T + ((h @ W[n:, n:]) * h).sum(-1) / 2
-
-# %% ../nbs/03_boltzmann.ipynb #d58aef5d
-@patch
-def free_energy(self: BoltzmannMachine, v: Tensor) -> Tensor:
-    "$F(v) = -\\log Σ_h e^{-E(v,h)}$ of pictures (..., n_visible) → (...), exactly."
-    return -torch.logsumexp(self._by_hidden(self._pictures(v)), -1)
-
-
-@patch
-def log_partition(self: BoltzmannMachine) -> Tensor:
-    "log Z over all states of all units (at most 20), exactly."
-    if len(self.b) > 20: raise ValueError(f"log Z is a sum over all states: at most 20 units, not {len(self.b)}")
-    return torch.logsumexp(-self.free_energy(spin_states(self.n_visible, self.W.dtype, self.W.device)), 0)
-
-
-@patch
-def log_likelihood(self: BoltzmannMachine, v: Tensor) -> Tensor:
-    "log p(v) of pictures (..., n_visible) → (...), exactly."
-    return -self.free_energy(v) - self.log_partition()
-
 # %% ../nbs/03_boltzmann.ipynb #955ae275
 def learning_gradient(
     clamped: Tensor,  # (A, N) states with the visible units held at data
@@ -643,7 +559,10 @@ def learning_gradient(
     p_free: Tensor,  # (B,)
 ) -> tuple[Tensor, Tensor]:  # (N, N) for the weights, zero diagonal; (N,) for the biases
     "Gradient of the mean log-likelihood: clamped minus free averages of $s_i s_j$ and $s_i$ (Ackley et al. 1985)."
-    args.states("clamped", clamped, "free", args.spins("free", free))
+    args.states("clamped", clamped, "free", args.spins("free", args.rows("free", free, "(B, N)", values=False)))
+    if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
+        want = f"it must be (A, N = {free.shape[1]}), to go with free"
+        raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
     for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
         args.probabilities(name, p, len(s), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
@@ -668,27 +587,13 @@ def _difference(clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor
     return (A - B).fill_diagonal_(0), a - b
 
 
-@patch
-@torch.no_grad()
-def exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    "Gradient of the mean log-likelihood of pictures (M, n_visible) with probabilities p (M,), by enumeration."
-    v = self._rows_of(v)
-    return self._exact_gradient(v, _weights_of(p, v))
+def _distinct(v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    "Rows without repetition, and their probabilities added up."
+    rows, place = torch.unique(v.cpu(), dim=0, return_inverse=True)
+    if len(rows) == len(v): return v, p
+    return rows.to(v), torch.zeros(len(rows), dtype=p.dtype, device=p.device).index_add_(0, place.to(p.device), p)
 
 
-@patch
-@torch.no_grad()
-def _exact_gradient(self: BoltzmannMachine, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    "`exact_gradient` of what has been checked."
-    hidden = spin_states(self.n_hidden, v.dtype, v.device) if self.n_hidden else v.new_zeros(1, 0)
-    together = lambda x: torch.cat([x.repeat_interleave(len(hidden), 0), hidden.repeat(len(x), 1)], 1)
-    weight = p[:, None] * self._by_hidden(v).softmax(-1)
-    if len(self.b) > 20: raise ValueError(f"the free phase sums over all states: at most 20 units, not {len(self.b)}")
-    everything = spin_states(self.n_visible, v.dtype, v.device)
-    free = self._by_hidden(everything).flatten().softmax(0)
-    return _difference(together(v), weight.flatten(), together(everything), free)
-
-# %% ../nbs/03_boltzmann.ipynb #6144c648
 def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | None]:
     "Columns X with the held units in place, and which those are."
     if clamp is None: return X, None
@@ -696,67 +601,6 @@ def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | None]:
         raise ValueError(f"clamp has shape {tuple(clamp.shape)}; it must be {tuple(X.T.shape)}, a row for each chain")
     held = clamp.T != 0
     return torch.where(held, (clamp.T + 1) / 2, X), held
-
-# %% ../nbs/03_boltzmann.ipynb #80b2271e
-@patch
-@torch.no_grad()
-def sample(
-    self: BoltzmannMachine,
-    n: int = 1,  # chains, when neither `clamp` nor `state` says how many
-    sweeps: int = 50,
-    clamp: Tensor | None = None,  # (n, N): ±1 holds a unit at that value, 0 leaves it free
-    state: Tensor | None = None,  # (n, N) ±1 to go on from; None: noise
-    T: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, N)
-    """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
-
-    `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on the
-    processor the numbers are looked at once a sweep."""
-    W, N, n = self.W.detach(), len(self.b), args.whole("n", n)
-    args.generator("generator", generator)
-    T, sweeps = _temperatures(T, (), W), args.whole("sweeps", sweeps, 0)
-    if clamp is not None: self._chains("clamp", clamp, free=True)
-    if state is None: state = _random_spins(W, (n if clamp is None else len(clamp), N), generator)
-    else: self._chains("state", state)
-    return self._carry_on(state, clamp, sweeps, T, generator)
-
-
-@patch
-@torch.no_grad()
-def _carry_on(self: BoltzmannMachine, state: Tensor, clamp: Tensor | None, sweeps: int, T: Tensor, generator) -> Tensor:
-    "`sample` from what has been checked."
-    engine, (X, held) = _Sweeper(self.W.detach(), self.b.detach()), _held((state.T + 1).div_(2).contiguous(), clamp)
-    for _ in range(sweeps):
-        engine.sweep(X, engine.thresholds(X, T, "heat bath", generator, held))
-    return X.T * 2 - 1
-
-
-@patch
-def _chains(self: BoltzmannMachine, name: str, s: Tensor, free: bool = False) -> Tensor:
-    "States (n, N) of all units, checked."
-    args.spins(name, s, like=("W", self.W), free=free)
-    if s.ndim != 2 or s.shape[1] != len(self.b):
-        want = "of −1, 0 and +1" if free else "of ±1"
-        raise ValueError(f"{name} must be (n, {len(self.b)}) {want}; got shape {tuple(s.shape)}")
-    return s
-
-# %% ../nbs/03_boltzmann.ipynb #08f6aa42
-@patch
-def sampled_gradient(
-    self: BoltzmannMachine,
-    clamp: Tensor,  # (A, N): data on the visible units, 0 on the hidden ones
-    clamped: Tensor,  # (A, N) chains of the clamped phase
-    free: Tensor,  # (B, N) chains of the free phase
-    sweeps: int = 5,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # dW, db, and both sets of chains after the sweeps
-    "Estimate of the gradient from chains that are carried on for some sweeps."
-    self._chains("clamp", clamp, free=True), self._chains("clamped", clamped), self._chains("free", free)
-    sweeps, T = args.whole("sweeps", sweeps, 0), torch.ones_like(self.b[:1])
-    if self.n_hidden: clamped = self._carry_on(clamped, clamp, sweeps, T, generator)
-    free = self._carry_on(free, None, sweeps, T, generator)
-    return *_difference(clamped, _weights_of(None, clamped), free, _weights_of(None, free)), clamped, free
 
 # %% ../nbs/03_boltzmann.ipynb #71f57a21
 class Learned(NamedTuple):
@@ -776,67 +620,196 @@ def _step(parameters, speed, gradient, lr: float, momentum: float):
     for x, s, d in zip(parameters, speed, gradient):
         x.add_(s.mul_(momentum).add_(d if d.ndim == 1 else (d + d.T) / 2), alpha=lr)
 
-# %% ../nbs/03_boltzmann.ipynb #8bd0d2f6
-def _distinct(v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    "Rows without repetition, and their probabilities added up."
-    rows, place = torch.unique(v.cpu(), dim=0, return_inverse=True)
-    if len(rows) == len(v): return v, p
-    return rows.to(v), torch.zeros(len(rows), dtype=p.dtype, device=p.device).index_add_(0, place.to(p.device), p)
+# %% ../nbs/03_boltzmann.ipynb #2d04dc6f
+class BoltzmannMachine(nn.Module):
+    """±1 units, the first n_visible of them visible, all coupled: $p(s) ∝ e^{½ s^T W s + b^T s}$ (Ackley et al. 1985).
 
+    W stays symmetric with a zero diagonal. What is exact sums over the hidden units (at most 16) or all units (at most
+    20); `sample` and the sampled gradient work for any size."""
 
-@patch
-def fit(
-    self: BoltzmannMachine,
-    v: Tensor,  # (M, n_visible) ±1 pictures
-    p: Tensor | None = None,  # (M,) their probabilities; None: all equal
-    n_steps: int = 400,
-    lr: float = 0.2,  # step size
-    momentum: float = 0.0,  # with sampled gradients keep it low: the chains must keep up
-    exact: bool = True,  # False: both phases from samples
-    n_chains: int = 512,  # in each phase
-    sweeps: int = 5,  # of each chain at each step
-    every: int = 20,  # steps between two records
-    generator: torch.Generator | None = None,
-) -> Learned:
-    """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
+    def __init__(
+        self,
+        n_visible: int,
+        n_hidden: int = 0,
+        std: float = 0.3,  # of the initial weights; without any the hidden units would all learn the same
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        super().__init__()
+        self.n_visible = args.whole("n_visible", n_visible)
+        self.n_hidden = args.whole("n_hidden", n_hidden, 0)
+        N = n_visible + n_hidden
+        device = None if args.generator("generator", generator) is None else generator.device
+        like = torch.empty(0, dtype=args.precision("dtype", dtype, device), device=device)
+        J = normal((N, N), like, generator).triu(1) * args.real("std", std, 0)
+        self.W = nn.Parameter(J + J.T)
+        self.b = nn.Parameter(J.new_zeros(N))
 
-    Rows of `v` may repeat: each counts with its probability."""
-    v = self._rows_of(v)
-    p, done, seconds = _weights_of(p, v), Learned([], [], []), 0.0
-    n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
-    args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
-    args.whole("n_chains", n_chains), args.whole("sweeps", sweeps, 0), args.generator("generator", generator)
-    data = _distinct(v, p)
-    move = self._exact_steps(v, p) if exact else self._sampled_steps(v, p, n_chains, sweeps, generator)
-    speed = 0 * self.W.data, 0 * self.b.data
-    for k in range(n_steps + 1):
-        if k % every == 0 or k == n_steps: done.add(k, seconds, self._distance(*data))
-        start = time.perf_counter()
-        if k < n_steps: _step((self.W, self.b), speed, next(move), lr, momentum)
-        seconds += time.perf_counter() - start
-    return done
+    def extra_repr(self) -> str:
+        return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
 
-# %% ../nbs/03_boltzmann.ipynb #89056f87
-@patch
-def _exact_steps(self: BoltzmannMachine, v: Tensor, p: Tensor):
-    while True:
-        yield self._exact_gradient(v, p)
+    def energy(self, s: Tensor) -> Tensor:
+        "Energy of complete states (..., n_visible + n_hidden) → (...)."
+        s = args.states("s", s, "W", self.W)
+        return -((s @ self.W) * s).sum(-1) / 2 - s @ self.b
 
+    def free_energy(self, v: Tensor) -> Tensor:
+        "$F(v) = -\\log Σ_h e^{-E(v,h)}$ of pictures (..., n_visible) → (...), exactly."
+        return -torch.logsumexp(self._by_hidden(self._pictures(v)), -1)
 
-@patch
-def _sampled_steps(self: BoltzmannMachine, v: Tensor, p: Tensor, n_chains: int, sweeps: int, generator):
-    rows = categorical(p, n_chains, generator)
-    clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
-    clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
-    free = self.sample(n_chains, sweeps=0, generator=generator)
-    while True:
-        dW, db, clamped, free = self.sampled_gradient(clamp, clamped, free, sweeps, generator)
-        yield dW, db
+    def log_partition(self) -> Tensor:
+        "log Z over all states of all units (at most 20), exactly."
+        if len(self.b) > 20: raise ValueError(f"log Z is a sum over all states: at most 20 units, not {len(self.b)}")
+        return torch.logsumexp(-self.free_energy(spin_states(self.n_visible, self.W.dtype, self.W.device)), 0)
 
+    def log_likelihood(self, v: Tensor) -> Tensor:
+        "log p(v) of pictures (..., n_visible) → (...), exactly."
+        return -self.free_energy(v) - self.log_partition()
 
-@patch
-@torch.no_grad()
-def _distance(self: BoltzmannMachine, v: Tensor, p: Tensor) -> float:
-    "KL(data‖model) for distinct pictures, where it can be known."
-    if len(self.b) > 20 or self.n_hidden > 16: return math.nan
-    return (torch.xlogy(p, p).sum() - p @ self.log_likelihood(v)).item()
+    @torch.no_grad()
+    def exact_gradient(self, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        "Gradient of the mean log-likelihood of pictures (M, n_visible) with probabilities p (M,), by enumeration."
+        v = self._rows_of(v)
+        return self._exact_gradient(v, _weights_of(p, v))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 1,  # chains, when neither `clamp` nor `state` says how many
+        sweeps: int = 50,
+        clamp: Tensor | None = None,  # (n, N): ±1 holds a unit at that value, 0 leaves it free
+        state: Tensor | None = None,  # (n, N) ±1 to go on from; None: noise
+        T: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # (n, N)
+        """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
+
+        `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on
+        the processor the numbers are looked at once a sweep."""
+        W, N, n = self.W.detach(), len(self.b), args.whole("n", n)
+        args.generator("generator", generator)
+        T, sweeps = _temperatures(T, (), W), args.whole("sweeps", sweeps, 0)
+        if clamp is not None: self._chains("clamp", clamp, free=True)
+        if state is None: state = _random_spins(W, (n if clamp is None else len(clamp), N), generator)
+        else: self._chains("state", state)
+        return self._carry_on(state, clamp, sweeps, T, generator)
+
+    def sampled_gradient(
+        self,
+        clamp: Tensor,  # (A, N): data on the visible units, 0 on the hidden ones
+        clamped: Tensor,  # (A, N) chains of the clamped phase
+        free: Tensor,  # (B, N) chains of the free phase
+        sweeps: int = 5,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # dW, db, and both sets of chains after the sweeps
+        "Estimate of the gradient from chains that are carried on for some sweeps."
+        self._chains("clamp", clamp, free=True), self._chains("clamped", clamped), self._chains("free", free)
+        sweeps, T = args.whole("sweeps", sweeps, 0), torch.ones_like(self.b[:1])
+        if self.n_hidden: clamped = self._carry_on(clamped, clamp, sweeps, T, generator)
+        free = self._carry_on(free, None, sweeps, T, generator)
+        return *_difference(clamped, _weights_of(None, clamped), free, _weights_of(None, free)), clamped, free
+
+    def fit(
+        self,
+        v: Tensor,  # (M, n_visible) ±1 pictures
+        p: Tensor | None = None,  # (M,) their probabilities; None: all equal
+        n_steps: int = 400,
+        lr: float = 0.2,  # step size
+        momentum: float = 0.0,  # with sampled gradients keep it low: the chains must keep up
+        exact: bool = True,  # False: both phases from samples
+        n_chains: int = 512,  # in each phase
+        sweeps: int = 5,  # of each chain at each step
+        every: int = 20,  # steps between two records
+        generator: torch.Generator | None = None,
+    ) -> Learned:
+        """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
+
+        Rows of `v` may repeat: each counts with its probability."""
+        v = self._rows_of(v)
+        p, done, seconds = _weights_of(p, v), Learned([], [], []), 0.0
+        n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
+        args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
+        args.whole("n_chains", n_chains), args.whole("sweeps", sweeps, 0), args.generator("generator", generator)
+        data = _distinct(v, p)
+        move = self._exact_steps(v, p) if exact else self._sampled_steps(v, p, n_chains, sweeps, generator)
+        speed = 0 * self.W.data, 0 * self.b.data
+        for k in range(n_steps + 1):
+            if k % every == 0 or k == n_steps: done.add(k, seconds, self._distance(*data))
+            start = time.perf_counter()
+            if k < n_steps: _step((self.W, self.b), speed, next(move), lr, momentum)
+            seconds += time.perf_counter() - start
+        return done
+
+    def _pictures(self, v: Tensor) -> Tensor:
+        "Visible states (..., n_visible), checked."
+        s = args.spins("v", v, self.n_visible, like=("W", self.W))
+        return s if s.shape == v.shape else s[None]
+
+    def _rows_of(self, v: Tensor) -> Tensor:
+        "A list of pictures (M, n_visible), checked."
+        s = self._pictures(v)
+        if s.ndim != 2: raise ValueError(f"v has shape {tuple(v.shape)}; it must be (M, n_visible = {self.n_visible})")
+        return s
+
+    def _chains(self, name: str, s: Tensor, free: bool = False) -> Tensor:
+        "States (n, N) of all units, checked."
+        args.spins(name, s, like=("W", self.W), free=free)
+        if s.ndim != 2 or s.shape[1] != len(self.b):
+            want = "of −1, 0 and +1" if free else "of ±1"
+            raise ValueError(f"{name} must be (n, {len(self.b)}) {want}; got shape {tuple(s.shape)}")
+        return s
+
+    def _by_hidden(self, v: Tensor) -> Tensor:
+        "−E(v, h) of pictures with every hidden state: (..., n_visible) → (..., 2^n_hidden)."
+        n, W, b = self.n_visible, self.W, self.b
+        own = ((v @ W[:n, :n]) * v).sum(-1) / 2 + v @ b[:n]
+        if not self.n_hidden: return own[..., None]
+        if self.n_hidden > 16:
+            raise ValueError(f"n_hidden is {self.n_hidden}; sums over hidden states need 16 or fewer")
+        h = spin_states(self.n_hidden, W.dtype, W.device)
+        return own[..., None] + (v @ W[:n, n:] + b[n:]) @ h.T + ((h @ W[n:, n:]) * h).sum(-1) / 2
+
+    @torch.no_grad()
+    def _exact_gradient(self, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+        "`exact_gradient` of what has been checked."
+        hidden = spin_states(self.n_hidden, v.dtype, v.device) if self.n_hidden else v.new_zeros(1, 0)
+        together = lambda x: torch.cat([x.repeat_interleave(len(hidden), 0), hidden.repeat(len(x), 1)], 1)
+        weight = p[:, None] * self._by_hidden(v).softmax(-1)
+        if len(self.b) > 20:
+            raise ValueError(f"the free phase sums over all states: at most 20 units, not {len(self.b)}")
+        everything = spin_states(self.n_visible, v.dtype, v.device)
+        free = self._by_hidden(everything).flatten().softmax(0)
+        return _difference(together(v), weight.flatten(), together(everything), free)
+
+    @torch.no_grad()
+    def _carry_on(
+        self, state: Tensor, clamp: Tensor | None, sweeps: int, T: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        "`sample` from what has been checked."
+        engine, (X, held) = _Sweeper(self.W.detach(), self.b.detach()), _held((state.T + 1).div_(2).contiguous(), clamp)
+        for _ in range(sweeps):
+            engine.sweep(X, engine.thresholds(X, T, "heat bath", generator, held))
+        return X.T * 2 - 1
+
+    def _exact_steps(self, v: Tensor, p: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        "The exact gradient, again and again."
+        while True:
+            yield self._exact_gradient(v, p)
+
+    def _sampled_steps(
+        self, v: Tensor, p: Tensor, n_chains: int, sweeps: int, generator: torch.Generator | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        "Gradients from chains that are carried on from one to the next."
+        rows = categorical(p, n_chains, generator)
+        clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
+        clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
+        free = self.sample(n_chains, sweeps=0, generator=generator)
+        while True:
+            dW, db, clamped, free = self.sampled_gradient(clamp, clamped, free, sweeps, generator)
+            yield dW, db
+
+    @torch.no_grad()
+    def _distance(self, v: Tensor, p: Tensor) -> float:
+        "KL(data‖model) for distinct pictures, where it can be known."
+        if len(self.b) > 20 or self.n_hidden > 16: return math.nan
+        return (torch.xlogy(p, p).sum() - p @ self.log_likelihood(v)).item()

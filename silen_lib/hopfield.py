@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets
 import torch
-from fastcore.basics import patch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -304,7 +303,8 @@ class PatternMemory:
         generator: torch.Generator | None = None,  # for the damage and the order of updates
     ):
         self.shape = args.whole("rows", rows), args.whole("cols", cols)
-        self.generator, self.energies = args.generator("generator", generator), []
+        self.generator = args.generator("generator", generator)
+        self.energies: list[float] = []
         if not isinstance(memories, dict | None):
             raise ValueError(f"memories is a {type(memories).__name__}; it must be a dict: name → ±1 picture")
         N, named = rows * cols, (memories or {}).items()
@@ -313,131 +313,107 @@ class PatternMemory:
         if self.memories:
             self.grid.spins = next(iter(self.memories.values()))
         self.drawn = self.grid.spins  # the picture that `energies` led to
-        self._build()
 
-# %% ../nbs/01_hopfield.ipynb #72fdcf50
-@patch
-def _build(self: PatternMemory):
-    "Lay out the controls beside the grid and the pictures below it."
-    wide = {"width": "min(100% - 4px, 22em)"}  # a widget has 2 px on either side
-    self.noise = ipywidgets.FloatSlider(0.2, min=0, max=0.5, step=0.05, description="noise", layout=wide)
-    self.choice = ipywidgets.Dropdown(options=list(self.memories), description="stored", layout=wide)
-    self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
-    self.view = live_box(self._draw, grid=self.grid)
-    self.buttons = {}
-    for act in (self.store, self.load, self.corrupt, self.step, self.recall, self.clear, self.forget):
+        wide = {"width": "min(100% - 4px, 22em)"}  # a widget has 2 px on either side
+        self.noise = ipywidgets.FloatSlider(0.2, min=0, max=0.5, step=0.05, description="noise", layout=wide)
+        self.choice = ipywidgets.Dropdown(options=list(self.memories), description="stored", layout=wide)
+        self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
+        self.view = live_box(self._draw, grid=self.grid)
+        acts = (self.store, self.load, self.corrupt, self.step, self.recall, self.clear, self.forget)
+        self.buttons = {act.__name__.capitalize(): self._button(act) for act in acts}
+        self.box = self._lay_out()
+
+    def store(self):
+        "Add the drawing to the memories."
+        spins, names = self.grid.spins, list(self.memories)
+        code = identify(spins, list(self.memories.values())).item() if names else 0
+        if code > 0:
+            return self._say(f"That pattern is stored already, as {names[code - 1]}.")
+        name = next(f"{k}" for k in range(1, len(names) + 2) if f"{k}" not in names)
+        self.memories[name] = spins
+        self.choice.options, self.choice.value = list(self.memories), name
+        shaky = self.shaky()
+        verdict = f"No longer fixed points: {', '.join(shaky)}." if shaky else "All memories are fixed points."
+        self._say(f"Stored as {name}. {verdict}")
+
+    def load(self):
+        "Put the chosen memory on the grid."
+        self.energies = []
+        if not self.memories:
+            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
+        self._say(f"This is {self.choice.value}.", self.memories[self.choice.value])
+
+    def corrupt(self):
+        "Flip a share of the pixels."
+        self.energies, old = [], self.grid.spins
+        new = corrupt_pattern(old, self.noise.value, generator=self.generator)
+        self._say(f"{(new != old).sum()} of {len(new)} pixels flipped.", new)
+
+    def step(self):
+        "Let one outvoted neuron flip."
+        self._run(1)
+
+    def recall(self):
+        "Update one neuron at a time until nothing moves."
+        self._run(None)
+
+    def clear(self):
+        "Wipe the grid; the memories stay."
+        self.energies = []
+        self._say("The grid is empty; the memories stay.", -torch.ones(len(self.grid.spins)))
+
+    def forget(self):
+        "Wipe the memories; the drawing stays."
+        self.memories, self.energies, self.choice.options = {}, [], []
+        self._say("All memories are forgotten. Draw a pattern, then press Store.")
+
+    def shaky(self) -> list[str]:
+        "The memories that are not fixed points of the network that stores them."
+        bad = unstable_bits(torch.stack(list(self.memories.values())), self._weights())
+        return [name for name, b in zip(self.memories, bad.tolist()) if b]
+
+    def _run(self, flips: int | None):
+        if not self.memories:
+            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
+        _, energies, states = hopfield_update(self.grid.spins, self._weights(), ties="keep", generator=self.generator)
+        if len(states) == 1:
+            return self._say(f"At rest {_landing(states[0], self.memories)}: no neuron is outvoted.")
+        end = flips or len(states) - 1
+        self.energies = [*(self.energies or energies[:1]), energies[end]] if flips else energies
+        where = _landing(states[end], self.memories) if end == len(states) - 1 else "still moving"
+        self._say(f"{end} flip{'s' * (end != 1)}, E {energies[0]:.2f} → {energies[end]:.2f}. Now {where}.", states[end])
+
+    def _weights(self) -> Tensor:
+        return build_hopfield_weights(list(self.memories.values()))
+
+    def _say(self, text: str, spins: Tensor | None = None):
+        self.status.value = text
+        if spins is None or torch.equal(spins, self.grid.spins):
+            return self.view.redraw()
+        self.drawn = spins
+        self.grid.spins = spins  # and the view follows its grid
+
+    def _draw(self, grid: Tensor) -> Figure:
+        if not torch.equal(grid, self.drawn):  # the mouse was here: the trace is about another picture
+            self.energies, self.drawn = [], grid
+        return _memory_figure(grid, self.memories, self.energies, self.shape)
+
+    def _button(self, act: Callable[[], None]) -> ipywidgets.Button:
+        "A button that does what a method does, and says so."
         button = ipywidgets.Button(description=act.__name__.capitalize(), tooltip=act.__doc__, layout={"width": "6em"})
-        button.on_click(lambda _, act=act: act())
-        self.buttons[button.description] = button
-    bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
-    side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
-    top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
-    self.box = ipywidgets.VBox([top, self.view.picture, self.view.message])
+        button.on_click(lambda _: act())
+        return button
 
+    def _lay_out(self) -> ipywidgets.VBox:
+        "The controls beside the grid, and the pictures below it."
+        bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
+        side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
+        top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
+        return ipywidgets.VBox([top, self.view.picture, self.view.message])
 
-@patch
-def _ipython_display_(self: PatternMemory):
-    self.view.redraw()
-    show(self.box, bytes(self.view.picture.value))
-
-# %% ../nbs/01_hopfield.ipynb #639b21fc
-@patch
-def _draw(self: PatternMemory, grid: Tensor) -> Figure:
-    if not torch.equal(grid, self.drawn):  # the mouse was here: the trace is about another picture
-        self.energies, self.drawn = [], grid
-    return _memory_figure(grid, self.memories, self.energies, self.shape)
-
-
-@patch
-def _say(self: PatternMemory, text: str, spins: Tensor | None = None):
-    self.status.value = text
-    if spins is None or torch.equal(spins, self.grid.spins):
-        return self.view.redraw()
-    self.drawn = spins
-    self.grid.spins = spins  # and the view follows its grid
-
-
-@patch
-def _weights(self: PatternMemory) -> Tensor:
-    return build_hopfield_weights(list(self.memories.values()))
-
-# %% ../nbs/01_hopfield.ipynb #2412eb58
-@patch
-def shaky(self: PatternMemory) -> list[str]:
-    "The memories that are not fixed points of the network that stores them."
-    bad = unstable_bits(torch.stack(list(self.memories.values())), self._weights())
-    return [name for name, b in zip(self.memories, bad.tolist()) if b]
-
-
-@patch
-def store(self: PatternMemory):
-    "Add the drawing to the memories."
-    spins, names = self.grid.spins, list(self.memories)
-    code = identify(spins, list(self.memories.values())).item() if names else 0
-    if code > 0:
-        return self._say(f"That pattern is stored already, as {names[code - 1]}.")
-    name = next(f"{k}" for k in range(1, len(names) + 2) if f"{k}" not in names)
-    self.memories[name] = spins
-    self.choice.options, self.choice.value = list(self.memories), name
-    shaky = self.shaky()
-    verdict = f"No longer fixed points: {', '.join(shaky)}." if shaky else "All memories are fixed points."
-    self._say(f"Stored as {name}. {verdict}")
-
-# %% ../nbs/01_hopfield.ipynb #0aa4ff40
-@patch
-def load(self: PatternMemory):
-    "Put the chosen memory on the grid."
-    self.energies = []
-    if not self.memories:
-        return self._say("Nothing is stored yet: draw a pattern, then press Store.")
-    self._say(f"This is {self.choice.value}.", self.memories[self.choice.value])
-
-
-@patch
-def corrupt(self: PatternMemory):
-    "Flip a share of the pixels."
-    self.energies, old = [], self.grid.spins
-    new = corrupt_pattern(old, self.noise.value, generator=self.generator)
-    self._say(f"{(new != old).sum()} of {len(new)} pixels flipped.", new)
-
-
-@patch
-def clear(self: PatternMemory):
-    "Wipe the grid; the memories stay."
-    self.energies = []
-    self._say("The grid is empty; the memories stay.", -torch.ones(len(self.grid.spins)))
-
-# %% ../nbs/01_hopfield.ipynb #f76a6768
-@patch
-def forget(self: PatternMemory):
-    "Wipe the memories; the drawing stays."
-    self.memories, self.energies, self.choice.options = {}, [], []
-    self._say("All memories are forgotten. Draw a pattern, then press Store.")
-
-
-@patch
-def _run(self: PatternMemory, flips: int | None):
-    if not self.memories:
-        return self._say("Nothing is stored yet: draw a pattern, then press Store.")
-    _, energies, states = hopfield_update(self.grid.spins, self._weights(), ties="keep", generator=self.generator)
-    if len(states) == 1:
-        return self._say(f"At rest {_landing(states[0], self.memories)}: no neuron is outvoted.")
-    end = flips or len(states) - 1
-    self.energies = [*(self.energies or energies[:1]), energies[end]] if flips else energies
-    where = _landing(states[end], self.memories) if end == len(states) - 1 else "still moving"
-    self._say(f"{end} flip{'s' * (end != 1)}, E {energies[0]:.2f} → {energies[end]:.2f}. Now {where}.", states[end])
-
-# %% ../nbs/01_hopfield.ipynb #114962a6
-@patch
-def step(self: PatternMemory):
-    "Let one outvoted neuron flip."
-    self._run(1)
-
-
-@patch
-def recall(self: PatternMemory):
-    "Update one neuron at a time until nothing moves."
-    self._run(None)
+    def _ipython_display_(self):
+        self.view.redraw()
+        show(self.box, bytes(self.view.picture.value))
 
 # %% ../nbs/01_hopfield.ipynb #cb2c856d
 _FONT = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (
