@@ -4,10 +4,9 @@ import importlib.util
 import math
 from pathlib import Path
 
-import hostile_spins as h
-import numpy as np
 import pytest
 import torch
+from shared_checks import price, transforms
 
 from silen_lib import boltzmann as B
 from silen_lib.hopfield import build_hopfield_weights, corrupt_pattern, hopfield_energy, random_patterns
@@ -415,97 +414,11 @@ def test_benchmark_runs():
     assert rows[-1]["updates_per_s"] > rows[0]["updates_per_s"]
 
 
-# what nobody should pass
+# held units, prices and transforms
 
 
-W4, S16, b4, K4 = B.grid_spin_glass(2, 2, generator(5)), B.spin_states(4), torch.ones(4), torch.arange(4) < 2
-P16, V3, P8 = torch.full((16,), 1 / 16), B.spin_states(3), torch.full((8,), 1 / 8)
-CLAMP = torch.tensor([[1.0, 0.0, -1.0, 0.0]]).repeat(5, 1)
-ALONE = ("another device", "another dtype", "one too wide")  # legal where a tensor stands alone
-BITS = ("bits", "zeros")  # legal where 0 stands for "free"
-
-
-def refused():
-    "(function, a legal call, what to put in the place of each argument)"
-    m = B.BoltzmannMachine(3, 1, generator=generator(1))
-    W = [*h.tensor(W4), ("triu", W4.triu())]
-    alone = h.less(W, "another device", "another dtype")
-    bias = [*h.less(h.tensor(b4), "list", "None", "another dtype"), ("list", [0.0] * 4), ("True", True)]
-    held, g = h.mask(K4), list(h.generator())
-    T = list(h.temperature(zero=True))
-    times = [(str(x)[:20], x) for x in (1.0, [-1.0, 1.0], [math.nan, 1.0], "ab", None, [None, 1.0], np.ones(2))]
-    times += [(str(x)[:20], x) for x in (torch.ones(2, 2), torch.tensor([math.inf, 1.0]), torch.ones(2) + 0j)]
-    for rule in (B.heat_bath, B.metropolis):
-        yield rule, dict(state=S16, W=W4), dict(
-            state=h.spins(S16), W=W, T=T, bias=bias, sweeps=h.count(0), generator=g, fixed=h.mask(K4)
-        )
-    yield B.ising_energy, dict(state=S16, W=W4, bias=b4), dict(state=h.spins(S16), W=h.tensor(W4), bias=bias)
-    yield B.spin_states, dict(n=3), dict(n=h.count(), dtype=[("int", torch.int64)], device=[("abacus", "abacus")])
-    yield B.exact_distribution, dict(W=W4), dict(W=alone, bias=bias, T=h.temperature())
-    wrong = [("3", 3), ("NaN", lambda c, T: c * math.nan), ("2", lambda c, T: c * 0 + 2), ("0.5", lambda c, T: 0.5)]
-    yield B.spin_transition_matrix, dict(W=W4), dict(W=alone, bias=bias, T=h.temperature(), accept=wrong)
-    visits = dict(state=h.spins(S16[0]), W=W, n_steps=h.count(0), generator=g, fixed=held)
-    yield B.boltzmann_update, dict(state=S16[0], W=W4), dict(visits, T=h.temperature())
-    yield B.simulated_annealing, dict(state=S16[0], W=W4), dict(
-        T_start=h.temperature(), T_end=h.temperature(), fixed=h.mask(K4), n_steps=h.count(0), state=h.spins(S16[0])
-    )
-    yield B.grid_spin_glass, dict(), dict(rows=h.count(), cols=h.count(), generator=g)
-    yield B.grid_ground_energy, dict(W=W4, cols=2), dict(W=alone, cols=h.count())
-    yield B.grid_log_partition, dict(W=W4, cols=2), dict(W=alone, T=h.temperature(), cols=h.count())
-    yield B.anneal, dict(W=W4, T=[1.0, 0.5], state=S16), dict(
-        W=W, T=times, bias=bias, n_reads=h.count(), rule=h.option(), state=h.less(h.spins(S16), "None"), generator=g,
-        fixed=h.mask(K4),
-    )  # fmt: skip
-    ladders = S16.view(2, 8, 4)
-    yield B.parallel_tempering, dict(W=W4, T=[1.0, 0.5], state=ladders, sweeps=2), dict(
-        W=W, T=[*times, ("0", [0.0, 1.0])], bias=bias, n_chains=h.count(), sweeps=h.count(), generator=g,
-        state=h.less(h.spins(ladders), "None"), fixed=h.mask(K4),
-    )  # fmt: skip
-    yield B.BoltzmannMachine, dict(n_visible=3), dict(
-        n_visible=h.count(), n_hidden=h.count(0), std=[(repr(x), x) for x in (math.nan, -1.0, "a", math.inf)],
-        generator=g, dtype=[("int", torch.int64), ("half", torch.half), ("None", None)],
-    )  # fmt: skip
-    yield m.energy, dict(s=S16), dict(s=h.spins(S16))
-    for f in (m.free_energy, m.log_likelihood):
-        yield f, dict(v=V3), dict(v=h.spins(V3))
-    p = h.less(h.tensor(P8), "None", "half", "bfloat16", "another dtype")
-    yield m.exact_gradient, dict(v=V3, p=P8), dict(v=h.spins(V3), p=p)
-    clamp = h.less(h.spins(CLAMP), "None", *BITS)
-    yield m.sample, dict(clamp=CLAMP, state=torch.ones(5, 4)), dict(
-        n=h.count(), sweeps=h.count(0), clamp=clamp, state=h.less(h.spins(torch.ones(5, 4)), "None", "bits"), T=T,
-        generator=g,
-    )  # fmt: skip
-    yield m.sampled_gradient, dict(clamp=CLAMP, clamped=torch.ones(5, 4), free=torch.ones(7, 4)), dict(
-        clamp=clamp, clamped=h.less(h.spins(torch.ones(5, 4)), "bits"), free=h.less(h.spins(torch.ones(7, 4)), "bits"),
-        sweeps=h.count(0), generator=g,
-    )  # fmt: skip
-    yield m.fit, dict(v=V3, p=P8, n_steps=1, n_chains=2), dict(
-        v=h.spins(V3), p=p, n_steps=h.count(0), lr=h.positive(), momentum=h.share(), n_chains=h.count(),
-        sweeps=h.count(0), every=h.count(), generator=g,
-    )  # fmt: skip
-    field = h.less(h.tensor(b4), "infinity", *ALONE)
-    yield B.spin_up_probability, dict(h=b4), dict(h=field, T=h.temperature())
-    yield B.metropolis_probability, dict(dE=b4), dict(dE=field, T=h.temperature())
-    yield B.swap_probability, dict(E1=b4, E2=b4, T1=1.0, T2=2.0), dict(
-        E1=h.less(h.tensor(b4), "infinity"), E2=h.less(h.tensor(b4), "infinity"), T1=h.temperature(), T2=h.temperature()
-    )
-    chain = B.spin_transition_matrix(W4)
-    yield B.detailed_balance_gap, dict(P=chain, p=P16), dict(P=h.tensor(chain), p=h.tensor(P16))
-    yield B.heat_bath_sweep, dict(state=S16, W=W4), dict(
-        state=h.spins(S16), W=[*W, ("diagonal", W4 + torch.eye(4))], T=h.temperature(), generator=g
-    )
-    yield B.cooling_schedule, dict(), dict(
-        T_start=h.positive(), T_end=h.positive(), n=h.count(2), kind=h.option()
-    )
-    yield B.learning_gradient, dict(clamped=S16, p_clamped=P16, free=S16, p_free=P16), dict(
-        clamped=h.spins(S16), p_clamped=h.tensor(P16), free=h.spins(S16), p_free=h.tensor(P16)
-    )
-
-
-@pytest.mark.parametrize("f, good, wrong", list(refused()), ids=lambda x: getattr(x, "__name__", ""))
-def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
-    f(**good)
-    assert h.refusals(f, good, wrong) == []
+W4, S16, K4 = B.grid_spin_glass(2, 2, generator(5)), B.spin_states(4), torch.arange(4) < 2
+P16 = torch.full((16,), 1 / 16)
 
 
 def test_held_units_need_a_state_that_says_where():
@@ -529,7 +442,7 @@ def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
         detailed_balance_gap=(W.softmax(1), W[0].softmax(0)),
     )[name]  # fmt: skip
     few = 5 if name in ("heat_bath", "metropolis") else 30
-    looking, blind = h.price(lambda: getattr(B, name)(*arguments), monkeypatch, few)
+    looking, blind = price(lambda: getattr(B, name)(*arguments), monkeypatch, few)
     assert looking < 3 * blind + 1e-4, f"{1e6 * looking:.0f} µs, {1e6 * blind:.0f} without a look"
 
 
@@ -615,7 +528,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("f, batch, slope", TRANSFORMS.values(), ids=TRANSFORMS.keys())
 @pytest.mark.filterwarnings("ignore")
 def test_vmap_compile_and_grad(f, batch, slope):
-    h.transforms(f, batch, slope)
+    transforms(f, batch, slope)
 
 
 def test_grid_log_partition_has_slopes():

@@ -3,9 +3,9 @@
 import math
 import warnings
 
-import hostile_spins as h
 import pytest
 import torch
+from shared_checks import price, transforms
 
 from silen_lib import capacity as C
 from silen_lib.hopfield import build_hopfield_weights, corrupt_pattern, random_patterns, recall, unstable_bits
@@ -328,83 +328,18 @@ def test_bad_arguments(call, text):
         call()
 
 
-# what nobody should pass
+# transforms and prices
 
 
-XI, STATES, LOADS = spins(3, 9, seed=3), spins(5, 9, seed=4), torch.tensor([0.05, 0.1])
-W9, K9 = build_hopfield_weights(XI), torch.arange(9) < 3
-ALONE = ("another device", "another dtype", "one too wide")  # legal where a tensor stands alone
-
-
-def numbers():
-    "Wrong loads and temperatures of the theory: a number, a list or a tensor, each ≥ 0."
-    x = LOADS
-    for wrong in (-0.1, math.nan, math.inf, "a", None, True, 1j, x.numpy(), -x, x.long(), x.half(), x + 0j, x[:0]):
-        yield str(wrong), wrong
-    yield "list", [0.1, -1.0]
-    yield "list of nothing", [None]
-
-
-def refused():
-    "(function, a legal call, what to put in the place of each argument)"
-    g, single = list(h.generator()), list(numbers())[:7]
-    yield C.stable_load, dict(n_neurons=9), dict(n_neurons=h.count(2))
-    for f, name in (
-        (C.critical_capacity, "T"), (C.ground_state_capacity, "T"), (C.glass_temperature, "alpha"),
-        (C.melting_temperature, "alpha"), (C.coexistence_temperature, "alpha"),
-    ):  # fmt: skip
-        yield f, {name: 0.05}, {name: numbers()}
-    for f in (C.ags_state, C.ags_overlap):
-        yield f, dict(alpha=LOADS, T=0.1), dict(alpha=numbers(), T=[*numbers(), ("shape", torch.ones(3))])
-    yield C.glauber, dict(state=STATES, patterns=XI), dict(
-        state=h.less(h.spins(STATES), "another dtype"), patterns=h.less(h.spins(XI), "another dtype"),
-        T=h.temperature(zero=True), sweeps=h.count(0), ties=h.option(), block=h.count(), generator=g, fixed=h.mask(K9),
-    )  # fmt: skip
-    yield C.retained, dict(n_neurons=40, load=0.1, networks=1, cues=2, sweeps=1), dict(
-        n_neurons=h.count(), load=single, T=single, networks=h.count(), cues=h.count(), generator=g,
-        sweeps=h.less(h.count(0), "None"), threshold=[("NaN", math.nan), ("a", "a")],
-    )  # fmt: skip
-    loads, two = torch.tensor([0.1, 0.2]), torch.ones(2, 2)
-    yield C.half_load, dict(loads=loads, kept=torch.tensor([[9, 9], [1, 0]]), cues=9), dict(
-        loads=[*h.less(h.tensor(loads), *ALONE), ("same", torch.ones(2))], cues=h.count(),
-        kept=[(str(x), x) for x in (-two, two * 10, two.numpy(), two[0], two * math.nan, two + 0j, two[:1])],
-    )  # fmt: skip
-    wrong = [("text", "abc"), ("floats", (20.0, 30.0, 40.0)), ("None", None), ("0", (0, 30, 40)), ("number", 3)]
-    yield C.measure_wall, dict(sizes=(20, 30, 40), networks=(2, 2, 2), loads=(0.05, 0.6), cues=2), dict(
-        T=single, sizes=wrong, networks=wrong, cues=h.count(), generator=g,
-        loads=[("NaN", (math.nan, 0.1)), ("number", 0.1), ("below 0", (-0.1, 0.1)), ("one", (0.1,))],
-    )  # fmt: skip
-    yield C.plot_phase_diagram, dict(max_load=0.1), dict(max_load=h.positive(), ax=[("3", 3), ("text", "ax")])
-    one = h.less(h.spins(XI), *ALONE)
-    yield C.stable_states, dict(patterns=XI), dict(patterns=one)
-    yield C.sample_minima, dict(patterns=XI, n_starts=3), dict(patterns=one, n_starts=h.count(), generator=g)
-    yield C.pseudo_inverse_weights, dict(patterns=XI), dict(patterns=one)
-    yield C.unlearn, dict(W=W9, dreams=STATES), dict(
-        W=h.tensor(W9), dreams=h.spins(STATES), rate=[(repr(x), x) for x in (math.nan, math.inf, "a", None)]
-    )
-    above = [*h.less(h.tensor(LOADS), *ALONE), ("0", LOADS * 0), ("number", 0.1)]
-    yield C.bit_error, dict(load=LOADS), dict(load=above)
-    yield C.ags_load, dict(t=LOADS), dict(t=above)
-    coins = [*h.less(h.tensor(LOADS), *ALONE), ("above 1", LOADS + 2)]
-    yield C.spin_threshold, dict(u=LOADS, T=0.1), dict(u=coins, T=h.temperature())
-    column = h.less(h.tensor(torch.ones(3)), "integers", "another device", "another dtype")
-    yield C.extrapolate, dict(sizes=torch.tensor([10, 20, 30]), values=torch.rand(3), errors=torch.ones(3)), dict(
-        sizes=[(str(x), x) for x in (torch.arange(3), [1, 2, 3], LOADS.numpy(), math.nan * LOADS, torch.ones(3))],
-        values=column, errors=[*column, ("0", torch.zeros(3))], power=h.positive(),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("f, good, wrong", list(refused()), ids=lambda x: getattr(x, "__name__", ""))
-def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
-    f(**good)
-    assert h.refusals(f, good, wrong) == []
+XI, STATES = spins(3, 9, seed=3), spins(5, 9, seed=4)
+W9 = build_hopfield_weights(XI)
 
 
 def test_a_look_costs_no_more_than_the_work(monkeypatch):
     xi, s = spins(40, 2000, seed=1), spins(4, 2000, seed=2)
-    looking, blind = h.price(lambda: C.glauber(s, xi, 0.3), monkeypatch, 5)
+    looking, blind = price(lambda: C.glauber(s, xi, 0.3), monkeypatch, 5)
     assert looking < 3 * blind + 1e-4
-    looking, blind = h.price(lambda: C.spin_threshold(s.abs() / 2, 0.3), monkeypatch)
+    looking, blind = price(lambda: C.spin_threshold(s.abs() / 2, 0.3), monkeypatch)
     assert looking < 3 * blind + 1e-4
 
 
@@ -464,7 +399,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("f, batch, slope", TRANSFORMS.values(), ids=TRANSFORMS.keys())
 @pytest.mark.filterwarnings("ignore")
 def test_vmap_compile_and_grad(f, batch, slope):
-    h.transforms(f, batch, slope)
+    transforms(f, batch, slope)
 
 
 @pytest.mark.parametrize("T", [1e-46, 1e-300, 1e300])

@@ -1,9 +1,9 @@
 """silen_lib.energy: identities that hold for any input, edge values, and every complaint about bad input."""
 import math
 
-import hostile_spins as h
 import pytest
 import torch
+from shared_checks import price, transforms
 
 from silen_lib import energy as en
 from silen_lib.exercises import verify
@@ -250,66 +250,7 @@ def test_bad_input_is_named(call, words):
         call()
 
 
-ROW = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
-X6, XY = torch.linspace(-1, 1, 6), torch.full((4, 2), 0.1)
-P, LABEL = en.boltzmann(ROW), torch.tensor([0, 1, 1, 0])
-# positions that ran off (NaN, infinity) give energies of the same kind, and a tensor that stands alone has any dtype
-PLACE = ("NaN", "infinity", "another device", "another dtype", "one too wide")
-# a forbidden state is +inf; whole numbers and half precision are taken (stated in the docstring of `args.energies`)
-LEVELS = ("another dtype", "half", "bfloat16", "integers", "infinity")
-
-
-def refused():
-    "(function, a legal call, what to put in the place of each argument)"
-    places = lambda x: h.less(h.tensor(x), *PLACE)
-    levels = lambda x, *more: h.less(h.tensor(x), *LEVELS, *more)
-    real = [(repr(v), v) for v in (math.nan, "a", None, math.inf, -1.0)]
-    for f in (en.double_well, en.tilted_well, en.narrow_and_wide, en.tilted_well_gradient):
-        yield f, dict(x=X6), dict(x=places(X6))
-    yield en.three_wells, dict(x=XY), dict(x=places(XY), confinement=real)
-    zero = torch.zeros(1, 2)
-    yield en.gaussian_wells, dict(x=XY, centres=[[0.0, 0.0]], depths=[1.0], widths=[1.0]), dict(
-        x=places(XY), confinement=real, depths=[("inf", [math.inf]), ("ragged", [[1.0], [2.0, 3.0]])],
-        centres=[(str(c), c) for c in (None, "ab", zero.numpy(), [[math.nan, 0.0]], zero.long(), zero.to("meta"))],
-        widths=[("0", [0.0]), ("zeros", torch.zeros(1)), ("below 0", [-1.0])],
-    )  # fmt: skip
-    yield en.gradient, dict(energy=en.double_well, x=X6), dict(energy=h.function(), x=places(X6))
-    flat = [("flat", lambda x: torch.zeros_like(x)), ("number", lambda x: 3), ("other", lambda x: ROW.requires_grad_())]
-    yield en.curvature, dict(energy=en.double_well, x=X6), dict(energy=[*h.function(), *flat[:2]], x=places(X6))
-    starts = h.less(h.tensor(X6), "another device", "another dtype", "one too wide")
-    yield en.gradient_descent, dict(energy=en.double_well, x=X6), dict(
-        energy=[*h.function(), *flat[:2]], x=starts, lr=h.positive(), n_steps=h.count(0))
-    minima = torch.tensor([-1.0, 1.0])
-    yield en.basin, dict(energy=en.double_well, x=X6, minima=minima), dict(
-        energy=h.function(), x=h.less(h.tensor(X6), "one too wide"), minima=h.less(h.tensor(minima), "one too wide"),
-        lr=h.positive(), n_steps=h.count(0), tol=h.positive())
-    kinds = [(str(v), v) for v in (torch.int64, torch.half, "float")]
-    yield en.stationary_points, dict(energy=en.double_well, low=-2, high=2, n=50), dict(
-        energy=h.function(), low=[*real[:4], ("3", 3)], high=real[:4], n=h.count(2), dtype=kinds)
-    yield en.diverged, dict(path=torch.zeros(3, 4)), dict(path=places(torch.zeros(3, 4)), limit=h.positive())
-    yield en.sample_states, dict(E=ROW[0], n_samples=3), dict(
-        E=levels(ROW[0], "another device", "one too wide"), n_samples=h.count(), T=h.temperature(),
-        generator=h.generator())
-    yield en.grid, dict(low=0.0, high=1.0), dict(
-        low=[*real[:4], ("2", 2.0), ("pair", (0.0, 0.0))], high=real, n=h.less(h.count(), "[3]"), dtype=kinds,
-        device=[("abacus", "abacus"), ("list", [1])])
-    for f in (en.log_partition, en.boltzmann, en.free_energy, en.mean_energy):
-        yield f, dict(E=ROW), dict(E=levels(ROW, "another device", "one too wide"), T=h.temperature())
-    yield en.log_partition, dict(E=ROW), dict(cell=h.positive())
-    for f in (en.mean_energy, en.free_energy):
-        yield f, dict(E=ROW, p=P), dict(
-            E=levels(ROW, "one too wide"), T=h.temperature(zero=True), p=levels(P, "None"))
-    yield en.entropy, dict(p=P), dict(p=[*levels(P, "another device"), ("integers", P.long())])
-    yield en.macrostate_free_energy, dict(E=ROW[0], label=LABEL), dict(
-        E=levels(ROW[0], "one too wide"), T=h.temperature(),
-        label=[(str(v), v) for v in (LABEL.float(), -LABEL, LABEL.numpy(), LABEL.tolist(), LABEL > 0, LABEL[:0],
-                                     LABEL[:3], LABEL.to("meta"))])
-
-
-@pytest.mark.parametrize("f, good, wrong", list(refused()), ids=lambda x: getattr(x, "__name__", ""))
-def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
-    f(**good)
-    assert h.refusals(f, good, wrong) == []
+X6 = torch.linspace(-1, 1, 6)
 
 
 @pytest.mark.parametrize("door", [en.gradient, en.curvature, en.gradient_descent])
@@ -366,7 +307,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("f, batch, slope", TRANSFORMS.values(), ids=TRANSFORMS.keys())
 @pytest.mark.filterwarnings("ignore")
 def test_vmap_compile_and_grad(f, batch, slope):
-    h.transforms(f, batch, slope)
+    transforms(f, batch, slope)
 
 
 def test_macrostates_under_vmap_and_grad():
@@ -382,5 +323,5 @@ def test_macrostates_under_vmap_and_grad():
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     E = torch.rand(200, 500)
     x = E.softmax(-1) if name == "entropy" else E
-    looking, blind = h.price(lambda: getattr(en, name)(x), monkeypatch)
+    looking, blind = price(lambda: getattr(en, name)(x), monkeypatch)
     assert looking < 3*blind + 1e-4, f"{1e6*looking:.0f} µs, {1e6*blind:.0f} without a look"

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile_spins as h
 import pytest
 import torch
+from shared_checks import price, transforms
 
 from silen_lib import hopfield as H
 
@@ -407,65 +407,7 @@ NotebookClient(nb, timeout=300, resources={"metadata": {"path": "nbs"}}).execute
     assert run.returncode == 0, run.stderr[-2000:]
 
 
-# what nobody should pass
-
-
-X3, K5 = spins(3, 5, seed=4), torch.arange(5) < 2
-ELSEWHERE = ("another device", "another dtype", "one too wide")  # legal where a tensor stands alone
-
-
-def refused():
-    "(function, a legal call, what to put in the place of each argument)"
-    state, W, one = h.spins(spins(4, 5)), h.tensor(W5), h.less(h.spins(X3), *ELSEWHERE)
-    step = dict(state=spins(4, 5), W=W5)
-    pair = dict(state=spins(4, 5), patterns=X3)
-    order = [("3", 3), ("up", "up"), ("floats", torch.ones(5)), ("zeros", torch.zeros(5).long()), ("None", None)]
-    sweeps = h.less(h.count(), "None")
-    dynamics = dict(ties=h.option(), generator=h.generator(), fixed=h.mask(K5))
-    in_order = dict(max_sweeps=sweeps, block=h.count(), order=[*order, ("numpy", torch.arange(5).numpy())])
-    yield H.corrupt_pattern, dict(pattern=X3), dict(
-        pattern=one, noise_fraction=h.share(), n=sweeps, generator=h.generator()
-    )
-    yield H.random_patterns, dict(n_patterns=2, n_neurons=3), dict(
-        n_patterns=h.count(), n_neurons=h.count(), fraction=h.share(), generator=h.generator()
-    )
-    yield H.build_hopfield_weights, dict(patterns=X3), dict(patterns=one)
-    for f in (H.local_field, H.hopfield_energy, H.unstable_bits):
-        yield f, step, dict(state=h.less(h.spins(spins(4, 5))), W=h.less(h.tensor(W5)))
-    for f in (H.energy_change, H.async_step):
-        yield f, dict(step, i=4), dict(state=h.spins(spins(4, 5)), W=h.tensor(W5), i=[*h.count(0), ("5", 5)])
-    for f in (H.overlaps, H.identify, H.pattern_field):
-        yield f, pair, dict(state=h.spins(spins(4, 5)), patterns=h.spins(X3))
-    yield H.recall, step, dict(dynamics, **in_order, state=state, W=[*W, ("triu", W5.triu())])
-    yield H.recall_patterns, pair, dict(
-        max_sweeps=h.less(h.count(), "None"), ties=h.option(), block=h.count(), generator=h.generator(),
-        fixed=h.mask(K5), state=h.less(h.spins(spins(4, 5)), "another dtype"),
-        patterns=h.less(h.spins(X3), "another dtype", "one too wide"),
-    )  # fmt: skip
-    yield H.hopfield_update, dict(state=S5, W=W5), dict(
-        state=h.spins(S5), W=h.tensor(W5), max_steps=h.count(0), ties=h.option(), generator=h.generator(),
-        fixed=h.mask(K5),
-    )  # fmt: skip
-    yield H.letters, dict(text="A"), dict(text=[(repr(x), x) for x in (3, None, ["A"], "a", "")])
-    yield H.wave_pictures, dict(n=1, size=9), dict(n=h.count(), size=h.count(2), generator=h.generator())
-    yield H.show_patterns, dict(patterns=[S5]), dict(
-        patterns=[("numpy", [S5.numpy()]), ("None", None), ("none", []), ("zeros", [S5 * 0]), ("a numpy", X3.numpy())]
-    )
-    yield H.draw_recall, dict(states=[S5, -S5], energies=[1.0, 0.0], patterns=X3), dict(
-        states=[("none", []), ("None", None), ("bits", [(S5 + 1) / 2])], patterns=h.spins(X3),
-        energies=[("short", [1.0]), ("NaN", [1.0, math.nan]), ("None", None)],
-        frame=[("beyond", 5), ("float", 1.5)], names=[("short", ["a"]), ("3", 3)],
-    )  # fmt: skip
-    yield H.PatternMemory, dict(), dict(
-        rows=h.count(), cols=h.count(), generator=h.generator(),
-        memories=[("list", [S5]), *((repr(v)[:9], {"a": v}) for v in (torch.zeros(36), S5, spins(36).int()))],
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("f, good, wrong", list(refused()), ids=lambda x: getattr(x, "__name__", ""))
-def test_every_wrong_argument_is_refused_by_name(f, good, wrong):
-    f(**good)
-    assert h.refusals(f, good, wrong) == []
+# held units, prices and transforms
 
 
 @pytest.mark.parametrize("name", ["async_step", "energy_change", "local_field", "hopfield_energy", "unstable_bits",
@@ -478,7 +420,7 @@ def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     arguments = (s, xi) if name in ("overlaps", "pattern_field", "identify") else arguments
     extra = dict(max_sweeps=1) if name == "recall" else dict(max_steps=1) if name == "hopfield_update" else {}
     few = 3 if name in ("recall", "hopfield_update") else 30
-    looking, blind = h.price(lambda: getattr(H, name)(*arguments, **extra), monkeypatch, few)
+    looking, blind = price(lambda: getattr(H, name)(*arguments, **extra), monkeypatch, few)
     assert looking < 3 * blind + 1e-4, f"{1e6 * looking:.0f} µs, {1e6 * blind:.0f} without a look"
 
 
@@ -592,7 +534,7 @@ TRANSFORMS = {
 @pytest.mark.parametrize("f, batch, slope", TRANSFORMS.values(), ids=TRANSFORMS.keys())
 @pytest.mark.filterwarnings("ignore")
 def test_vmap_compile_and_grad(f, batch, slope):
-    h.transforms(f, batch, slope)
+    transforms(f, batch, slope)
 
 
 @pytest.mark.parametrize("rounds", [1, 3, 8])

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from refusals import refuses
 from wandb_run import read
 
 from silen_lib import mnist_rbm as m
@@ -390,80 +389,6 @@ def test_the_notebooks_recipe_is_the_commands():
     assert {n: defaults[n].default for n in ("lr", "weight_decay")} == {
         n: t.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
     }
-
-
-# ── every door has its guard ──
-
-
-def doors():
-    "Public functions and methods: name → (call, legal arguments, the kind of each that is tried)."
-    g = torch.Generator().manual_seed(0)
-    rbm = m.ProductionRBM(6, 4, generator=g)
-    v = (torch.rand(8, 6, generator=g) < 0.5).float()
-    v[0, 0], v[0, 1] = 1, 0
-    sets = dict(rbm=rbm, train=v, held_out=v[:4])
-    batches = Batches(v, 4)
-    training = dict(rbm=rbm, train_loader=v, n_epochs=1, lr=0.1, momentum=0.0, weight_decay=0.1, k=1, held_out=v,
-                    generator=g, progress=False)  # fmt: skip
-    evaluation = dict(rbm=rbm, train=v, test=v, n_temperatures=2, n_chains=2, burn_in=2, start=v, held_out=v,
-                      generator=g, progress=False)  # fmt: skip
-    history = dict(epoch=[1], recon_error=[0.1])
-    return {
-        "ProductionRBM": (m.ProductionRBM, dict(n_visible=3, n_hidden=2, weight_std=0.1, generator=g),
-                          dict(n_visible="count", n_hidden="count", weight_std="not below 0", generator="generator")),
-        "get_hidden_activation_stats": (rbm.get_hidden_activation_stats, dict(v_batch=v), dict(v_batch="bits")),
-        "pseudo_likelihood": (m.pseudo_likelihood, dict(rbm=rbm, v=v, generator=g),
-                              dict(rbm="object", v="binary", generator="generator")),
-        "full_pseudo_likelihood": (m.full_pseudo_likelihood, dict(rbm=rbm, v=v), dict(rbm="object", v="binary")),
-        "monitor": (m.monitor, sets | dict(generator=g),
-                    dict(rbm="object", train="binary", held_out="binary", generator="generator")),
-        "resident_batches": (lambda train_loader: m.resident_batches(train_loader, 6, torch.device("cpu")),
-                             dict(train_loader=v), dict(train_loader="any bits")),
-        "Clock": (m.Clock, dict(n_epochs=1, seconds=None, batches=batches, progress=False), dict(n_epochs="count")),
-        "Clock in seconds": (m.Clock, dict(n_epochs=None, seconds=1.0, batches=batches, progress=False),
-                             dict(seconds="positive")),
-        "train_rbm_production": (m.train_rbm_production, training,
-                                 dict(rbm="object", train_loader="any bits", n_epochs="count", lr="positive",
-                                      momentum="fraction", weight_decay="not below 0", k="count",
-                                      held_out="any bits", generator="generator")),
-        "plot_history": (m.plot_history, dict(history=history), dict(history="object")),
-        "plot_filters": (m.plot_filters, dict(rbm=rbm, shape=(2, 3), n=2), dict(rbm="object", n="count")),
-        "dream": (m.dream, dict(rbm=rbm, n=2, k=2, start=v, generator=g),
-                  dict(rbm="object", n="count", k="count", start="any bits", generator="generator")),
-        "evaluate": (m.evaluate, evaluation,
-                     dict(rbm="object", train="binary", test="binary", held_out="binary", n_temperatures="count",
-                          n_chains="count", burn_in="count", start="any bits", generator="generator")),
-        "log_odds": (m.log_odds, dict(v=v), dict(v="alone bits")),
-        "glorot_std": (m.glorot_std, dict(n_visible=3, n_hidden=2, gain=1.0),
-                       dict(n_visible="count", n_hidden="count", gain="positive")),
-        "free_energy_gap": (m.free_energy_gap, sets, dict(rbm="object", train="bits", held_out="bits")),
-        "pseudo_log_likelihood": (m.pseudo_log_likelihood, dict(rbm=rbm, v=v, i=torch.arange(8) % 6),
-                                  dict(rbm="object", v="binary", i="index")),
-        "hidden_activity": (m.hidden_activity, dict(rbm=rbm, v=v, batch_size=3),
-                            dict(rbm="object", v="bits", batch_size="count")),
-        "training_flops": (m.training_flops, dict(n_visible=3, n_hidden=2, batch_size=4, k=1),
-                           dict(n_visible="count", n_hidden="count", batch_size="count", k="count")),
-    }  # fmt: skip
-
-
-OPTIONAL = {
-    "monitor": ["held_out"],
-    "Clock in seconds": ["seconds"],
-    "train_rbm_production": ["held_out"],
-    "dream": ["start"],
-    "evaluate": ["held_out", "start"],
-}
-
-
-@pytest.mark.parametrize("name", doors())
-def test_every_door_refuses_what_it_cannot_do_right(name):
-    assert refuses(*doors()[name], OPTIONAL.get(name, ())) > 0
-
-
-def test_the_list_of_doors_is_complete():
-    "A new function or method cannot be forgotten."
-    methods = {name for name, f in vars(m.ProductionRBM).items() if callable(f) and not name.startswith("_")}
-    assert set(m.__all__) | methods <= set(doors()) | {"get_weight_stats", "run_epochs", "Evaluation"}
 
 
 @pytest.mark.parametrize("lr", [1e30, 1e38])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
-from hostile import complaints
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
@@ -410,57 +409,8 @@ def test_bad_input_is_named(call, words):
         call()
 
 
-X, E, SPINS = torch.randn(4, 2, generator=g(1)), torch.randn(4, generator=g(2)), torch.ones(4, 3)
+X, E = torch.randn(4, 2, generator=g(1)), torch.randn(4, generator=g(2))
 POINTS = torch.linspace(-1.0, 1.0, 5)
-
-
-def walked(make, x=X, n=2, **how):
-    "A factory's step, taken."
-    return S.sample(make, x, n, **how)
-
-
-ARGUMENTS = {
-    "gaussian_walk": (lambda scale, generator=None: S.gaussian_walk(scale)(X, generator),
-                      dict(scale=0.5, generator=g(0)), dict(scale="temperature", generator="generator")),
-    "metropolis_hastings": (S.metropolis_hastings, dict(energy=spring, propose=S.gaussian_walk(), T=1.0),
-                            dict(energy="function", propose="function", T="temperature")),
-    "sample": (S.sample, dict(step=S.langevin(spring, 0.1), x=X, n=3, burn=1, thin=2, generator=g(0)),
-               dict(step="function", x="real, alone", n="count", burn="count", thin="count", generator="generator")),
-    "separable": (S.separable, dict(energy=double_well), dict(energy="function")),
-    "dkw_limit": (S.dkw_limit, dict(n=10, alarm=0.1), dict(n="count", alarm="positive")),
-    "cdf_distance": (S.cdf_distance, dict(samples=X, points=POINTS, p=torch.full((5,), 0.2)),
-        dict(points="real, alone", p="shares, widened")),
-    "grid_draws": (S.grid_draws, dict(energy=spring, low=(-1.0,), high=(1.0,), n_samples=3, T=1.0, n=50,
-        generator=g(0)),
-                   dict(energy="function", n_samples="count", T="positive", n="count", generator="generator")),
-    "energy_and_gradient": (S.energy_and_gradient, dict(energy=spring, x=X), dict(energy="function",
-        x="moving, alone")),
-    "langevin": (S.langevin, dict(energy=spring, step_size=0.1, T=1.0),
-                 dict(energy="function", step_size="temperature", T="temperature")),
-    "mala": (S.mala, dict(energy=spring, step_size=0.1, T=1.0),
-             dict(energy="function", step_size="temperature", T="temperature")),
-    "gaussian_wells_gradient": (S.gaussian_wells_gradient,
-                                dict(x=X, centres=[[0.0, 1.0]], depths=[1.0], widths=[1.0], confinement=0.1),
-                                dict(x="moving, alone", confinement="at least 0")),
-    "tempered": (S.tempered, dict(energy=spring, temperatures=[1.0, 2.0], kernel=lambda t: S.mala(spring, 0.1, t)),
-                 dict(energy="function", kernel="function", temperatures="ladder")),
-    "convergence": (S.convergence, dict(x=torch.randn(2, 8, 1)), dict(x="real, alone")),
-    "flip_one": (S.flip_one, dict(low=-1.0, high=1.0), dict(low="number", high="number")),
-    "acceptance_probability": (S.acceptance_probability, dict(E=E, E_new=E, T=1.0), dict(E="moving", E_new="moving",
-        T="temperature")),
-    "langevin_step": (S.langevin_step, dict(x=X, slope=X, step_size=0.1, T=1.0, generator=g(0)),
-                      dict(x="moving", slope="moving", step_size="widths", T="widths", generator="generator")),
-    "mala_log_ratio": (S.mala_log_ratio, dict(x=X, slope=X, y=X, slope_y=X, step_size=0.1, T=1.0),
-                       dict(x="moving", slope="moving", y="moving", slope_y="moving", step_size="temperature",
-                           T="temperature")),
-    "autocorrelation": (S.autocorrelation, dict(x=X.T, n_lags=2), dict(x="real, alone", n_lags="count")),
-    "split_rhat": (S.split_rhat, dict(x=X.T), dict(x="real, alone")),
-}  # fmt: skip
-
-
-def test_every_function_refuses_what_it_cannot_do_right():
-    assert set(S.__all__) - set(ARGUMENTS) == {"Walkers", "Chains", "Convergence"}
-    assert complaints(ARGUMENTS) == []
 
 
 @pytest.mark.parametrize("call,words", [
