@@ -30,6 +30,6 @@ gpu: $(STAMP)
 	$(BIN)/python benchmarks/gpu.py
 
 notebooks: $(STAMP)
-	$(BIN)/nbdev_export
+	$(BIN)/silen-notebooks --export
 	$(BIN)/silen-notebooks
-	$(BIN)/nbdev_export
+	$(BIN)/silen-notebooks --export

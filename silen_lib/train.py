@@ -1042,7 +1042,7 @@ class Run:
         )  # fmt: skip
         self.batches = self._batches(digits.train[:cut])
         self.history, self.checkpoints = History(folder / "history.csv"), Checkpoints(folder / "checkpoints")
-        self.result, self.best, self.epoch, self.saved = {}, -math.inf, 0, True
+        self.result, self.best, self.saved = {}, -math.inf, True
         self.progress = self.first  # a bar that failed is not tried again
         self.gap_at_start = self._monitor()["free_energy_gap"] if self.first else 0.0
         self.log = WandbLog("disabled", {}, folder)
@@ -1054,6 +1054,11 @@ class Run:
         if self.config.binarisation == "stochastic":
             return _Stochastic(grey[rows][:share], batch_size, self.order, self.trainer.coins)
         return Batches(self.train[rows][:share].to(torch.uint8), batch_size, self.order)
+
+    @property
+    def epoch(self) -> int:
+        "The last epoch in the history."
+        return self.history.rows[-1]["epoch"] if self.history.rows else 0
 
     def _monitor(self) -> dict[str, float]:
         return monitor(self.rbm, self.train[:1000], self.held_out[:1000], self.generator)
@@ -1088,7 +1093,7 @@ class Run:
         With another number of workers the chains are dealt out again; order and coins begin anew. On another kind of
         device the coins begin anew."""
         self.rbm.load_state_dict(state["model"])
-        self.best, self.gap_at_start, self.epoch = state["best"], state["gap_at_start"], state["row"]["epoch"]
+        self.best, self.gap_at_start = state["best"], state["gap_at_start"]
         ranks = state["ranks"]
         if len(ranks) == self.ranks.size:
             mine = ranks[self.ranks.rank]
@@ -1109,7 +1114,6 @@ class Run:
             clock.resume(row)
         try:
             for row in run_epochs(self.trainer, self.batches, clock, c.lr):
-                self.epoch = row["epoch"]
                 if self.first:
                     self.record(row, clock)
                 if self.ranks.agree(float(bool(self.first and not_finite(row)))):

