@@ -303,6 +303,8 @@ class _Heads(nn.MultiheadAttention):
 
     `_enter` leads a call's arguments in, `_step` is one retrieval of every head, `_leave` leads the result out."""
 
+    log_beta: nn.Parameter | None  # (num_heads,) logarithms of the learned β; None: it is `beta`
+
     def __init__(
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
         add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
@@ -345,7 +347,7 @@ class _Heads(nn.MultiheadAttention):
         turn = (lambda x: x if self.batch_first else x.transpose(0, 1)) if batched else (lambda x: x[None])
         q, k, v = self._project(*([turn(query)] * 3 if one else map(turn, (query, key, value))))
         mask = self._mask(q, k, padding, attn, batched)
-        if self.bias_k is not None:
+        if self.bias_k is not None and self.bias_v is not None:
             k, v = (torch.cat([x, b.expand(len(x), 1, -1)], 1) for x, b in ((k, self.bias_k), (v, self.bias_v)))
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
@@ -386,9 +388,11 @@ class _Heads(nn.MultiheadAttention):
         weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         if self.in_proj_weight is not None:
             if query is key and key is value:
-                return F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+                q, k, v = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+                return q, k, v
             weight = self.in_proj_weight.chunk(3)
-        return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weight, bias))
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weight, bias))
+        return q, k, v
 
     def _mask(self, q: Tensor, k: Tensor, padding: Tensor | None, attn: Tensor | None, batched: bool) -> Tensor | None:
         "The masks of a call as one, added to the scores: broadcasts to (B, H, L, S); None when there is none."
