@@ -264,7 +264,7 @@ def _trainable(net: nn.Module, data: Tensor) -> list[nn.Parameter]:
 
 def _all_finite(losses: list[Tensor], checked: int, lr: float) -> int:
     "How many losses have been looked at; `ValueError` at the first that is not finite."
-    new = torch.stack(losses[checked:]).tolist()
+    new = torch.stack(losses[checked:]).cpu().tolist()
     bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
     if bad is not None:
         where = f"the loss of step {checked + bad} is {new[bad]:g}"
@@ -305,7 +305,7 @@ def train_score(
         torch._foreach_lerp_(mean, [p.detach() for p in weights], 1 - min(average, (step + 1) / (step + 10)))
     torch.nn.utils.vector_to_parameters(torch.nn.utils.parameters_to_vector(mean), weights)
     if checked < steps: _all_finite(losses, checked, lr)
-    return torch.stack(losses).tolist()
+    return torch.stack(losses).cpu().tolist()
 
 # %% ../nbs/09_score_matching.ipynb #d5a4cc86
 def sigma_ladder(
