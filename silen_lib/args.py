@@ -7,8 +7,8 @@ __all__ = ['readable', 'on_host', 'whole', 'real', 'positive', 'fraction', 'choi
            'square', 'temperature', 'instance', 'generator', 'any_bits', 'mask', 'indices', 'distribution',
            'logarithms', 'machine', 'leading', 'axes', 'finite_result', 'points', 'rows', 'memory', 'pairs', 'words',
            'spin_memory', 'power', 'beta', 'scale', 'levels', 'scores', 'shares', 'in_range', 'products', 'function',
-           'precision', 'within', 'together', 'broadcast', 'energies', 'probabilities', 'labels', 'couplings', 'biases',
-           'states', 'outcome', 'held', 'temperatures']
+           'precision', 'within', 'together', 'concrete', 'same_shape', 'broadcast', 'energies', 'probabilities',
+           'labels', 'couplings', 'biases', 'states', 'outcome', 'held', 'temperatures']
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
 import math
@@ -157,7 +157,8 @@ def floats(
     if ndim is not None and x.ndim != ndim:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}")
     if last is not None and (x.ndim == 0 or x.shape[-1] != last):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {last}")
+        beside = "" if like is None else f", to go with {like[0]}"
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {last}{beside}")
     if not empty and x.numel() == 0:
         raise ValueError(f"{name} is empty (shape {tuple(x.shape)}); it must hold at least one number")
     if like is not None:
@@ -493,14 +494,16 @@ def axes(
     **named: tuple[Any, str],  # (tensor, a letter for each axis)
 ):
     "Tensors of real numbers, of one dtype and device, whose axes with the same letter have the same size."
-    sizes, first = {}, None
+    sizes, owners, first = {}, {}, None
     for name, (x, letters) in named.items():
         floats(name, x, ndim=len(letters), like=first, values=False)
         first = (name, x) if first is None else first
         for letter, size in zip(letters, x.shape):
+            owner = owners.setdefault(letter, name)
             if sizes.setdefault(letter, size) != size:
-                want = ", ".join(f"{letter} = {sizes[letter]}" for letter in letters)
-                raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({', '.join(letters)}) with {want}")
+                want = ", ".join(f"{letter} = {sizes[letter]}" for letter in letters if letter in sizes)
+                beside = f"{want}, to go with {owner}"
+                raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({', '.join(letters)}) with {beside}")
 
 
 def finite_result(
@@ -860,6 +863,28 @@ def together(
     if x.device != reference.device:
         mend = f"move one of them: {name}.to({str(reference.device)!r})"
         raise ValueError(f"{name} is on {x.device} and {other} on {reference.device}; {mend}")
+    return x
+
+
+def concrete(
+    name: str,
+    x: Tensor,
+) -> Tensor:
+    "x itself when it has numbers to compute with: a tensor on \"meta\" has only a shape."
+    if x.is_meta:
+        raise ValueError(f"{name} is on meta, where a tensor has no numbers; it must be on a device that holds them")
+    return x
+
+
+def same_shape(
+    name: str,
+    x: Tensor,
+    other: str,  # name of the tensor beside it
+    reference: Tensor,
+) -> Tensor:
+    "x itself when it has the shape of the tensor that it meets entry by entry."
+    if x.shape != reference.shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be that of {other}, {tuple(reference.shape)}")
     return x
 
 

@@ -303,10 +303,13 @@ def retained(
     """How many runs started on stored patterns are still there after some thermal sweeps, for each of several networks.
 
     The runs are made on the generator's device."""
-    N, networks = args.whole("n_neurons", n_neurons), args.whole("networks", networks)
+    N, networks = args.whole("n_neurons", n_neurons, 2), args.whole("networks", networks)
     P = round(args.real("load", load, 0) * N) + 1
-    cues = args.whole("cues", cues, 1, P)
-    T, threshold = args.real("T", T, 0), args.real("threshold", threshold)
+    cues = args.whole("cues", cues)
+    if cues > P:
+        few = f"n_neurons = {N} and load = {load} make {P} of them"
+        raise ValueError(f"cues is {cues}; each follows a pattern of its own, and {few}")
+    T, threshold = args.real("T", T, 0), args.real("threshold", threshold, -1, 1)
     sweeps = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
     group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
     kept = []
@@ -339,6 +342,9 @@ def half_load(
     A small fit, made on the processor."""
     args.floats("loads", loads, ndim=1)
     cues = args.whole("cues", cues)
+    args.concrete("loads", loads)
+    if isinstance(kept, Tensor):
+        args.concrete("kept", kept)
     kept = kept.cpu().double() if isinstance(kept, Tensor) and not kept.is_complex() else args.floats("kept", kept)
     if kept.ndim != 2 or len(kept) != len(loads):
         raise ValueError(f"kept has shape {tuple(kept.shape)}; it must be (L = {len(loads)}, G): a row for each load")
@@ -381,7 +387,7 @@ def _columns(sizes: Tensor, values: Tensor, errors: Tensor) -> list[Tensor]:
         args.within(name, args.floats(name, x.double() if whole else x, ndim=1), low, above=True)
         if len(x) != len(sizes):
             raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({len(sizes)},), one for each size")
-        columns.append(x.detach().cpu())
+        columns.append(args.concrete(name, x).detach().cpu())
     if bool((columns[0] == columns[0][0]).all()):
         raise ValueError(f"sizes are {columns[0].tolist()}; at least two different ones are needed")
     return columns

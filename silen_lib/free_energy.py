@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from fastcore.basics import patch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -147,22 +146,22 @@ def mixture_responsibilities(
 # %% ../nbs/10_free_energy.ipynb #24603965
 class GaussianMixture(NamedTuple):
     "Parameters of a mixture of K Gaussians in D dimensions."
+
     weights: Tensor  # (K,)
     means: Tensor  # (K, D)
     covariances: Tensor  # (K, D, D)
 
-
-@patch
-def log_joint(self: GaussianMixture, x: Tensor) -> Tensor:
-    "log p(x_n, z = k): (N, D) → (N, K)."
-    args.distribution("weights", self.weights), args.floats("weights", self.weights, ndim=1)
-    K, D = args.floats("means", self.means, ndim=2, like=("weights", self.weights)).shape
-    args.floats("covariances", self.covariances, ndim=3, last=D, like=("weights", self.weights))
-    args.floats("x", x, ndim=2, last=D, like=("means", self.means))
-    if len(self.weights) != K or self.covariances.shape != (K, D, D):
-        shapes = [tuple(t.shape) for t in self]
-        raise ValueError(f"weights, means, covariances have shapes {shapes}; they must be (K,), (K, D), (K, D, D)")
-    return _gaussian_log_density(x, self.means, self.covariances) + self.weights.log()
+    def log_joint(self, x: Tensor) -> Tensor:
+        "log p(x_n, z = k): (N, D) → (N, K)."
+        args.distribution("weights", self.weights)
+        args.floats("weights", self.weights, ndim=1)
+        K, D = args.floats("means", self.means, ndim=2, like=("weights", self.weights)).shape
+        args.floats("covariances", self.covariances, ndim=3, last=D, like=("weights", self.weights))
+        args.floats("x", x, ndim=2, last=D, like=("means", self.means))
+        if len(self.weights) != K or self.covariances.shape != (K, D, D):
+            shapes = [tuple(t.shape) for t in self]
+            raise ValueError(f"weights, means, covariances have shapes {shapes}; they must be (K,), (K, D), (K, D, D)")
+        return _gaussian_log_density(x, self.means, self.covariances) + self.weights.log()
 
 # %% ../nbs/10_free_energy.ipynb #8f4401c8
 def mixture_update(
@@ -259,38 +258,52 @@ class VAE(nn.Module):
         super().__init__()
         for name, n in dict(n_visible=n_visible, n_latent=n_latent, n_hidden=n_hidden).items():
             args.whole(name, n)
-        self.n_visible, self.n_latent = n_visible, n_latent
+        self.n_visible = n_visible
+        self.n_latent = n_latent
         self.encoder = _layers((n_visible, n_hidden, 2 * n_latent), generator)
         self.decoder = _layers((n_latent, n_hidden, n_hidden, n_visible), generator)
 
-# %% ../nbs/10_free_energy.ipynb #7002e1d7
-@patch
-def _picture(self: VAE, x: Tensor) -> Tensor:
-    "Bits or probabilities beside the network; looked at in main memory only."
-    weight = self.decoder[-1].weight
-    return args.bits("x", x, self.n_visible, like=("the network", weight), values=args.on_host(weight))
+    def _picture(self, x: Tensor) -> Tensor:
+        "Bits or probabilities beside the network; looked at in main memory only."
+        weight = self.decoder[-1].weight
+        return args.bits("x", x, self.n_visible, like=("the network", weight), values=args.on_host(weight))
 
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        "The belief about z: its mean and log variance, (..., n_visible) → twice (..., n_latent)."
+        return self.encoder(self._picture(x)).chunk(2, -1)
 
-@patch
-def encode(self: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    "The belief about z: its mean and log variance, (..., n_visible) → twice (..., n_latent)."
-    return self.encoder(self._picture(x)).chunk(2, -1)
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        "log p(x | z) of each pair, broadcast over leading axes, in nats."
+        args.floats("z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x))
+        args.leading(x=x, z=z)
+        logits = self.decoder(z)
+        return (x * logits - softplus(logits)).sum(-1)
 
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        "One-sample estimate of the evidence lower bound −F of each picture (Kingma & Welling 2014): (B, n) → (B,)."
+        mean, log_var = self.encode(x)
+        return self.log_likelihood(x, reparameterise(mean, log_var, generator)) - gaussian_kl(mean, log_var)
 
-@patch
-def log_likelihood(self: VAE, x: Tensor, z: Tensor) -> Tensor:
-    "log p(x | z) of each pair, broadcast over leading axes, in nats."
-    args.floats("z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x))
-    args.leading(x=x, z=z)
-    logits = self.decoder(z)
-    return (x * logits - softplus(logits)).sum(-1)
+    def importance_bound(self, x: Tensor, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        "The bound of Burda, Grosse & Salakhutdinov (2016) with n_samples weights: (B, n) → (B,); 1 is the ELBO."
+        args.whole("n_samples", n_samples)
+        mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
+        z = reparameterise(mean, log_var, generator)
+        log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
+        return (self.log_likelihood(x, z) + log_prior_over_q).logsumexp(0) - math.log(n_samples)
 
-
-@patch
-def elbo(self: VAE, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    "One-sample estimate of the evidence lower bound −F of each picture (Kingma & Welling 2014): (B, n) → (B,)."
-    mean, log_var = self.encode(x)
-    return self.log_likelihood(x, reparameterise(mean, log_var, generator)) - gaussian_kl(mean, log_var)
+    def log_evidence(self, x: Tensor, n: int = 101, span: float = 5.0) -> Tensor:
+        "log p(x), a sum over a grid of n points a dimension on ±span, in at most 2 latent dimensions: (B, n) → (B,)."
+        if self.n_latent > 2:
+            raise ValueError(f"n_latent is {self.n_latent}; a grid is feasible for at most 2: use importance_bound")
+        args.floats("x", self._picture(x), ndim=2, values=False)
+        args.whole("n", n, 2)
+        args.positive("span", span)
+        axis = torch.linspace(-span, span, n, dtype=x.dtype, device=x.device)
+        z = torch.cartesian_prod(*[axis] * self.n_latent).view(-1, self.n_latent)
+        log_cell = self.n_latent * (math.log(2 * span / (n - 1)) - 0.5 * math.log(2 * math.pi)) - z.square().sum(-1) / 2
+        logits = self.decoder(z)
+        return (x @ logits.T - softplus(logits).sum(-1) + log_cell).logsumexp(-1)
 
 # %% ../nbs/10_free_energy.ipynb #9a7fc72a
 def fit_vae(
@@ -322,29 +335,6 @@ def fit_vae(
             raise FloatingPointError(f"the ELBO of epoch {len(history)} is {history[-1]}: use a smaller lr than {lr:g}")
     return history
 
-# %% ../nbs/10_free_energy.ipynb #43a7008f
-@patch
-def importance_bound(self: VAE, x: Tensor, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
-    "The bound of Burda, Grosse & Salakhutdinov (2016) with n_samples weights: (B, n) → (B,); 1 is the ELBO."
-    args.whole("n_samples", n_samples)
-    mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
-    z = reparameterise(mean, log_var, generator)
-    log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
-    return (self.log_likelihood(x, z) + log_prior_over_q).logsumexp(0) - math.log(n_samples)
-
-
-@patch
-def log_evidence(self: VAE, x: Tensor, n: int = 101, span: float = 5.0) -> Tensor:
-    "log p(x) by summing over a grid of n points a dimension on ±span; for at most 2 latent dimensions: (B, n) → (B,)."
-    if self.n_latent > 2:
-        raise ValueError(f"n_latent is {self.n_latent}; a grid is feasible for at most 2: use importance_bound")
-    args.floats("x", self._picture(x), ndim=2, values=False), args.whole("n", n, 2), args.positive("span", span)
-    axis = torch.linspace(-span, span, n, dtype=x.dtype, device=x.device)
-    z = torch.cartesian_prod(*[axis] * self.n_latent).view(-1, self.n_latent)
-    log_cell = self.n_latent * (math.log(2 * span / (n - 1)) - 0.5 * math.log(2 * math.pi)) - z.square().sum(-1) / 2
-    logits = self.decoder(z)
-    return (x @ logits.T - softplus(logits).sum(-1) + log_cell).logsumexp(-1)
-
 # %% ../nbs/10_free_energy.ipynb #2a056584
 def pc_drive(
     error: Tensor,  # (B, n), the layer's own errors ε_l
@@ -374,165 +364,141 @@ class PredictiveCodingNetwork:
     ):
         if len(sizes) < 2:
             raise ValueError(f"sizes is {tuple(sizes)}; it needs at least two layers of at least one unit")
-        for size in sizes: args.whole("sizes", size)
+        for size in sizes:
+            args.whole("sizes", size)
         args.positive("output_variance", output_variance)
         if top_variance != math.inf:
             args.positive("top_variance", top_variance)
         args.choice("activation", activation, ("tanh", "linear"))
         args.choice("dtype", dtype, (None, torch.float32, torch.float64))
-        self.sizes, self.activation = tuple(sizes), activation
-        self.variances = [top_variance, *[1.0] * (len(sizes) - 2), output_variance]
         like = torch.empty(0, dtype=dtype)
-        self.W = [normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)]
+        self.sizes = tuple(sizes)
+        self.activation = activation
+        self.variances = [top_variance, *[1.0] * (len(sizes) - 2), output_variance]  # σ² of every layer
+        self.W = [normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)]  # (m, n)
         self.b = [torch.zeros(m, dtype=dtype) for m in sizes[1:]]
 
-# %% ../nbs/10_free_energy.ipynb #3d418c85
-@patch
-def _f(self: PredictiveCodingNetwork, x: Tensor) -> Tensor:
-    return x.tanh() if self.activation == "tanh" else x
+    def _f(self, x: Tensor) -> Tensor:
+        return x.tanh() if self.activation == "tanh" else x
 
+    def _check(self, x: Sequence[Tensor]) -> None:
+        "Values of every layer: finite (B, n) beside the weights."
+        if not isinstance(x, (list, tuple)):
+            raise ValueError(f"x is a {type(x).__name__}; it must be a list with a tensor (B, n) for n in {self.sizes}")
+        shapes = [tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in x]
+        if len({s[:1] for s in shapes}) != 1 or [s[1:] for s in shapes] != [(n,) for n in self.sizes]:
+            raise ValueError(f"x has shapes {shapes}; it must hold (B, n) for n in {self.sizes}")
+        for v in x:
+            args.floats("x", v, like=("the network", self.W[0]))
 
-@patch
-def _check(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> None:
-    "Values of every layer: finite (B, n) beside the weights."
-    if not isinstance(x, (list, tuple)):
-        raise ValueError(f"x is a {type(x).__name__}; it must be a list with a tensor (B, n) for n in {self.sizes}")
-    shapes = [tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in x]
-    if len({s[:1] for s in shapes}) != 1 or [s[1:] for s in shapes] != [(n,) for n in self.sizes]:
-        raise ValueError(f"x has shapes {shapes}; it must hold (B, n) for n in {self.sizes}")
-    for v in x: args.floats("x", v, like=("the network", self.W[0]))
+    def forward(self, top: Tensor) -> list[Tensor]:
+        "Every layer at its prediction: the values of an ordinary feed-forward pass, errors zero below the top."
+        args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
+        x = [top]
+        for W, b in zip(self.W, self.b):
+            x.append(self._f(x[-1]) @ W.T + b)
+        return x
 
+    def predictions(self, x: Sequence[Tensor]) -> list[Tensor]:
+        "μ_l of every layer, given the values of all: zero for the top."
+        self._check(x)
+        return self._predictions(x)
 
-@patch
-def predictions(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    "μ_l of every layer, given the values of all: zero for the top."
-    self._check(x)
-    return self._predictions(x)
+    def _predictions(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.zeros_like(x[0]), *[self._f(v) @ W.T + b for v, W, b in zip(x, self.W, self.b)]]
 
+    def errors(self, x: Sequence[Tensor]) -> list[Tensor]:
+        "ε_l = (x_l − μ_l)/σ_l² of every layer."
+        self._check(x)
+        return self._errors(x)
 
-@patch
-def errors(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    "ε_l = (x_l − μ_l)/σ_l² of every layer."
-    self._check(x)
-    return self._errors(x)
+    def _errors(self, x: Sequence[Tensor]) -> list[Tensor]:
+        return [(v - m) / s for v, m, s in zip(x, self._predictions(x), self.variances)]
 
+    def energy(self, x: Sequence[Tensor]) -> Tensor:
+        "F = Σ_l σ_l² |ε_l|²/2 of each example: (B,)."
+        self._check(x)
+        return self._energy(x)
 
-@patch
-def energy(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> Tensor:
-    "F = Σ_l σ_l² |ε_l|²/2 of each example: (B,)."
-    self._check(x)
-    return self._energy(x)
+    def _energy(self, x: Sequence[Tensor]) -> Tensor:
+        terms = [s * e.square().sum(-1) / 2 for e, s in zip(self._errors(x), self.variances) if s < math.inf]
+        return sum(terms)
 
-# %% ../nbs/10_free_energy.ipynb #ebdd7341
-@patch
-def _predictions(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(x[0]), *[self._f(v) @ W.T + b for v, W, b in zip(x, self.W, self.b)]]
+    def drives(self, x: Sequence[Tensor]) -> list[Tensor]:
+        "−∂F/∂x_l of every layer, each from its own errors and those of the next layer alone."
+        self._check(x)
+        return self._drives(x)
 
+    def _drives(self, x: Sequence[Tensor]) -> list[Tensor]:
+        e = self._errors(x)
+        slopes = [1 - v.tanh() ** 2 if self.activation == "tanh" else torch.ones_like(v) for v in x]
+        return [*[pc_drive(*layer) for layer in zip(e, slopes, e[1:], self.W)], -e[-1]]
 
-@patch
-def _errors(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    return [(v - m) / s for v, m, s in zip(x, self._predictions(x), self.variances)]
+    def infer(
+        self,
+        x: Sequence[Tensor],  # starting values of all layers
+        free: Sequence[int],  # the layers that may move; the others are clamped
+        n_steps: int = 50,
+        step: float = 0.2,  # the first step; then each example adapts its own
+        observed: Tensor | None = None,  # (sizes[-1],), True (bool): a unit of the last layer that stays clamped
+    ) -> tuple[list[Tensor], Tensor]:  # the settled values; F of each example, (n_steps + 1, B), never rising
+        "Perception: descend F over the free layers, each example with its own adaptive step."
+        self._check(x)
+        args.whole("n_steps", n_steps, 0)
+        args.positive("step", step)
+        for layer in free:
+            args.whole("free", layer, 0, len(self.sizes) - 1)
+        if observed is not None:
+            observed = args.mask("observed", observed, self.sizes[-1], x[-1])
+        x, value = list(x), self._energy(x)
+        trace, eta = [value], torch.full_like(value, step)[:, None]
+        for _ in range(n_steps):
+            new = self._moved(x, free, eta, observed)
+            proposed = self._energy(new)
+            good = (proposed <= value)[:, None]
+            x = [torch.where(good, b, a) for a, b in zip(x, new)]
+            value, eta = torch.where(good[:, 0], proposed, value), torch.where(good, eta * 1.1, eta / 2)
+            trace.append(value)
+        return x, torch.stack(trace)
 
+    def _moved(self, x: list[Tensor], free: Sequence[int], eta: Tensor, observed: Tensor | None) -> list[Tensor]:
+        "The values after a step of size eta (B, 1) along the drives of the free layers."
+        drive, new = self._drives(x), list(x)
+        if observed is not None:
+            drive[-1] = drive[-1] * ~observed
+        for l in free:
+            new[l] = x[l] + eta * drive[l]
+        return new
 
-@patch
-def _energy(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> Tensor:
-    terms = [s * e.square().sum(-1) / 2 for e, s in zip(self._errors(x), self.variances) if s < math.inf]
-    return sum(terms)
+    def weight_gradients(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        "−∂F/∂W_l and −∂F/∂b_l, averaged over the batch: errors times activities, nothing else."
+        e = self.errors(x)[1:]
+        return [n.T @ self._f(v) / len(v) for n, v in zip(e, x)], [n.mean(0) for n in e]
 
-# %% ../nbs/10_free_energy.ipynb #e0ccf775
-@patch
-def forward(self: PredictiveCodingNetwork, top: Tensor) -> list[Tensor]:
-    "Every layer at its prediction: the values of an ordinary feed-forward pass, errors zero below the top."
-    args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
-    x = [top]
-    for W, b in zip(self.W, self.b):
-        x.append(self._f(x[-1]) @ W.T + b)
-    return x
+    @torch.no_grad()
+    def learn(self, x: Sequence[Tensor], lr: float, decay: float = 0.0) -> None:
+        "One step of the weights down F at the settled values x, in place; lr is scaled by the output variance."
+        args.real("lr", lr, 0)
+        args.fraction("decay", decay)
+        W_moves, b_moves = self.weight_gradients(x)
+        scale = lr * self.variances[-1]
+        for W, b, dW, db in zip(self.W, self.b, W_moves, b_moves):
+            W.mul_(1 - decay).add_(dW, alpha=scale)
+            b.add_(db, alpha=scale)
+            if args.on_host(W) and not bool(W.isfinite().all()):
+                raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr")
 
-
-@patch
-def drives(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    "−∂F/∂x_l of every layer, each from its own errors and those of the next layer alone."
-    self._check(x)
-    return self._drives(x)
-
-
-@patch
-def _drives(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> list[Tensor]:
-    e = self._errors(x)
-    slopes = [1 - v.tanh() ** 2 if self.activation == "tanh" else torch.ones_like(v) for v in x]
-    return [*[pc_drive(*layer) for layer in zip(e, slopes, e[1:], self.W)], -e[-1]]
-
-# %% ../nbs/10_free_energy.ipynb #edec69d8
-@patch
-def _moved(self: PredictiveCodingNetwork, x: list[Tensor], free: Sequence[int], eta: Tensor, observed) -> list[Tensor]:
-    "The values after a step of size eta (B, 1) along the drives of the free layers."
-    drive, new = self._drives(x), list(x)
-    if observed is not None:
-        drive[-1] = drive[-1] * ~observed
-    for l in free:
-        new[l] = x[l] + eta * drive[l]
-    return new
-
-# %% ../nbs/10_free_energy.ipynb #92c28ff8
-@patch
-def infer(
-    self: PredictiveCodingNetwork,
-    x: Sequence[Tensor],  # starting values of all layers
-    free: Sequence[int],  # the layers that may move; the others are clamped
-    n_steps: int = 50, step: float = 0.2,  # the first step; then each example adapts its own
-    observed: Tensor | None = None,  # (sizes[-1],), True (bool): a unit of the last layer that stays clamped
-) -> tuple[list[Tensor], Tensor]:  # the settled values; F of each example, (n_steps + 1, B), never rising
-    "Perception: descend F over the free layers, each example with its own adaptive step."
-    self._check(x), args.whole("n_steps", n_steps, 0), args.positive("step", step)
-    for layer in free: args.whole("free", layer, 0, len(self.sizes) - 1)
-    if observed is not None:
-        observed = args.mask("observed", observed, self.sizes[-1], x[-1])
-    x, value = list(x), self._energy(x)
-    trace, eta = [value], torch.full_like(value, step)[:, None]
-    for _ in range(n_steps):
-        new = self._moved(x, free, eta, observed)
-        proposed = self._energy(new)
-        good = (proposed <= value)[:, None]
-        x = [torch.where(good, b, a) for a, b in zip(x, new)]
-        value, eta = torch.where(good[:, 0], proposed, value), torch.where(good, eta * 1.1, eta / 2)
-        trace.append(value)
-    return x, torch.stack(trace)
-
-# %% ../nbs/10_free_energy.ipynb #0037f849
-@patch
-def weight_gradients(self: PredictiveCodingNetwork, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    "−∂F/∂W_l and −∂F/∂b_l, averaged over the batch: errors times activities, nothing else."
-    e = self.errors(x)[1:]
-    return [n.T @ self._f(v) / len(v) for n, v in zip(e, x)], [n.mean(0) for n in e]
-
-
-@patch
-@torch.no_grad()
-def learn(self: PredictiveCodingNetwork, x: Sequence[Tensor], lr: float, decay: float = 0.0) -> None:
-    "One step of the weights down F at the settled values x, in place; lr is scaled by the output variance."
-    args.real("lr", lr, 0), args.fraction("decay", decay)
-    W_moves, b_moves = self.weight_gradients(x)
-    scale = lr * self.variances[-1]
-    for W, b, dW, db in zip(self.W, self.b, W_moves, b_moves):
-        W.mul_(1 - decay).add_(dW, alpha=scale)
-        b.add_(db, alpha=scale)
-        if args.on_host(W) and not bool(W.isfinite().all()):
-            raise FloatingPointError(f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr")
-
-# %% ../nbs/10_free_energy.ipynb #eaa53f20
-@patch
-def backprop_gradients(self: PredictiveCodingNetwork, top: Tensor, target: Tensor) -> list[Tensor]:
-    "Backpropagation's updates: −∂/∂W_l of ½|target − output|² of the feed-forward network, averaged over a batch."
-    args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
-    args.floats("target", target, ndim=2, last=self.sizes[-1], like=("top", top))
-    if len(top) != len(target):
-        raise ValueError(f"top has {len(top)} rows and target {len(target)}; they must be as many")
-    weights, x = [W.detach().requires_grad_() for W in self.W], top
-    for W, b in zip(weights, self.b):
-        x = self._f(x) @ W.T + b
-    loss = (target - x).square().sum(-1).mean() / 2
-    return [-g for g in torch.autograd.grad(loss, weights)]
+    def backprop_gradients(self, top: Tensor, target: Tensor) -> list[Tensor]:
+        "Backpropagation's updates: −∂/∂W_l of ½|target − output|² of the feed-forward network, averaged over a batch."
+        args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
+        args.floats("target", target, ndim=2, last=self.sizes[-1], like=("top", top))
+        if len(top) != len(target):
+            raise ValueError(f"top has {len(top)} rows and target {len(target)}; they must be as many")
+        weights, x = [W.detach().requires_grad_() for W in self.W], top
+        for W, b in zip(weights, self.b):
+            x = self._f(x) @ W.T + b
+        loss = (target - x).square().sum(-1).mean() / 2
+        return [-g for g in torch.autograd.grad(loss, weights)]
 
 # %% ../nbs/10_free_energy.ipynb #2ac6a981
 def risk_and_ambiguity(

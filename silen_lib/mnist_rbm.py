@@ -16,7 +16,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 
 # %% ../nbs/05_mnist_rbm.ipynb #7e6cead5
 from . import args
@@ -55,6 +54,36 @@ class ProductionRBM(RBM):
         "Where the parameters live."
         return self.W.device
 
+    @torch.no_grad()
+    def get_weight_stats(self) -> dict[str, float]:
+        "Mean, standard deviation, largest magnitude and norm of W, and the mean biases."
+        stats = dict(
+            weight_mean=self.W.mean(),
+            weight_std=self.W.std(),
+            weight_max=self.W.abs().max(),
+            weight_norm=self.W.norm(),
+            hidden_bias_mean=self.b.mean(),
+            visible_bias_mean=self.a.mean(),
+        )
+        return dict(zip(stats, torch.stack(list(stats.values())).tolist()))
+
+    @torch.no_grad()
+    def get_hidden_activation_stats(
+        self,
+        v_batch: torch.Tensor,  # (n, n_visible): the more, the surer
+    ) -> dict[str, float]:
+        "How the hidden units respond; a unit is dead below a mean of 0.01 and saturated above 0.99 over `v_batch`."
+        args.machine(self.W, self.a, self.b, {"v_batch": v_batch}, rows=True)
+        p = self.hidden_probability(v_batch)
+        mean = p.mean(0)
+        return dict(
+            hidden_prob_mean=p.mean().item(),
+            hidden_prob_std=p.std().item(),
+            fraction_active=(p > 0.5).float().mean().item(),
+            dead_units=int((mean < 0.01).sum()),
+            saturated_units=int((mean > 0.99).sum()),
+        )
+
 # %% ../nbs/05_mnist_rbm.ipynb #e7c74c5f
 def glorot_std(
     n_visible: int,
@@ -64,40 +93,6 @@ def glorot_std(
     "Standard deviation of weights that are uniform between ±gain·√(6/(n_visible + n_hidden))."
     args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden), args.positive("gain", gain)
     return gain * math.sqrt(2 / (n_visible + n_hidden))
-
-# %% ../nbs/05_mnist_rbm.ipynb #7ea8600e
-@patch
-@torch.no_grad()
-def get_weight_stats(self: ProductionRBM) -> dict[str, float]:
-    "Mean, standard deviation, largest magnitude and norm of W, and the mean biases."
-    stats = dict(
-        weight_mean=self.W.mean(),
-        weight_std=self.W.std(),
-        weight_max=self.W.abs().max(),
-        weight_norm=self.W.norm(),
-        hidden_bias_mean=self.b.mean(),
-        visible_bias_mean=self.a.mean(),
-    )
-    return dict(zip(stats, torch.stack(list(stats.values())).tolist()))
-
-# %% ../nbs/05_mnist_rbm.ipynb #0632ddff
-@patch
-@torch.no_grad()
-def get_hidden_activation_stats(
-    self: ProductionRBM,
-    v_batch: torch.Tensor,  # (n, n_visible): the more, the surer
-) -> dict[str, float]:
-    "How the hidden units respond; a unit is dead below a mean of 0.01 and saturated above 0.99 over `v_batch`."
-    args.machine(self.W, self.a, self.b, {"v_batch": v_batch}, rows=True)
-    p = self.hidden_probability(v_batch)
-    mean = p.mean(0)
-    return dict(
-        hidden_prob_mean=p.mean().item(),
-        hidden_prob_std=p.std().item(),
-        fraction_active=(p > 0.5).float().mean().item(),
-        dead_units=int((mean < 0.01).sum()),
-        saturated_units=int((mean > 0.99).sum()),
-    )
 
 # %% ../nbs/05_mnist_rbm.ipynb #05fc180c
 @torch.no_grad()
@@ -223,11 +218,17 @@ class Clock:
         agree: Callable[[float], float] | None = None,  # several workers: the first one's value, on every worker
     ):
         self.n_steps = None if seconds is not None else args.whole("n_epochs", n_epochs) * len(batches)
-        seconds = None if seconds is None else args.positive("seconds", seconds)
-        self.seconds, self.batch_size, self.agree = seconds, batches.batch_size, agree
-        self.step = self.epoch = 0
-        self.start, self.remaining, self._last = time.perf_counter(), 1.0, (0, 0.0)
-        self._asked, self._next, self._pace = (0, 1.0), 1, 0.0
+        self.seconds = None if seconds is None else args.positive("seconds", seconds)
+        self.batch_size = batches.batch_size
+        self.agree = agree
+        self.step = 0
+        self.epoch = 0
+        self.start = time.perf_counter()
+        self.remaining = 1.0
+        self._last = (0, 0.0)  # step and seconds at the last row
+        self._asked = (0, 1.0)  # step and answer of the last question to the first worker
+        self._next = 1  # step of the next question
+        self._pace = 0.0  # what a step takes off `remaining`
         self.bar = self._make_bar() if progress else None
 
     def _make_bar(self):
@@ -289,11 +290,13 @@ class Clock:
 
     def resume(self, row: dict[str, float]):
         "Go on where `row` was written."
-        self.epoch, self.step = row["epoch"], row["step"]
+        self.epoch = row["epoch"]
+        self.step = row["step"]
         self.start = time.perf_counter() - row["seconds"]
         self.remaining = 1 - self.step / self.n_steps if self.n_steps else 1 - row["seconds"] / self.seconds
         self._last = self.step, row["seconds"]
-        self._asked, self._next = (self.step, self.remaining), self.step + 1
+        self._asked = self.step, self.remaining
+        self._next = self.step + 1
         self._on_bar("update", self.step * self.batch_size)
 
     def show(self, row: dict[str, float]):

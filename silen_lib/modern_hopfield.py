@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 from . import args, core
@@ -209,7 +208,7 @@ def _lambert_w(z: float) -> float:
 def guaranteed_patterns(d: int, K: float, p: float = 0.001, beta: float = 1.0) -> tuple[float, float]:
     "The base c and the number √p c^((d−1)/4) of random patterns (Ramsauer et al. 2021, Theorem 3)."
     args.whole("d", d, 2)
-    K, p, beta = args.positive("K", K), args.real("p", p, 0, 1, above=True), args.positive("beta", beta)
+    K, p, beta = args.positive("K", K), args.real("p", p, 0, 1, above=True, below=True), args.positive("beta", beta)
     try:
         a = 2 / (d - 1) * (1 + math.log(2 * beta * K**2 * p * (d - 1)))
         b = 0.4 * K**2 * beta
@@ -349,9 +348,36 @@ def join_heads(
     args.floats("x", x, ndim=4, half=True, empty=True, values=False)
     return x.transpose(1, 2).flatten(2)
 
+# %% ../nbs/06_modern_hopfield.ipynb #e50d7679
+def _scores_mask(mask: Tensor | None, name: str, shapes: list[tuple], q: Tensor) -> Tensor | None:
+    "A mask as numbers to be added to the scores of q."
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or mask.is_floating_point()):
+        raise ValueError(f"{name} must be a tensor, bool (True: leave out) or floating point (added to the scores)")
+    if tuple(mask.shape) not in shapes:
+        raise ValueError(f"{name} has shape {tuple(mask.shape)}; it must be {' or '.join(map(str, shapes))}")
+    if mask.device != q.device:
+        mend = f"use {name}.to({str(q.device)!r})"
+        raise ValueError(f"{name} is on {mask.device} and query on {q.device}: {mend}")
+    if mask.dtype == torch.bool:
+        return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(mask, -math.inf)
+    return mask.to(q.dtype)
+
 # %% ../nbs/06_modern_hopfield.ipynb #c9d5ff28
+def _same_setting(a: float | bool | None, b: float | bool | None) -> bool:
+    "Equal, or two floats equal to rounding."
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-6)
+    return a == b
+
+
 class _Heads(nn.MultiheadAttention):
-    "Parameters, checks, masks and layouts of a multi-head layer; `HopfieldAttention` adds the forward pass."
+    """Parameters, checks, masks and layouts of a multi-head layer; `HopfieldAttention` adds the forward pass.
+
+    `_enter` leads a call's arguments in, `_step` is one retrieval of every head, `_leave` leads the result out."""
+
+    log_beta: nn.Parameter | None  # (num_heads,) logarithms of the learned β; None: it is `beta`
 
     def __init__(
         self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
@@ -374,171 +400,158 @@ class _Heads(nn.MultiheadAttention):
         start = torch.full((num_heads,), math.log(self.beta), device=device, dtype=dtype)
         self.register_parameter("log_beta", nn.Parameter(start) if learn_beta else None)
 
-# %% ../nbs/06_modern_hopfield.ipynb #b4ec7192
-@patch
-def _reset_parameters(self: _Heads):
-    "As in nn.MultiheadAttention; then keep nn.TransformerEncoderLayer from its fused path, which skips `forward`."
-    self._qkv_same_embed_dim = self.in_proj_weight is not None
-    nn.MultiheadAttention._reset_parameters(self)
-    self._qkv_same_embed_dim = False
+    def _reset_parameters(self) -> None:
+        "As in nn.MultiheadAttention; then keep nn.TransformerEncoderLayer from its fused path, which skips `forward`."
+        self._qkv_same_embed_dim = self.in_proj_weight is not None
+        super()._reset_parameters()
+        self._qkv_same_embed_dim = False
 
+    def _enter(
+        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None = None, attn: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
+        "Projected q (B, L, E), k and v (B, S, E), and the mask or None; S counts the appended memories."
+        if is_causal and attn is None:
+            raise ValueError("is_causal says that attn_mask is causal, and there is no attn_mask; give one")
+        if isinstance(query, Tensor) and query.is_nested:
+            query, padding = self._padded(query, key, value, padding)
+            key = value = query
+        self._check(query, key, value)
+        one, batched = query is key and key is value, query.ndim == 3
+        turn = (lambda x: x if self.batch_first else x.transpose(0, 1)) if batched else (lambda x: x[None])
+        q, k, v = self._project(*([turn(query)] * 3 if one else map(turn, (query, key, value))))
+        mask = self._mask(q, k, padding, attn, batched)
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = (torch.cat([x, b.expand(len(x), 1, -1)], 1) for x, b in ((k, self.bias_k), (v, self.bias_v)))
+        if self.add_zero_attn:
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+        return q, k, v, mask if mask is None else F.pad(mask, (0, k.shape[1] - mask.shape[-1]))
 
-@patch
-def _settings(self: _Heads) -> dict:
-    "What a checkpoint must share with the layer beside the shapes of its tensors; β is None where it is learned."
-    beta = self.beta if self.log_beta is None else None
-    return {"num_heads": self.num_heads, "n_steps": self.n_steps, "beta": beta, "add_zero_attn": self.add_zero_attn}
+    def _padded(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        "A nested tensor as a padded one, with the mask of its padding."
+        if key is not query or value is not query or padding is not None or query.layout != torch.strided:
+            raise ValueError("query is a nested tensor; that is right for self-attention (query is key is value), "
+                             "with the strided layout and without key_padding_mask")  # fmt: skip
+        lengths = torch.tensor([len(x) for x in query.unbind()], device=query.device)
+        query = torch.nested.to_padded_tensor(query, 0.0)
+        padding = torch.arange(query.shape[1], device=query.device) >= lengths[:, None]
+        return query if self.batch_first else query.transpose(0, 1), padding
 
+    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        "Shapes, dtypes and devices, in the caller's layout; numbers are not looked at."
+        named = {"query": (query, self.embed_dim), "key": (key, self.kdim), "value": (value, self.vdim)}
+        for name, (x, width) in named.items():
+            args.floats(name, x, half=True, empty=True, values=False)
+            if x.ndim != query.ndim or x.ndim not in (2, 3) or x.shape[-1] != width:
+                got = tuple(x.shape)
+                raise ValueError(f"{name} has shape {got}; it must end in {width}, with 2 or 3 axes like query")
+            weight = self.out_proj.weight
+            mixed = not x.is_meta and torch.is_autocast_enabled(x.device.type)  # torch then chooses dtypes
+            args.alike(name, x.to(weight.dtype) if mixed else x, "the layer", weight)
+        batch = 0 if self.batch_first else 1
+        if query.ndim == 3 and query.shape[batch] != key.shape[batch]:
+            sizes = f"{query.shape[batch]} and {key.shape[batch]}"
+            raise ValueError(f"query and key have batches of {sizes}; they must agree")
+        if key.shape[:-1] != value.shape[:-1]:
+            shapes = f"key has shape {tuple(key.shape)} and value {tuple(value.shape)}"
+            raise ValueError(f"{shapes}; each key needs its value")
 
-@patch
-def extra_repr(self: _Heads) -> str:
-    beta = f"beta={self.beta:.4g}" if self.log_beta is None else "learn_beta=True"
-    size = f"{self.embed_dim}, num_heads={self.num_heads}"
-    return f"{size}, n_steps={self.n_steps}, {beta}, batch_first={self.batch_first}"
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        "Queries, keys and values of all heads; self-attention by one product."
+        bias = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        if self.in_proj_weight is not None:
+            if query is key and key is value:
+                q, k, v = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+                return q, k, v
+            weight = self.in_proj_weight.chunk(3)
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weight, bias))
+        return q, k, v
 
+    def _mask(self, q: Tensor, k: Tensor, padding: Tensor | None, attn: Tensor | None, batched: bool) -> Tensor | None:
+        "The masks of a call as one, added to the scores: broadcasts to (B, H, L, S); None when there is none."
+        B, L, S, H = q.shape[0], q.shape[1], k.shape[1], self.num_heads
+        attn = _scores_mask(attn, "attn_mask", [(L, S), (B * H, L, S)], q)
+        padding = _scores_mask(padding, "key_padding_mask", [(B, S) if batched else (S,)], q)
+        if attn is not None:
+            attn = attn.view(-1, H, L, S) if attn.ndim == 3 else attn.view(1, 1, L, S)
+        if padding is not None:
+            padding = padding.view(B, 1, 1, S)
+        return attn if padding is None else padding if attn is None else attn + padding
 
-@patch
-def _save_to_state_dict(self: _Heads, destination, prefix, keep_vars):
-    "The settings travel as metadata: the keys stay those of nn.MultiheadAttention."
-    nn.MultiheadAttention._save_to_state_dict(self, destination, prefix, keep_vars)
-    getattr(destination, "_metadata", {}).get(prefix[:-1], {})["hopfield"] = self._settings()
+    def _step(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, last: bool = False, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        "Retrieval of every head, (B, H, L, e) → (B, H, L, e), and its weights when needed. Dropout in the last step."
+        dropout, beta = self.dropout if self.training and last else 0.0, self.beta
+        if self.log_beta is not None:
+            q, beta = q * self.log_beta.exp().view(-1, 1, 1), 1.0
+        if not need_weights:
+            return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=beta), None
+        scores = (q * beta) @ k.transpose(-2, -1)
+        weights = F.dropout(torch.softmax(scores if mask is None else scores + mask, -1), dropout)
+        return weights @ v, weights
 
+    def _leave(self, out: Tensor, weights: Tensor | None, query: Tensor, average: bool) -> tuple[Tensor, Tensor | None]:
+        "Outputs (B, L, E) in the layout of the query, nested if that was, and weights (B, H, L, S)."
+        weights = weights.mean(1) if weights is not None and average else weights
+        if query.is_nested:
+            return torch.nested.as_nested_tensor([y[: len(x)] for x, y in zip(query.unbind(), out)]), weights
+        if query.ndim == 2:
+            return out[0], weights if weights is None else weights[0]
+        return out if self.batch_first else out.transpose(0, 1), weights
 
-@patch
-def _load_from_state_dict(self: _Heads, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
-    "Refuse other settings. Weights without any are nn.MultiheadAttention's: a learned β then stays as it is."
-    mine, saved = self._settings(), local_metadata.get("hopfield", {})
-    same = lambda a, b: math.isclose(a, b, rel_tol=1e-6) if isinstance(a, float) and isinstance(b, float) else a == b
-    for name, value in saved.items():
-        if name in mine and not same(value, mine[name]):
-            errors.append(f"{prefix}{name} is {value} in the checkpoint and {mine[name]} here (None: a learned one); "
-                          "build the layer with the checkpoint's settings")  # fmt: skip
-    if self.log_beta is not None:
-        state_dict.setdefault(f"{prefix}log_beta", self.log_beta.detach())
-    nn.MultiheadAttention._load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors)  # fmt: skip
+    def as_multihead_attention(self) -> nn.MultiheadAttention:
+        "The same layer as an `nn.MultiheadAttention`, β folded into the query projection; only for n_steps = 1."
+        if self.n_steps != 1:
+            raise ValueError(f"n_steps is {self.n_steps}; only a layer of one step is an nn.MultiheadAttention")
+        state = {k: v.clone() for k, v in self.state_dict().items() if k != "log_beta"}
+        beta = torch.full((self.num_heads,), self.beta) if self.log_beta is None else self.log_beta.detach().exp()
+        scale = (beta.to(self.out_proj.weight) * self.head_dim**0.5).repeat_interleave(self.head_dim)
+        for name in ("in_proj_weight", "q_proj_weight", "in_proj_bias"):
+            if name in state:
+                state[name][: self.embed_dim] *= scale.view(-1, *[1] * (state[name].ndim - 1))
+        plain = nn.MultiheadAttention(
+            self.embed_dim, self.num_heads, self.dropout, self.in_proj_bias is not None, self.bias_k is not None,
+            self.add_zero_attn, self.kdim, self.vdim, self.batch_first, self.out_proj.weight.device,
+            self.out_proj.weight.dtype)  # fmt: skip
+        plain.load_state_dict(state)
+        return plain.train(self.training)
 
+    def extra_repr(self) -> str:
+        beta = f"beta={self.beta:.4g}" if self.log_beta is None else "learn_beta=True"
+        size = f"{self.embed_dim}, num_heads={self.num_heads}"
+        return f"{size}, n_steps={self.n_steps}, {beta}, batch_first={self.batch_first}"
 
-@patch
-def __prepare_scriptable__(self: _Heads):
-    name = type(self).__name__
-    raise NotImplementedError(f"{name} cannot be scripted; use torch.jit.trace, torch.export or torch.compile")
+    def _settings(self) -> dict:
+        "What a checkpoint must share with the layer beside the shapes of its tensors; β is None where it is learned."
+        beta = self.beta if self.log_beta is None else None
+        return {"num_heads": self.num_heads, "n_steps": self.n_steps, "beta": beta, "add_zero_attn": self.add_zero_attn}
 
-# %% ../nbs/06_modern_hopfield.ipynb #6b8ebc66
-@patch
-def _check(self: _Heads, query: Tensor, key: Tensor, value: Tensor) -> None:
-    "Shapes, dtypes and devices, in the caller's layout; numbers are not looked at."
-    named = {"query": (query, self.embed_dim), "key": (key, self.kdim), "value": (value, self.vdim)}
-    for name, (x, width) in named.items():
-        args.floats(name, x, half=True, empty=True, values=False)
-        if x.ndim != query.ndim or x.ndim not in (2, 3) or x.shape[-1] != width:
-            got = tuple(x.shape)
-            raise ValueError(f"{name} has shape {got}; it must end in {width}, with 2 or 3 axes like query")
-        weight = self.out_proj.weight
-        mixed = not x.is_meta and torch.is_autocast_enabled(x.device.type)  # torch then chooses dtypes
-        args.alike(name, x.to(weight.dtype) if mixed else x, "the layer", weight)
-    batch = 0 if self.batch_first else 1
-    if query.ndim == 3 and query.shape[batch] != key.shape[batch]:
-        raise ValueError(f"query and key have batches of {query.shape[batch]} and {key.shape[batch]}; they must agree")
-    if key.shape[:-1] != value.shape[:-1]:
-        raise ValueError(f"key has shape {tuple(key.shape)} and value {tuple(value.shape)}; each key needs its value")
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        "The settings travel as metadata: the keys stay those of nn.MultiheadAttention."
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        getattr(destination, "_metadata", {}).get(prefix[:-1], {})["hopfield"] = self._settings()
 
-# %% ../nbs/06_modern_hopfield.ipynb #e50d7679
-def _scores_mask(mask: Tensor | None, name: str, shapes: list[tuple], q: Tensor) -> Tensor | None:
-    "A mask as numbers to be added to the scores of q."
-    if mask is None:
-        return None
-    if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or mask.is_floating_point()):
-        raise ValueError(f"{name} must be a tensor, bool (True: leave out) or floating point (added to the scores)")
-    if tuple(mask.shape) not in shapes:
-        raise ValueError(f"{name} has shape {tuple(mask.shape)}; it must be {' or '.join(map(str, shapes))}")
-    if mask.device != q.device:
-        mend = f"use {name}.to({str(q.device)!r})"
-        raise ValueError(f"{name} is on {mask.device} and query on {q.device}: {mend}")
-    if mask.dtype == torch.bool:
-        return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(mask, -math.inf)
-    return mask.to(q.dtype)
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ) -> None:
+        "Refuse other settings. Weights without any are nn.MultiheadAttention's: a learned β then stays as it is."
+        mine, saved = self._settings(), local_metadata.get("hopfield", {})
+        for name, value in saved.items():
+            if name in mine and not _same_setting(value, mine[name]):
+                found = f"{prefix}{name} is {value} in the checkpoint and {mine[name]} here (None: a learned one)"
+                error_msgs.append(f"{found}; build the layer with the checkpoint's settings")
+        if self.log_beta is not None:
+            state_dict.setdefault(f"{prefix}log_beta", self.log_beta.detach())
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
-
-@patch
-def _mask(self: _Heads, q: Tensor, k: Tensor, padding: Tensor | None, attn: Tensor | None, batched: bool):
-    "The masks of a call as one, added to the scores: broadcasts to (B, H, L, S); None when there is none."
-    B, L, S, H = q.shape[0], q.shape[1], k.shape[1], self.num_heads
-    attn = _scores_mask(attn, "attn_mask", [(L, S), (B * H, L, S)], q)
-    padding = _scores_mask(padding, "key_padding_mask", [(B, S) if batched else (S,)], q)
-    if attn is not None:
-        attn = attn.view(-1, H, L, S) if attn.ndim == 3 else attn.view(1, 1, L, S)
-    if padding is not None:
-        padding = padding.view(B, 1, 1, S)
-    return attn if padding is None else padding if attn is None else attn + padding
-
-# %% ../nbs/06_modern_hopfield.ipynb #1d55722f
-@patch
-def _project(self: _Heads, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    bias = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-    weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-    if self.in_proj_weight is not None:
-        if query is key and key is value:
-            return F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-        weight = self.in_proj_weight.chunk(3)
-    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weight, bias))
-
-# %% ../nbs/06_modern_hopfield.ipynb #907efe80
-@patch
-def _padded(self: _Heads, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None):
-    "A nested tensor as a padded one, with the mask of its padding."
-    if key is not query or value is not query or padding is not None or query.layout != torch.strided:
-        raise ValueError("query is a nested tensor; that is right for self-attention (query is key is value), "
-                         "with the strided layout and without key_padding_mask")  # fmt: skip
-    lengths = torch.tensor([len(x) for x in query.unbind()], device=query.device)
-    query = torch.nested.to_padded_tensor(query, 0.0)
-    padding = torch.arange(query.shape[1], device=query.device) >= lengths[:, None]
-    return query if self.batch_first else query.transpose(0, 1), padding
-
-
-@patch
-def _enter(self: _Heads, query, key, value, padding=None, attn=None, is_causal=False):
-    "Projected q (B, L, E), k and v (B, S, E), and the mask or None; S counts the appended memories."
-    if is_causal and attn is None:
-        raise ValueError("is_causal says that attn_mask is causal, and there is no attn_mask; give one")
-    if isinstance(query, Tensor) and query.is_nested:
-        query, padding = self._padded(query, key, value, padding)
-        key = value = query
-    self._check(query, key, value)
-    one, batched = query is key and key is value, query.ndim == 3
-    turn = (lambda x: x if self.batch_first else x.transpose(0, 1)) if batched else (lambda x: x[None])
-    q, k, v = self._project(*([turn(query)] * 3 if one else map(turn, (query, key, value))))
-    mask = self._mask(q, k, padding, attn, batched)
-    if self.bias_k is not None:
-        k, v = (torch.cat([x, b.expand(len(x), 1, -1)], 1) for x, b in ((k, self.bias_k), (v, self.bias_v)))
-    if self.add_zero_attn:
-        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
-    return q, k, v, mask if mask is None else F.pad(mask, (0, k.shape[1] - mask.shape[-1]))
-
-# %% ../nbs/06_modern_hopfield.ipynb #33100c08
-@patch
-def _step(self: _Heads, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, last: bool = False,
-          need_weights: bool = False) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    "Retrieval of every head, (B, H, L, e) → (B, H, L, e), and its weights when needed. Dropout only in the last step."
-    dropout, beta = self.dropout if self.training and last else 0.0, self.beta
-    if self.log_beta is not None:
-        q, beta = q * self.log_beta.exp().view(-1, 1, 1), 1.0
-    if not need_weights:
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=beta), None
-    scores = (q * beta) @ k.transpose(-2, -1)
-    weights = F.dropout(torch.softmax(scores if mask is None else scores + mask, -1), dropout)
-    return weights @ v, weights
-
-
-@patch
-def _leave(self: _Heads, out: Tensor, weights: Tensor | None, query: Tensor, average: bool):
-    "Outputs (B, L, E) in the layout of the query, nested if that was, and weights (B, H, L, S)."
-    weights = weights.mean(1) if weights is not None and average else weights
-    if query.is_nested:
-        return torch.nested.as_nested_tensor([y[: len(x)] for x, y in zip(query.unbind(), out)]), weights
-    if query.ndim == 2:
-        return out[0], weights if weights is None else weights[0]
-    return out if self.batch_first else out.transpose(0, 1), weights
+    def __prepare_scriptable__(self):
+        "A hook that `torch.jit.script` calls."
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} cannot be scripted; use torch.jit.trace, torch.export or torch.compile")
 
 # %% ../nbs/06_modern_hopfield.ipynb #f97ec377
 class HopfieldAttention(_Heads):
@@ -564,22 +577,3 @@ class HopfieldAttention(_Heads):
             q, _ = self._step(q, k, k, mask)
         out, weights = self._step(q, k, v, mask, True, need_weights)
         return self._leave(self.out_proj(join_heads(out)), weights, query, average_attn_weights)
-
-# %% ../nbs/06_modern_hopfield.ipynb #30c569a8
-@patch
-def as_multihead_attention(self: _Heads) -> nn.MultiheadAttention:
-    "The same layer as an `nn.MultiheadAttention`, β folded into the query projection; only for n_steps = 1."
-    if self.n_steps != 1:
-        raise ValueError(f"n_steps is {self.n_steps}; only a layer of one step is an nn.MultiheadAttention")
-    state = {k: v.clone() for k, v in self.state_dict().items() if k != "log_beta"}
-    beta = torch.full((self.num_heads,), self.beta) if self.log_beta is None else self.log_beta.detach().exp()
-    scale = (beta.to(self.out_proj.weight) * self.head_dim**0.5).repeat_interleave(self.head_dim)
-    for name in ("in_proj_weight", "q_proj_weight", "in_proj_bias"):
-        if name in state:
-            state[name][: self.embed_dim] *= scale.view(-1, *[1] * (state[name].ndim - 1))
-    plain = nn.MultiheadAttention(
-        self.embed_dim, self.num_heads, self.dropout, self.in_proj_bias is not None, self.bias_k is not None,
-        self.add_zero_attn, self.kdim, self.vdim, self.batch_first, self.out_proj.weight.device,
-        self.out_proj.weight.dtype)  # fmt: skip
-    plain.load_state_dict(state)
-    return plain.train(self.training)

@@ -12,12 +12,11 @@ import copy
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 from . import args
@@ -117,62 +116,77 @@ class RBM(nn.Module):
         generator: torch.Generator | None = None,  # None and a CPU generator: the same start on every device
     ):
         super().__init__()
-        self.n_visible, self.n_hidden = args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden)
+        self.n_visible = args.whole("n_visible", n_visible)
+        self.n_hidden = args.whole("n_hidden", n_hidden)
         args.choice("dtype", dtype, (None, torch.float32, torch.float64))
         args.generator("generator", generator)
+        weight_std = args.real("weight_std", weight_std, 0)
         W = normal((n_visible, n_hidden), torch.empty(0, dtype=dtype, device="cpu"), generator)
-        self.W = nn.Parameter((W * args.real("weight_std", weight_std, 0)).to(device))
-        self.a, self.b = (nn.Parameter(torch.zeros(n, device=device, dtype=dtype)) for n in (n_visible, n_hidden))
+        self.W = nn.Parameter((W * weight_std).to(device))
+        self.a = nn.Parameter(torch.zeros(n_visible, device=device, dtype=dtype))
+        self.b = nn.Parameter(torch.zeros(n_hidden, device=device, dtype=dtype))
 
-# %% ../nbs/04_rbm.ipynb #7a9635d3
-@patch
-def extra_repr(self: RBM) -> str:
-    "Sizes, for `print`."
-    n_parameters = sum(p.numel() for p in self.parameters())
-    return f"{self.n_visible} visible, {self.n_hidden} hidden, {n_parameters:,} parameters"
+    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+        "E(v, h) of each pair: (…, n_visible), (…, n_hidden) → (…)."
+        return rbm_energy(v, h, self.W, self.a, self.b)
 
+    def hidden_probability(self, v: Tensor) -> Tensor:
+        "p(h_j = 1 | v) = σ(b_j + (vW)_j): (…, n_visible) → (…, n_hidden)."
+        args.machine(self.W, self.a, self.b, visible={"v": v})
+        return torch.sigmoid(v @ self.W + self.b)
 
-@patch
-def energy(self: RBM, v: Tensor, h: Tensor) -> Tensor:
-    "E(v, h) of each pair: (…, n_visible), (…, n_hidden) → (…)."
-    return rbm_energy(v, h, self.W, self.a, self.b)
+    def visible_probability(self, h: Tensor) -> Tensor:
+        "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (…, n_hidden) → (…, n_visible)."
+        args.machine(self.W, self.a, self.b, hidden={"h": h})
+        return torch.sigmoid(h @ self.W.T + self.a)
 
-# %% ../nbs/04_rbm.ipynb #c8cb52fa
-@patch
-def hidden_probability(self: RBM, v: Tensor) -> Tensor:
-    "p(h_j = 1 | v) = σ(b_j + (vW)_j): (…, n_visible) → (…, n_hidden)."
-    args.machine(self.W, self.a, self.b, visible={"v": v})
-    return torch.sigmoid(v @ self.W + self.b)
+    @torch.no_grad()
+    def sample_hidden(self, v: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        "Draw h given v; returns (h, p(h=1|v)). No graph is kept."
+        p = self.hidden_probability(v)
+        return _coin(p, generator), p
 
+    @torch.no_grad()
+    def sample_visible(self, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        "Draw v given h; returns (v, p(v=1|h)). No graph is kept."
+        p = self.visible_probability(h)
+        return _coin(p, generator), p
 
-@patch
-def visible_probability(self: RBM, h: Tensor) -> Tensor:
-    "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (…, n_hidden) → (…, n_visible)."
-    args.machine(self.W, self.a, self.b, hidden={"h": h})
-    return torch.sigmoid(h @ self.W.T + self.a)
+    @torch.no_grad()
+    def gibbs(self, v: Tensor, k: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        "k rounds of block Gibbs sampling, v → h → v: same shape. No graph is kept."
+        return block_gibbs(v, self.W, self.a, self.b, k, generator)
 
-# %% ../nbs/04_rbm.ipynb #83de28ba
-@patch
-@torch.no_grad()
-def sample_hidden(self: RBM, v: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    "Draw h given v; returns (h, p(h=1|v)). No graph is kept."
-    p = self.hidden_probability(v)
-    return _coin(p, generator), p
+    def free_energy(self, v: Tensor) -> Tensor:
+        "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (…, n_visible) → (…)."
+        return rbm_free_energy(v, self.W, self.a, self.b)
 
+    @torch.no_grad()
+    def log_partition(self) -> float:
+        "Exact log Z in nats, by enumerating the smaller layer (at most 24 units) and summing the other away."
+        W, a, b = _parameters(self)
+        n = min(W.shape)
+        if n > 24:
+            raise ValueError(f"the smaller layer has {n} units, too many states to enumerate (24 at most): use ais()")
+        return rbm_log_partition(*(p.to(wide_dtype(W.device)) for p in (W, a, b))).item()
 
-@patch
-@torch.no_grad()
-def sample_visible(self: RBM, h: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    "Draw v given h; returns (v, p(v=1|h)). No graph is kept."
-    p = self.visible_probability(h)
-    return _coin(p, generator), p
+    @torch.no_grad()
+    def at_temperature(
+        self,
+        T: float,  # temperature, above 0
+    ) -> Self:
+        "A copy with law p(v, h)^(1/T), normalised: every parameter is divided by T."
+        T = args.positive("T", T)
+        other = copy.deepcopy(self)
+        for p in other.parameters():
+            if not bool(p.div_(T).isfinite().all()):
+                raise ValueError(f"T is {T}; it must leave the parameters divided by it finite")
+        return other
 
-# %% ../nbs/04_rbm.ipynb #0c19ba18
-@patch
-@torch.no_grad()
-def gibbs(self: RBM, v: Tensor, k: int = 1, generator: torch.Generator | None = None) -> Tensor:
-    "k rounds of block Gibbs sampling, v → h → v: same shape. No graph is kept."
-    return block_gibbs(v, self.W, self.a, self.b, k, generator)
+    def extra_repr(self) -> str:
+        "Sizes, for `print`."
+        n_parameters = sum(p.numel() for p in self.parameters())
+        return f"{self.n_visible} visible, {self.n_hidden} hidden, {n_parameters:,} parameters"
 
 # %% ../nbs/04_rbm.ipynb #37c85aaa
 def rbm_free_energy(
@@ -184,12 +198,6 @@ def rbm_free_energy(
     "Free energy $-\\log Σ_h e^{-E(v,h)}$ of each visible state, without overflow: (..., n_visible) → (...)."
     args.machine(W, a, b, {"v": v})
     return -(v @ a) - F.softplus(v @ W + b).sum(-1)
-
-# %% ../nbs/04_rbm.ipynb #0d8824a9
-@patch
-def free_energy(self: RBM, v: Tensor) -> Tensor:
-    "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (…, n_visible) → (…)."
-    return rbm_free_energy(v, self.W, self.a, self.b)
 
 # %% ../nbs/04_rbm.ipynb #f40243da
 def rbm_log_partition(
@@ -206,21 +214,6 @@ def rbm_log_partition(
     parts = [u @ a[:m] + torch.logsumexp(-rbm_free_energy(low, W[m:], a[m:], b + u @ W[:m]), 0) for u in high]
     return torch.logsumexp(torch.stack(parts), 0)
 
-# %% ../nbs/04_rbm.ipynb #3a3a9744
-@torch.no_grad()
-def log_partition(
-    rbm: RBM,  # its smaller layer may have at most 24 units
-) -> float:
-    "Exact log Z in nats, by enumerating the smaller layer and summing the other away."
-    W, a, b = _parameters(rbm)
-    n = min(W.shape)
-    if n > 24:
-        raise ValueError(f"the smaller layer has {n} units, too many states to enumerate (24 at most): use ais()")
-    return rbm_log_partition(*(p.to(wide_dtype(W.device)) for p in (W, a, b))).item()
-
-
-RBM.log_partition = log_partition  # rbm.log_partition()
-
 # %% ../nbs/04_rbm.ipynb #2dfa963e
 @torch.no_grad()
 def log_likelihood(
@@ -231,7 +224,7 @@ def log_likelihood(
     "Mean log p(v) over the rows of v, in nats: −⟨F(v)⟩ − log Z."
     W, _, _ = _parameters(rbm)
     args.bits("v", v, rbm.n_visible, like=("rbm.W", W), grey=False)
-    log_Z = log_partition(rbm) if log_Z is None else args.real("log_Z", log_Z)
+    log_Z = rbm.log_partition() if log_Z is None else args.real("log_Z", log_Z)
     return -rbm.free_energy(v).cpu().double().mean().item() - log_Z
 
 # %% ../nbs/04_rbm.ipynb #c5e2bbe0
@@ -318,63 +311,74 @@ class Coins:
         device: str | torch.device = "cpu",
         generator: torch.Generator | None = None,  # None: torch's own
     ):
-        self.device, self.generator, self.source = torch.device(device), args.generator("generator", generator), None
+        self.device = torch.device(device)
+        self.generator = args.generator("generator", generator)
+        self.source = None  # of the bits, on a CPU
         if self.device.type == "cpu":
             high = 2**62 if generator is None or generator.device.type == "cpu" else 2**31  # mps draws 32 bits
             self.source = np.random.SFC64(integers(high, (2,), self.device, generator).tolist())
         self.shift = torch.tensor(-32768.5, device="cpu")
 
-# %% ../nbs/04_rbm.ipynb #337741d5
-@patch
-def _random_int16(self: Coins, shape: torch.Size) -> Tensor:
-    "Random int16 of this shape."
-    if self.source is None:  # drawn as int16: not every device has the full range of wider integers
-        return integers(2**15, shape, self.device, self.generator, -(2**15), torch.int16)
-    n = shape.numel()
-    words = torch.from_numpy(self.source.random_raw(-(-n // 4)).view(np.int16))
-    return words[:n].view(shape)
+    @torch.no_grad()
+    def toss_(
+        self,
+        p: torch.Tensor,  # probabilities
+        out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
+    ) -> torch.Tensor:
+        "Toss one coin for each probability."
+        args.bits("p", args.floats("p", p, values=False), values=args.on_host(p))
+        if p.device.type != self.device.type:
+            raise ValueError(f"p is on {p.device} and the coins on {self.device}; make Coins({p.device.type!r})")
+        out = p if out is None else args.floats("out", out, like=("p", p), values=False)
+        if out.shape != p.shape:
+            raise ValueError(f"out has shape {tuple(out.shape)}; it must have that of p, {tuple(p.shape)}")
+        return self._toss(p, out)
 
-# %% ../nbs/04_rbm.ipynb #5c1729e3
-@patch
-def _toss(self: Coins, p: Tensor, out: Tensor) -> Tensor:
-    "`toss_` without a look at p."
-    return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), self._random_int16(p.shape), out=out)
+    def _toss(self, p: Tensor, out: Tensor) -> Tensor:
+        "`toss_` without a look at p."
+        return torch.gt(torch.add(self.shift, p, alpha=65536.0, out=out), self._random_int16(p.shape), out=out)
+
+    def _random_int16(self, shape: torch.Size) -> Tensor:
+        "Random int16 of this shape."
+        if self.source is None:  # drawn as int16: not every device has the full range of wider integers
+            return integers(2**15, shape, self.device, self.generator, -(2**15), torch.int16)
+        n = shape.numel()
+        words = torch.from_numpy(self.source.random_raw(-(-n // 4)).view(np.int16))
+        return words[:n].view(shape)
+
+    def state(self) -> Tensor:  # (4,) int64; (0,) where the generator's own state is all there is
+        "Where the stream of bits stands."
+        words = self.source.state["state"]["state"].view(np.int64) if self.source else np.empty(0, np.int64)
+        return torch.from_numpy(words.copy())
+
+    def restore(
+        self,
+        state: Tensor,
+    ):
+        "Go on from what `state` gave."
+        if self.source and len(state):
+            if state.dtype != torch.int64 or state.shape != (4,):
+                raise RuntimeError(f"the coins' state is {state.dtype} {tuple(state.shape)}; it must be int64 (4,)")
+            self.source.state = {**self.source.state, "state": {"state": state.numpy().view(np.uint64)}}
+
+# %% ../nbs/04_rbm.ipynb #c9c32cbb
+def _probability(x: Tensor, W: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    "σ(x W + bias) into out; the product in the dtype of W."
+    if x.dtype == W.dtype:
+        return torch.addmm(bias, x, W, out=out).sigmoid_()
+    return torch.add(bias, x.to(W.dtype) @ W, out=out).sigmoid_()
 
 
-@patch
-@torch.no_grad()
-def toss_(
-    self: Coins,
-    p: torch.Tensor,  # probabilities
-    out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
-) -> torch.Tensor:
-    "Toss one coin for each probability."
-    args.bits("p", args.floats("p", p, values=False), values=args.on_host(p))
-    if p.device.type != self.device.type:
-        raise ValueError(f"p is on {p.device} and the coins on {self.device}; make Coins({p.device.type!r})")
-    out = p if out is None else args.floats("out", out, like=("p", p), values=False)
-    if out.shape != p.shape:
-        raise ValueError(f"out has shape {tuple(out.shape)}; it must have that of p, {tuple(p.shape)}")
-    return self._toss(p, out)
-
-# %% ../nbs/04_rbm.ipynb #d356eaa6
-@patch
-def state(self: Coins) -> Tensor:  # (4,) int64; (0,) where the generator's own state is all there is
-    "Where the stream of bits stands."
-    words = self.source.state["state"]["state"].view(np.int64) if self.source else np.empty(0, np.int64)
-    return torch.from_numpy(words.copy())
-
-
-@patch
-def restore(
-    self: Coins,
-    state: Tensor,
-):
-    "Go on from what `state` gave."
-    if self.source and len(state):
-        if state.dtype != torch.int64 or state.shape != (4,):
-            raise RuntimeError(f"the coins' state is {state.dtype} {tuple(state.shape)}; it must be int64 (4,)")
-        self.source.state = {**self.source.state, "state": {"state": state.numpy().view(np.uint64)}}
+def _add_product(
+    W: Tensor, X: Tensor, P: Tensor, beta: float, alpha: float, dtype: torch.dtype
+) -> Tensor:
+    "W ← beta·W + alpha·XᵀP, the product in this dtype."
+    if dtype == W.dtype:
+        return W.addmm_(X.T, P, beta=beta, alpha=alpha)
+    product = X.to(dtype).T @ P.to(dtype)
+    if beta != 1:
+        W = W.mul_(beta) if beta else W.zero_()
+    return W.add_(product, alpha=alpha)
 
 # %% ../nbs/04_rbm.ipynb #9204fb0b
 class Trainer:
@@ -401,8 +405,10 @@ class Trainer:
         product_dtype: torch.dtype | None = None,  # torch.bfloat16: factors and products of matrices are rounded to it
     ):
         _parameters(rbm)
-        self.rbm, self.reduce = rbm, reduce
-        self.batch_size, self.k = args.whole("batch_size", batch_size), args.whole("k", k)
+        self.rbm = rbm
+        self.reduce = reduce
+        self.batch_size = args.whole("batch_size", batch_size)
+        self.k = args.whole("k", k)
         n_chains = self.batch_size if n_chains is None else args.whole("n_chains", n_chains)
         self.persistent = args.choice("persistent", persistent, (True, False))
         self.n_chains = n_chains if persistent else self.batch_size
@@ -414,200 +420,172 @@ class Trainer:
         self.sparsity_target = args.real("sparsity_target", sparsity_target, 0, 1, above=True, below=True)
         self.product_dtype = args.choice("product_dtype", product_dtype, (None, torch.bfloat16))
         self._check_mean(data_mean)
-        self._make_buffers(args.generator("generator", generator))
-        self.lam.copy_(rbm.b.detach().sigmoid())
-        if self.centred:
+        args.generator("generator", generator)
+
+        W = rbm.W.detach()
+        rows = self.batch_size + self.n_chains
+        self.X = W.new_zeros(rows, rbm.n_visible)  # data and chains; after a step the rows of its gradient
+        self.P = W.new_zeros(rows, rbm.n_hidden)  # their p(h = 1 | v); after a step likewise
+        self.h = W.new_zeros(self.n_chains, rbm.n_hidden)  # where the chains stand
+        self.mu = W.new_zeros(rbm.n_visible)  # taken off v, when centred
+        self.lam = rbm.b.detach().sigmoid()  # taken off h, when centred
+        self.velocity: list[Tensor] = []  # none, unless the gradient must be kept (momentum) or shared (reduce)
+        if self.momentum or self.reduce:
+            self.velocity = [W.new_zeros(p.shape) for p in (rbm.W, rbm.a, rbm.b)]
+        self.coins = Coins(W.device, generator)
+        self.W: Tensor = rbm.W  # what the products take: W, or this step's copy of it in product_dtype
+        self._views: dict[int, SimpleNamespace] = {}  # of X, P and h, by the size of the batch
+        self._on_host = args.on_host(W)
+        self._looked = False  # at a batch
+        self._largest_lr = torch.finfo(W.dtype).max / max(1.0, self.weight_decay)
+        if self.centred and data_mean is not None:
             self.mu.copy_(data_mean.detach())
         if self.persistent:
             self.coins._toss(self.h.copy_(self.lam), self.h)
 
+    @torch.no_grad()
+    def step(
+        self,
+        v: torch.Tensor,  # (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
+        lr: float,
+    ):
+        """One update of the parameters from a batch; the chains move k rounds.
+
+        In main memory every batch is looked at, and a machine that has become NaN stops with a FloatingPointError;
+        elsewhere only the first batch is, because a look stalls the queue."""
+        self._check_batch(v)
+        lr = args.real("lr", lr, 0, self._largest_lr)
+        r, W = self._rows(len(v)), self.rbm.W
+        self.W = W if self.product_dtype is None else W.to(self.product_dtype)
+        r.v.copy_(v)
+        if not self.persistent:
+            self.coins._toss(self._up(r.v, r.p), r.h)
+        self._move(r.chain, r.h)
+        if self.persistent:
+            self._up(r.X, r.P)
+            self.coins._toss(r.q, r.h)
+        else:
+            self._up(r.chain, r.q)
+        self._update(r, lr)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        "Chains, means, velocities and where the coins stand, on the CPU."
+        state = dict(h=self.h, mu=self.mu, lam=self.lam, coins=self.coins.state())
+        if self.momentum:
+            state |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
+        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    def load_state_dict(
+        self,
+        state: dict[str, Tensor],
+    ):
+        "Put back what `state_dict` gave; a KeyError or RuntimeError says that it came from other settings."
+        buffers = dict(h=self.h, mu=self.mu, lam=self.lam)
+        if self.momentum:
+            buffers |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
+        for name, buffer in buffers.items():
+            if state[name].shape != buffer.shape:
+                shapes = f"{tuple(state[name].shape)}; this trainer's is {tuple(buffer.shape)}"
+                raise RuntimeError(f"{name} has shape {shapes}")
+        self.coins.restore(state["coins"])
+        for name, buffer in buffers.items():
+            buffer.copy_(state[name])
+
+    def _check_mean(self, data_mean: Tensor | None):
+        "μ is a vector of probabilities beside W."
+        if self.centred and data_mean is None:
+            raise ValueError("data_mean is None; a centred trainer needs the mean of the data (n_visible,)")
+        if data_mean is not None:
+            args.bits("data_mean", data_mean, self.rbm.n_visible)
+            args.any_bits("data_mean", data_mean, ndim=1, device=self.rbm.W.device, values=False)
+
+    def _check_batch(self, v: Tensor):
+        "Bits of the right width, not more rows than there is room for."
+        look = self._on_host or not self._looked
+        args.any_bits("v", v, self.rbm.n_visible, 2, self.X.device, values=look)
+        if len(v) > self.batch_size:
+            raise ValueError(f"v has {len(v)} rows; this trainer's batch_size lets it have 1 … {self.batch_size}")
+        self._looked = True
+
+    def _rows(self, n: int) -> SimpleNamespace:
+        """The buffers' rows for a batch of n: data v and chain, their probabilities p and q, the chains' own h.
+
+        `signs` holds n × their signs in the gradient."""
+        if n not in self._views:
+            c = self.n_chains if self.persistent else n
+            # a short batch sits at the end of the data block: data and chains stay adjacent
+            first = self.batch_size - n
+            X, P = self.X[first : self.batch_size + c], self.P[first : self.batch_size + c]
+            signs = X.new_ones(n + c)
+            signs[n:] = -n / c
+            self._views[n] = SimpleNamespace(
+                n=n, c=c, X=X, P=P, v=X[:n], chain=X[n:], p=P[:n], q=P[n:], h=self.h[:c],
+                signs=signs, ones=torch.ones_like(signs),
+            )  # fmt: skip
+        return self._views[n]
+
+    def _move(self, v: Tensor, h: Tensor):
+        "k rounds of the chains in place, from h: down, then up and down again k − 1 times."
+        for i in range(self.k):
+            if i:
+                self.coins._toss(self._up(v, h), h)
+            self.coins._toss(_probability(h, self.W.T, self.rbm.a, v), v)
+
+    def _up(self, v: Tensor, out: Tensor) -> Tensor:
+        "p(h = 1 | v) into out."
+        return _probability(v, self.W, self.rbm.b, out)
+
+    def _update(self, r: SimpleNamespace, lr: float):
+        "Add lr × the gradient; the rows r are used up."
+        activity = r.p.mean(0)
+        da, db = self._gradient_rows(r)
+        if self.sparsity:
+            db = db + self.sparsity * (self.sparsity_target - activity)
+        if not self.velocity:
+            _add_product(self.rbm.W, r.X, r.P, 1 - lr * self.weight_decay, lr / r.n, self.W.dtype)
+            self.rbm.a.add_(da, alpha=lr)
+            self.rbm.b.add_(db, alpha=lr)
+        else:
+            self._update_through_velocity(r, da, db, activity, lr)
+        self.lam.lerp_(activity, self.hidden_rate)
+        if self._on_host and not math.isfinite(self.rbm.b.dot(self.rbm.b).item()):  # any NaN has come to b
+            raise FloatingPointError(
+                "the machine has become NaN, infinite or too large: use a smaller lr or weight_decay"
+            )
+
+    def _gradient_rows(self, r: SimpleNamespace) -> tuple[Tensor, Tensor]:
+        """Turn the rows into X and n S P, with means taken off when centred; the gradients of both biases.
+
+        The product of the rows is then n times the gradient of W."""
+        for_a, for_b = r.signs, r.ones
+        r.q.mul_(-r.n / r.c)
+        if self.centred:
+            r.X.sub_(self.mu)
+            r.P.addr_(r.signs, self.lam, alpha=-1)
+            for_a, for_b = for_a.addmv(r.P, self.lam, alpha=-1), for_b.addmv(r.X, self.mu, alpha=-1)
+        return (r.X.T @ for_a).div_(r.n), (r.P.T @ for_b).div_(r.n)
+
+    def _update_through_velocity(
+        self, r: SimpleNamespace, da: Tensor, db: Tensor, activity: Tensor, lr: float
+    ):
+        "The gradient in a buffer of its own: averaged over workers when there are several, with momentum when wanted."
+        vW, va, vb = self.velocity
+        if self.reduce:
+            gradients = [_add_product(torch.empty_like(vW), r.X, r.P, 0, 1 / r.n, self.W.dtype), da, db, activity]
+            self.reduce(gradients)
+            vW.mul_(self.momentum).add_(gradients[0], alpha=lr)
+            da, db = gradients[1], gradients[2]
+            activity.copy_(gradients[3])
+        else:
+            _add_product(vW, r.X, r.P, self.momentum, lr / r.n, self.W.dtype)
+        vW.add_(self.rbm.W, alpha=-lr * self.weight_decay)
+        va.mul_(self.momentum).add_(da, alpha=lr)
+        vb.mul_(self.momentum).add_(db, alpha=lr)
+        for p, velocity in zip((self.rbm.W, self.rbm.a, self.rbm.b), self.velocity):
+            p.add_(velocity)
+
     def __getstate__(self) -> dict:
         return vars(self) | dict(_views={})  # a pickle would cut them from the buffers they are views of
-
-# %% ../nbs/04_rbm.ipynb #10cb65d9
-@patch
-def _check_mean(self: Trainer, data_mean: Tensor | None):
-    "μ is a vector of probabilities beside W."
-    if self.centred and data_mean is None:
-        raise ValueError("data_mean is None; a centred trainer needs the mean of the data (n_visible,)")
-    if data_mean is not None:
-        args.bits("data_mean", data_mean, self.rbm.n_visible)
-        args.any_bits("data_mean", data_mean, ndim=1, device=self.rbm.W.device, values=False)
-
-# %% ../nbs/04_rbm.ipynb #c4c58a86
-@patch
-def _make_buffers(self: Trainer, generator):
-    W, rows = self.rbm.W.detach(), self.batch_size + self.n_chains
-    new, (V, H) = W.new_zeros, W.shape
-    self.X, self.P = new(rows, V), new(rows, H)  # data and chains; after a step they hold the rows of its gradient
-    self.h, self.mu, self.lam = new(self.n_chains, H), new(V), new(H)
-    # W takes its gradient directly unless the gradient must be kept (momentum) or shared (reduce)
-    self.velocity = [new(V, H), new(V), new(H)] if self.momentum or self.reduce else None
-    self.coins, self._views = Coins(W.device, generator), {}
-    self._on_host, self._looked = args.on_host(W), False
-    self._largest_lr = torch.finfo(W.dtype).max / max(1.0, self.weight_decay)
-
-# %% ../nbs/04_rbm.ipynb #2c555225
-@patch
-def state_dict(self: Trainer) -> dict[str, Tensor]:
-    "Chains, means, velocities and where the coins stand, on the CPU."
-    state = dict(h=self.h, mu=self.mu, lam=self.lam, coins=self.coins.state())
-    if self.momentum:
-        state |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-
-@patch
-def load_state_dict(
-    self: Trainer,
-    state: dict[str, Tensor],
-):
-    "Put back what `state_dict` gave; a KeyError or RuntimeError says that it came from other settings."
-    buffers = dict(h=self.h, mu=self.mu, lam=self.lam)
-    if self.momentum:
-        buffers |= zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity)
-    for name, buffer in buffers.items():
-        if state[name].shape != buffer.shape:
-            shapes = f"{tuple(state[name].shape)}; this trainer's is {tuple(buffer.shape)}"
-            raise RuntimeError(f"{name} has shape {shapes}")
-    self.coins.restore(state["coins"])
-    for name, buffer in buffers.items():
-        buffer.copy_(state[name])
-
-# %% ../nbs/04_rbm.ipynb #5ec9580f
-@patch
-def _rows(self: Trainer, n: int) -> SimpleNamespace:
-    "The buffers' rows for a batch of n: data v, chain, their probabilities p and q, n × their signs in the gradient."
-    if n not in self._views:
-        c = self.n_chains if self.persistent else n
-        first = self.batch_size - n  # a short batch sits at the end of the data block: data and chains stay adjacent
-        X, P = self.X[first : self.batch_size + c], self.P[first : self.batch_size + c]
-        signs = X.new_ones(n + c)
-        signs[n:] = -n / c
-        self._views[n] = SimpleNamespace(
-            n=n, c=c, X=X, P=P, v=X[:n], chain=X[n:], p=P[:n], q=P[n:], h=self.h[:c],
-            signs=signs, ones=torch.ones_like(signs),
-        )  # fmt: skip
-    return self._views[n]
-
-# %% ../nbs/04_rbm.ipynb #d1870a87
-@patch
-def _check_batch(self: Trainer, v: Tensor):
-    "Bits of the right width, not more rows than there is room for."
-    look = self._on_host or not self._looked
-    args.any_bits("v", v, self.rbm.n_visible, 2, self.X.device, values=look)
-    if len(v) > self.batch_size:
-        raise ValueError(f"v has {len(v)} rows; this trainer's batch_size lets it have 1 … {self.batch_size}")
-    self._looked = True
-
-# %% ../nbs/04_rbm.ipynb #c9c32cbb
-def _probability(x, W, bias, out):
-    "σ(x W + bias) into out; the product in the dtype of W."
-    if x.dtype == W.dtype:
-        return torch.addmm(bias, x, W, out=out).sigmoid_()
-    return torch.add(bias, x.to(W.dtype) @ W, out=out).sigmoid_()
-
-@patch
-def _up(self: Trainer, v, out):
-    "p(h = 1 | v) into out."
-    return _probability(v, self.W, self.rbm.b, out)
-
-# %% ../nbs/04_rbm.ipynb #d4477702
-@patch
-@torch.no_grad()
-def step(
-    self: Trainer,
-    v: torch.Tensor,  # (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
-    lr: float,
-):
-    """One update of the parameters from a batch; the chains move k rounds.
-
-    In main memory every batch is looked at, and a machine that has become NaN stops with a FloatingPointError;
-    elsewhere only the first batch is, because a look stalls the queue."""
-    self._check_batch(v)
-    lr = args.real("lr", lr, 0, self._largest_lr)
-    r, W = self._rows(len(v)), self.rbm.W
-    self.W = W if self.product_dtype is None else W.to(self.product_dtype)
-    r.v.copy_(v)
-    if not self.persistent:
-        self.coins._toss(self._up(r.v, r.p), r.h)
-    self._move(r.chain, r.h)
-    if self.persistent:
-        self._up(r.X, r.P)
-        self.coins._toss(r.q, r.h)
-    else:
-        self._up(r.chain, r.q)
-    self._update(r, lr)
-
-# %% ../nbs/04_rbm.ipynb #cdb8d4f8
-@patch
-def _move(self: Trainer, v, h):
-    "k rounds of the chains in place, from h: down, then up and down again k − 1 times."
-    for i in range(self.k):
-        if i:
-            self.coins._toss(self._up(v, h), h)
-        self.coins._toss(_probability(h, self.W.T, self.rbm.a, v), v)
-
-# %% ../nbs/04_rbm.ipynb #6ab744fc
-def _add_product(W, X, P, beta, alpha, dtype):
-    "W ← beta·W + alpha·XᵀP, the product in this dtype."
-    if dtype == W.dtype:
-        return W.addmm_(X.T, P, beta=beta, alpha=alpha)
-    product = X.to(dtype).T @ P.to(dtype)
-    if beta != 1:
-        W = W.mul_(beta) if beta else W.zero_()
-    return W.add_(product, alpha=alpha)
-
-# %% ../nbs/04_rbm.ipynb #53394e15
-@patch
-def _update(self: Trainer, r: SimpleNamespace, lr: float):
-    "Add lr × the gradient; the rows r are used up."
-    activity = r.p.mean(0)
-    da, db = self._gradient_rows(r)
-    if self.sparsity:
-        db = db + self.sparsity * (self.sparsity_target - activity)
-    if self.velocity is None:
-        _add_product(self.rbm.W, r.X, r.P, 1 - lr * self.weight_decay, lr / r.n, self.W.dtype)
-        self.rbm.a.add_(da, alpha=lr)
-        self.rbm.b.add_(db, alpha=lr)
-    else:
-        self._update_through_velocity(r, da, db, activity, lr)
-    self.lam.lerp_(activity, self.hidden_rate)
-    if self._on_host and not math.isfinite(self.rbm.b.dot(self.rbm.b).item()):  # any NaN has come to b
-        raise FloatingPointError("the machine has become NaN, infinite or too large: use a smaller lr or weight_decay")
-
-# %% ../nbs/04_rbm.ipynb #9cbc79ea
-@patch
-def _gradient_rows(self: Trainer, r: SimpleNamespace):
-    """Turn the rows into X and n S P, with means taken off when centred; the gradients of both biases.
-
-    The product of the rows is then n times the gradient of W."""
-    for_a, for_b = r.signs, r.ones
-    r.q.mul_(-r.n / r.c)
-    if self.centred:
-        r.X.sub_(self.mu)
-        r.P.addr_(r.signs, self.lam, alpha=-1)
-        for_a, for_b = for_a.addmv(r.P, self.lam, alpha=-1), for_b.addmv(r.X, self.mu, alpha=-1)
-    return (r.X.T @ for_a).div_(r.n), (r.P.T @ for_b).div_(r.n)
-
-# %% ../nbs/04_rbm.ipynb #9f8ddb7f
-@patch
-def _update_through_velocity(self: Trainer, r: SimpleNamespace, da, db, activity, lr: float):
-    "The gradient in a buffer of its own: averaged over workers when there are several, with momentum when wanted."
-    vW, va, vb = self.velocity
-    if self.reduce:
-        gradients = [_add_product(torch.empty_like(vW), r.X, r.P, 0, 1 / r.n, self.W.dtype), da, db, activity]
-        self.reduce(gradients)
-        vW.mul_(self.momentum).add_(gradients[0], alpha=lr)
-        da, db = gradients[1], gradients[2]
-        activity.copy_(gradients[3])
-    else:
-        _add_product(vW, r.X, r.P, self.momentum, lr / r.n, self.W.dtype)
-    vW.add_(self.rbm.W, alpha=-lr * self.weight_decay)
-    va.mul_(self.momentum).add_(da, alpha=lr)
-    vb.mul_(self.momentum).add_(db, alpha=lr)
-    for p, velocity in zip((self.rbm.W, self.rbm.a, self.rbm.b), self.velocity):
-        p.add_(velocity)
 
 # %% ../nbs/04_rbm.ipynb #76a1a5d4
 def ais_increment(
@@ -742,20 +720,6 @@ def relaxation_time(
     M = (log_p - (torch.logsumexp(log_p, 1, keepdim=True) + torch.logsumexp(log_p, 0)) / 2).exp()
     second = torch.linalg.svdvals(M)[1].clamp_max(1 - 1e-15)
     return (-0.5 / second.log()).item()
-
-# %% ../nbs/04_rbm.ipynb #91d2bade
-@patch
-@torch.no_grad()
-def at_temperature(
-    self: RBM,
-    T: float,  # temperature, above 0
-) -> RBM:
-    "A copy with law p(v, h)^(1/T), normalised: every parameter is divided by T."
-    T, other = args.positive("T", T), copy.deepcopy(self)
-    for p in other.parameters():
-        if not bool(p.div_(T).isfinite().all()):
-            raise ValueError(f"T is {T}; it must leave the parameters divided by it finite")
-    return other
 
 # %% ../nbs/04_rbm.ipynb #4d06d69b
 @torch.no_grad()

@@ -30,6 +30,9 @@ def acceptance_probability(
     "Metropolis–Hastings probability of taking each proposal, (...) → (...), without overflow."
     args.floats("E", E, finite=False, empty=True, values=False)
     args.floats("E_new", E_new, like=("E", E), finite=False, empty=True, values=False)
+    args.same_shape("E_new", E_new, "E", E)
+    if isinstance(log_ratio, Tensor) and log_ratio.ndim:
+        args.same_shape("log_ratio", log_ratio, "E", E)
     T = args.scale("T", T, E, batch=E.shape, look=False)
     return ((E - E_new)/T + log_ratio).clamp(max=0).exp()
 
@@ -205,7 +208,8 @@ def langevin_step(
 ) -> Tensor:                                  # (..., d) positions one step later
     "One unadjusted Langevin step $x - η∇E + \\sqrt{2ηT} ξ$ of every walker: (..., d) → (..., d)."
     args.points("x", x, finite=False, values=False)
-    args.points("slope", slope, x.shape[-1], like=("x", x), finite=False, values=False)
+    args.points("slope", slope, like=("x", x), finite=False, values=False)
+    args.same_shape("slope", slope, "x", x)
     step_size = args.scale("step_size", step_size, x, zero=True, batch=x.shape, look=False)
     T = args.scale("T", T, x, zero=True, batch=x.shape, look=False)
     return x - step_size*slope + (2*step_size*T)**0.5*core.normal(x.shape, x, generator)
@@ -273,7 +277,8 @@ def mala_log_ratio(
     "Log ratio of Langevin proposals, back minus forth, where $q(y|x)$ is $N(x - η∇E(x), 2ηT)$: (..., d) → (...)."
     args.points("x", x, finite=False, values=False)
     for name, v in {"slope": slope, "y": y, "slope_y": slope_y}.items():
-        args.points(name, v, x.shape[-1], like=("x", x), finite=False, values=False)
+        args.points(name, v, like=("x", x), finite=False, values=False)
+        args.same_shape(name, v, "x", x)
     step_size = args.scale("step_size", step_size, x, batch=x.shape[:-1], look=False)
     T, eta = args.scale("T", T, x, batch=x.shape[:-1], look=False), _per_chain(step_size)
     forth, back = (y - x + eta*slope).square().sum(-1), (x - y + eta*slope_y).square().sum(-1)
@@ -305,7 +310,7 @@ def autocorrelation(
     n_lags: int, # lags 0 … n_lags−1 are wanted; at most n
 ) -> Tensor:     # (..., n_lags)
     "Autocorrelation of each series about its own mean, 1 at lag 0: (..., n) → (..., n_lags). Sums are divided by n."
-    n = args.points("x", x).shape[-1]
+    n = args.floats("x", args.points("x", x), values=False).shape[-1]
     n_lags = args.whole("n_lags", n_lags, 1, n)
     f = torch.fft.rfft(x - x.mean(-1, keepdim=True), 2*n)      # 2n: room for the ends not to meet
     c = torch.fft.irfft(f.abs().square(), 2*n)[..., :n_lags]

@@ -46,10 +46,10 @@ def _mixture(weights: Tensor, means: Tensor, stds: float | Tensor, like: Tensor 
         raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
     args.distribution("weights", weights, values=args.on_host(weights))
     args.rows("means", means, values=args.on_host(means))
-    like = means if like is None else like
+    other, like = ("means", means) if like is None else ("x", like)
     for name, x in {"weights": weights, "means": means}.items():
         if x.is_meta != like.is_meta:
-            args.alike(name, x.to(like.dtype), "x", like)
+            args.together(name, x, other, like)
     weights, means = weights.to(like), means.to(like)
     stds = args.scale("stds", stds, like, zero=True, batch=weights.shape, look=False)
     return weights, means, torch.as_tensor(stds, dtype=like.dtype, device=like.device).expand(len(weights))
@@ -182,8 +182,7 @@ def denoising_score_matching(
     look = args.on_host(args.points("x", x, values=False))
     args.floats("x", x, values=look)
     args.floats("noise", noise, like=("x", x), values=look)
-    if noise.shape != x.shape:
-        raise ValueError(f"noise has shape {tuple(noise.shape)}; it must be that of x, {tuple(x.shape)}")
+    args.same_shape("noise", noise, "x", x)
     sigma = _level(sigma, x).expand(x.shape[:-1])
     s = sigma[..., None]
     return (s * _scored(score, x + s * noise, sigma) + noise).square().sum(-1).mean()
@@ -191,6 +190,7 @@ def denoising_score_matching(
 # %% ../nbs/09_score_matching.ipynb #7aff4948
 def _principal(data: Tensor) -> tuple[Tensor, Tensor]:
     "Variances and axes of a cloud; on the processor, since not every device can."
+    args.concrete("data", data)
     covariance = torch.cov(data.T).reshape(data.shape[1], -1)
     values, vectors = torch.linalg.eigh(covariance.cpu() if data.device.type == "mps" else covariance)
     return values.to(data), vectors.to(data)
@@ -198,6 +198,11 @@ def _principal(data: Tensor) -> tuple[Tensor, Tensor]:
 
 class ScoreNet(nn.Module):
     "A score with noise level: the noisy Gaussian score of the data's mean and covariance, plus a learned correction."
+
+    mean: Tensor  # (d,) of the data
+    values: Tensor  # (d,) their variances along the axes of their covariance
+    vectors: Tensor  # (d, d) these axes, one a column
+    rates: Tensor  # (16,) of the waves that tell log σ
 
     def __init__(
         self,
@@ -207,38 +212,44 @@ class ScoreNet(nn.Module):
     ):
         super().__init__()
         d = args.rows("data", data, "(n, d) with at least 2 points", 2).shape[1]
-        args.whole("width", width), args.whole("depth", depth, 0)
+        args.whole("width", width)
+        args.whole("depth", depth, 0)
         values, vectors = _principal(data)
-        rates = torch.linspace(0.1, 2, 16)  # of the waves that tell log σ
-        known = dict(mean=data.mean(0), values=values.clamp(min=1e-6), vectors=vectors, rates=rates)
-        for name, value in known.items(): self.register_buffer(name, value)
-        self.condition, self.first = nn.Linear(32, 2 * width * depth), nn.Linear(d, width)
+        self.register_buffer("mean", data.mean(0))
+        self.register_buffer("values", values.clamp(min=1e-6))
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("rates", torch.linspace(0.1, 2, 16))
+        self.condition = nn.Linear(32, 2 * width * depth)
+        self.first = nn.Linear(d, width)
         self.last = nn.Linear(width, d)
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        nn.init.zeros_(self.last.weight), nn.init.zeros_(self.last.bias)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
         self.to(data)
 
-# %% ../nbs/09_score_matching.ipynb #909ef6f2
-def _forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-    "Score at points (..., d) under noise sigma > 0, a number or (...)."
-    args.points("x", x, self.mean.shape[0], like=("the net", self.mean), finite=False, values=False)
-    sigma = _level(sigma, x, 1e-9).expand(x.shape[:-1])[..., None]
-    z, total = (x - self.mean) @ self.vectors, self.values + sigma**2
-    waves = sigma.log() * self.rates
-    knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1)).chunk(2 * len(self.layers), -1)
-    h = self.first(z / total.sqrt())
-    for layer, gain, shift in zip(self.layers, knobs[::2], knobs[1::2]):
-        h = h + layer(F.silu(h * (1 + gain) + shift))
-    correction = (self.values / total).sqrt() / sigma * self.last(F.silu(h))
-    return (correction - z / total) @ self.vectors.T
-
-
-ScoreNet.forward = _forward
+    def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        "Score at points (..., d) under noise sigma > 0, a number or (...)."
+        args.points("x", x, self.mean.shape[0], like=("the net", self.mean), finite=False, values=False)
+        sigma = _level(sigma, x, 1e-9).expand(x.shape[:-1])[..., None]
+        z, total = (x - self.mean) @ self.vectors, self.values + sigma**2
+        waves = sigma.log() * self.rates
+        knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1)).chunk(2 * len(self.layers), -1)
+        h = self.first(z / total.sqrt())
+        for layer, gain, shift in zip(self.layers, knobs[::2], knobs[1::2]):
+            h = h + layer(F.silu(h * (1 + gain) + shift))
+        correction = (self.values / total).sqrt() / sigma * self.last(F.silu(h))
+        return (correction - z / total) @ self.vectors.T
 
 # %% ../nbs/09_score_matching.ipynb #fa3f84fa
 def _pace(step: int, steps: int) -> float:
     "Share of the full learning rate: up over 50 steps, then down to 0 along a cosine."
     return min(1, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def _beside(net: nn.Module, data: Tensor) -> None:
+    "Data as wide as a `ScoreNet` was made for, and beside it; another net says itself what it takes."
+    if isinstance(net, ScoreNet):
+        args.points("data", data, len(net.mean), like=("net", net.mean), finite=False, values=False)
 
 
 def _trainable(net: nn.Module, data: Tensor) -> list[nn.Parameter]:
@@ -247,12 +258,13 @@ def _trainable(net: nn.Module, data: Tensor) -> list[nn.Parameter]:
     if not weights: raise ValueError("net has no parameters; there is nothing to train")
     args.rows("data", data)
     args.alike("data", data, "net", weights[0])
+    _beside(net, data)
     return weights
 
 
 def _all_finite(losses: list[Tensor], checked: int, lr: float) -> int:
     "How many losses have been looked at; `ValueError` at the first that is not finite."
-    new = torch.stack(losses[checked:]).tolist()
+    new = torch.stack(losses[checked:]).cpu().tolist()
     bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
     if bad is not None:
         where = f"the loss of step {checked + bad} is {new[bad]:g}"
@@ -293,7 +305,7 @@ def train_score(
         torch._foreach_lerp_(mean, [p.detach() for p in weights], 1 - min(average, (step + 1) / (step + 10)))
     torch.nn.utils.vector_to_parameters(torch.nn.utils.parameters_to_vector(mean), weights)
     if checked < steps: _all_finite(losses, checked, lr)
-    return torch.stack(losses).tolist()
+    return torch.stack(losses).cpu().tolist()
 
 # %% ../nbs/09_score_matching.ipynb #d5a4cc86
 def sigma_ladder(
@@ -347,7 +359,8 @@ def reverse_step(
     "One step of the reverse-time process, noise to less noise (Song et al. 2021, appendix F)."
     args.points("x", x, values=False)
     for name, v in {"s": s, "noise": noise}.items():
-        args.points(name, v, x.shape[-1], like=("x", x), values=False)
+        args.points(name, v, like=("x", x), values=False)
+        args.same_shape(name, v, "x", x)
     sigma = args.positive("sigma", sigma)
     next_sigma = args.real("next_sigma", next_sigma, 0, sigma, below=True)
     gap = sigma**2 - next_sigma**2
@@ -418,8 +431,9 @@ def flow_log_density(
     data: Tensor,             # (m, d): its mean and covariance give the Gaussian at the last level
 ) -> Tensor:                  # (n,) log density, nats
     "Log density of p at noise level sigmas[0] by the probability flow and the exact trace (Song et al. 2021, eq. 39)."
-    _walk(score, args.rows("x", x, "(n, d)", 0))
+    _walk(score, args.rows("x", x, "(n, d) with at least one point"))
     args.rows("data", data, "(m, d) with at least 2 points", 2, last=x.shape[1], like=("x", x))
+    args.concrete("data", data)
     sigmas = args.levels("sigmas", sigmas, rising=True, zero=False)
     s, trace = score_trace(lambda y: score(y, sigmas[0]), x)
     x, total = x.detach(), torch.zeros_like(x[..., 0])
@@ -445,6 +459,7 @@ def sample_diffusion(
 ) -> Tensor:                  # (n, d)
     "New points: the Gaussian start, the reverse process, and a last denoising step x + σ² s at the lowest level."
     sigmas = args.levels("sigmas", sigmas, zero=False)
+    _beside(net, data)
     x = reverse_diffusion(net, noise_start(n, data, sigmas[0], generator), sigmas, generator=generator)
     return x + sigmas[-1] ** 2 * _scored(net, x, sigmas[-1])
 

@@ -1639,7 +1639,6 @@ again(
 
 _b5, _b6 = Bits(5, 6), Binary(5, 6)
 _no_bits = (_b5.make() * 255, (2 * _b5.make() - 1).to(torch.int8), (255 * _b5.make()).to(torch.uint8))
-again("rbm.log_partition", **_model)
 again("rbm.ais", **_model, n_temperatures=3, n_chains=4, reverse_from=Bits(5, 6, may=("None",)))
 again("rbm.complete", **_model, v=torch.ones(2, 6), known=Mask(6, optional=False))
 _coins = lambda d="cpu": _import("rbm.Coins")(d)

@@ -225,8 +225,15 @@ def test_bad_input_to_the_trainer():
         ((name, value),) = settings.items()
         with pytest.raises(ValueError, match=f"{name} is {value}"):
             m.train_rbm_production(rbm, torch.zeros(8, 4), **{"n_epochs": 1, "progress": False, **settings})
-    with pytest.raises(FloatingPointError, match="epoch 1: .*(nan|inf).*diverged"):
+    with pytest.raises(FloatingPointError, match="smaller lr"):  # the trainer's own
         m.train_rbm_production(m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, lr=1e38, progress=False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_monitor_that_is_not_finite_stops_the_run(monkeypatch, value):
+    monkeypatch.setattr(m, "monitor", lambda *_: dict(recon_error=0.1, pseudo_likelihood=value))
+    with pytest.raises(FloatingPointError, match=f"epoch 1: pseudo_likelihood is {value}.*diverged"):
+        m.train_rbm_production(m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, progress=False)
 
 
 FULL_DISK = """

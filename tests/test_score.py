@@ -63,6 +63,21 @@ BAD = {
     "a negative level": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]), "sigmas are"),
     "step to the same level": (lambda: S.reverse_step(normal(2), normal(2), 1.0, 1.0, normal(2)), "next_sigma"),
     "step below 0": (lambda: S.reverse_step(normal(2), normal(2), 1.0, -0.1, normal(2)), "next_sigma"),
+    "step by one score for all": (
+        lambda: S.reverse_step(normal(3, 2), normal(2), 2.0, 1.0, normal(3, 2)), "s has shape"),
+    "step with one noise for all": (
+        lambda: S.reverse_step(normal(3, 2), normal(3, 2), 2.0, 1.0, normal(1, 2)), "noise has shape"),
+    "flow of no points": (lambda: S.flow_log_density(bell, normal(0, 2), [1.0, 2.0], normal(9, 2)), "x has shape"),
+    "flow with wider data": (
+        lambda: S.flow_log_density(bell, normal(3, 2), [1.0, 2.0], normal(9, 3)), "data has shape .* to go with x"),
+    "mixture in two places": (lambda: S.sample_mixture(2, W, MEANS.to("meta"), 0.5), "weights is on cpu and means on"),
+    "net trained on wider data": (
+        lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 3), 1.0, 2.0), "data has shape .* to go with net"),
+    "net's draws from wider data": (
+        lambda: S.sample_diffusion(S.ScoreNet(normal(9, 2)), normal(9, 3), 2, [2.0, 1.0]), "data has shape"),
+    "draws from data without numbers": (
+        lambda: S.sample_diffusion(bell, normal(9, 2).to("meta"), 2, [2.0, 1.0]), "data is on meta"),
+    "start from data without numbers": (lambda: S.noise_start(2, normal(9, 2).to("meta"), 1.0), "data is on meta"),
     "flow with equal levels": (lambda: S.probability_flow(bell, normal(3, 2), [1.0, 1.0]), "sigmas are"),
     "scores not square": (lambda: S.info_nce(normal(3, 4)), "scores has shape"),
     "no scores": (lambda: S.info_nce(normal(0, 0)), "scores has shape"),
