@@ -53,6 +53,7 @@ def test_the_cases_hold_every_call_of_the_chapter(name):
     assert not missing, f"{WHERE[name]} calls {name} in ways that its check does not try: {sorted(missing)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["the book's answers", "plain answers"])
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_runs_to_its_end_with_answers_and_calls_as_recorded(path, whose):
