@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 # %% ../nbs/lib/args.ipynb #df45f9e5
 def readable(*tensors: Tensor) -> bool:
     "May these numbers be looked at? Not while compiling, exporting or tracing, under vmap, or on fake tensors."
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return not any(wrapped(x) or x.is_meta or _is_fake(x) for x in tensors)
+    return not any(is_functorch_wrapped_tensor(x) or x.is_meta or _is_fake(x) for x in tensors)
 
 
 def _is_fake(x: Tensor) -> bool:

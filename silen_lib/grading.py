@@ -505,6 +505,8 @@ def _shut_doors():
 
 def _limit(extra=4 << 30):
     "At most `extra` bytes more than now, and no file longer than nothing (Linux; elsewhere nothing happens)."
+    if sys.platform == "win32":
+        return
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -660,12 +662,14 @@ def _serve():
 
 def _end(child):
     "Kill a process and all that it started."
+    assert sys.platform != "win32"  # nothing is forked there
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
 
 
 def _fork(channel, name, cells, timeout):
     "Mark one answer in a copy of this process; its end, of whatever kind, is this process's gain."
+    assert sys.platform != "win32"
     inside, outside = os.pipe()
     child = os.fork()
     if child == 0:
