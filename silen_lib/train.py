@@ -1070,30 +1070,34 @@ class Run:
                 if self.first:
                     self.record(row, clock)
                 if self.ranks.agree(float(bool(self.first and not_finite(row)))):
-                    raise FloatingPointError(self._diverged(row))
+                    raise FloatingPointError(not_finite(row) or "as the first worker saw")
                 if c.checkpoint_every and row["epoch"] % c.checkpoint_every == 0:
                     self.checkpoint(row)
                 gap = row.get("free_energy_gap", 0.0) - self.gap_at_start
                 if self.ranks.agree(float(c.max_gap is not None and gap > c.max_gap)):
                     return self.say(f"\nstopped: the free-energy gap has grown by {gap:.1f} nats")
+        except FloatingPointError as error:  # by the trainer in the midst of an epoch, or by the row at its end
+            raise FloatingPointError(self._diverged(clock.epoch, error)) from error
         finally:
             self.progress = clock.bar is not None
             clock.close()
 
     def record(self, row: dict[str, float], clock: Clock):
         "Monitors into the history, the bar, history.csv and wandb."
-        row |= self._monitor()
+        try:
+            row |= self._monitor()
+        except FloatingPointError:
+            row["pseudo_likelihood"] = math.nan
         self.history.append(dict(row))
         clock.show(row)
         if not_finite(row):
             return self.log.log(row)
         self.log.log(row, self.rbm, self.rbm.hidden_probability(self.held_out[:1000]).detach().mean(0))
 
-    def _diverged(self, row: dict[str, float]) -> str:
+    def _diverged(self, epoch: int, seen: FloatingPointError) -> str:
         kept = [*reversed(self.checkpoints.written), self.folder / "checkpoints" / "best.pt"]
         good = next((f"; the last good state is {path}" for path in kept if path.exists()), "")
-        seen = not_finite(row) or "as the first worker saw"
-        return f"epoch {row['epoch']}: the run has diverged ({seen}){good}. Try a --lr below {self.config.lr:g}"
+        return f"epoch {epoch}: the run has diverged ({seen}){good}. Try a --lr below {self.config.lr:g}"
 
     def checkpoint(self, row: dict[str, float]):
         "One more checkpoint, and best.pt when no epoch with a checkpoint had a better pseudo-likelihood."

@@ -26,7 +26,7 @@ PLAIN = {
         return mean_energy(E, T, p) - T*entropy(p)
     """,
     "build_hopfield_weights": """
-        xi = _stack(patterns)
+        xi = args.stack("patterns", patterns)
         W = xi.T @ xi / xi.shape[1]
         W.fill_diagonal_(0)
         return W
@@ -43,11 +43,11 @@ PLAIN = {
         return new
     """,
     "overlaps": """
-        xi = _stack(patterns)
+        xi = args.stack("patterns", patterns)
         return state @ xi.T / xi.shape[1]
     """,
     "pattern_field": """
-        xi = _stack(patterns)
+        xi = args.stack("patterns", patterns)
         return (state @ xi.T) @ xi / xi.shape[1] - len(xi) / xi.shape[1] * state
     """,
     "bit_error": """

@@ -53,6 +53,7 @@ def test_the_cases_hold_every_call_of_the_chapter(name):
     assert not missing, f"{WHERE[name]} calls {name} in ways that its check does not try: {sorted(missing)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["the book's answers", "plain answers"])
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_runs_to_its_end_with_answers_and_calls_as_recorded(path, whose):
@@ -166,7 +167,7 @@ def test_a_plain_right_answer_is_right_and_kept(name):
         ("async_step", "new = state.clone()\nnew[..., i] = torch.where(state @ W[i] >= 0, 1.0, -1.0)\nreturn new",
          "_tie"),
         ("rbm_log_partition", "if len(b) < len(a): W, a, b = W.T, b, a\n"
-         "return torch.logsumexp(-rbm_free_energy(all_states(len(a)), W, a, b), 0)", "dtype"),
+         "return torch.logsumexp(-rbm_free_energy(all_states(len(a)), W, a, b), 0)", "convert one of them"),
         ("spin_up_probability", "return torch.stack([1/(1 + (-2*x/T).exp()) for x in h])", "0-d"),
         ("swap_probability", "return torch.tensor([min(1., math.exp(min(0., (1/T1 - 1/T2)*(x - y)))) "
          "for x, y in zip(E1.tolist(), E2.tolist())])", "type"),

@@ -18,6 +18,8 @@ from silen_lib import exercises as ex
 from silen_lib import grading as gr
 from silen_lib import hopfield
 
+pytestmark = pytest.mark.slow
+
 NBS = Path(__file__).parent.parent / "nbs"
 CHAPTER = NBS / "01_hopfield.ipynb"
 POINTS = {

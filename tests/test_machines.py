@@ -13,6 +13,8 @@ import torch
 
 from silen_lib import train as t
 
+pytestmark = pytest.mark.slow
+
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 LIMIT = 300  # seconds, for the whole story; 40 on a quiet machine
 

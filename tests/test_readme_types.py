@@ -92,7 +92,7 @@ def errors(tmp_path_factory) -> dict[str, set[int]]:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     command = [pyright, "--outputjson", "--pythonpath", sys.executable, *(str(folder / name) for name in files)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     if done.returncode not in (0, 1):
         pytest.skip(f"pyright does not run here: {(done.stderr or done.stdout)[-200:]}")
     found = {name: set() for name in files}

@@ -13,6 +13,8 @@ import torch
 
 from silen_lib import train as m
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -39,6 +39,6 @@ def patched(self: Box): return 2
 def _forward(self): return 3
 Box.forward = _forward
 """
-    (tmp_path / "attaching.py").write_text(source)
+    (tmp_path / "attaching.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert _attached(importlib.import_module("attaching")) == ["Box.patched", "Box.forward"]

@@ -305,6 +305,7 @@ exercise("boltzmann", "silen_lib.energy",
            Case(torch.tensor([0.4, -1.0, 2.0]).double(), 0.3).note("doubles"),
            Case(torch.tensor([0.4, -1.0, 2.0]).double(), 3).note("T a whole number"),
            Case(torch.tensor([0.4, -1.0, 2.0]).double(), torch.tensor(0.8).double()).note("T a tensor"),
+           Case(torch.tensor([0.4, -1.0, 2.0]), torch.tensor(0.8)).note("T a tensor"),
            Case(*views(torch.tensor([[0.4, -1.0, 2.0], [0.1, 0.2, 0.3]])), torch.tensor(0.8)).note("transposed views")],
     oracle=_exact_boltzmann,
     mistakes=_boltzmann_mistakes, returns=torch.Tensor)
