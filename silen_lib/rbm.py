@@ -123,8 +123,8 @@ class RBM(nn.Module):
         weight_std = args.real("weight_std", weight_std, 0)
         W = normal((n_visible, n_hidden), torch.empty(0, dtype=dtype, device="cpu"), generator)
         self.W = nn.Parameter((W * weight_std).to(device))
-        self.a = nn.Parameter(torch.zeros(n_visible, device=device, dtype=dtype))
-        self.b = nn.Parameter(torch.zeros(n_hidden, device=device, dtype=dtype))
+        self.a = nn.Parameter(self.W.detach().new_zeros(n_visible))
+        self.b = nn.Parameter(self.W.detach().new_zeros(n_hidden))
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         "E(v, h) of each pair: (…, n_visible), (…, n_hidden) → (…)."

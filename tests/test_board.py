@@ -37,19 +37,19 @@ def statuses(path=None):
 @pytest.mark.parametrize(
     ("platform", "environment", "want"),
     [
-        ("linux", {"HOME": "/home/ada"}, "/home/ada/.local/state/silen/progress.json"),
-        ("linux", {"HOME": "/home/ada", "XDG_STATE_HOME": "/var/ada"}, "/var/ada/silen/progress.json"),
+        ("linux", {"HOME": "/home/reader"}, "/home/reader/.local/state/silen/progress.json"),
+        ("linux", {"HOME": "/home/reader", "XDG_STATE_HOME": "/var/ada"}, "/var/ada/silen/progress.json"),
         (
             "linux",
-            {"HOME": "/home/ada", "XDG_STATE_HOME": "not/absolute"},
-            "/home/ada/.local/state/silen/progress.json",
+            {"HOME": "/home/reader", "XDG_STATE_HOME": "not/absolute"},
+            "/home/reader/.local/state/silen/progress.json",
         ),
         ("darwin", {"HOME": "/Users/ada"}, "/Users/ada/.local/state/silen/progress.json"),
         ("win32", {"HOME": "/u/ada", "APPDATA": "/u/ada/roaming"}, "/u/ada/roaming/silen/progress.json"),
         ("win32", {"HOME": "/u/ada"}, "/u/ada/AppData/Roaming/silen/progress.json"),
-        ("linux", {"HOME": "/home/ada", "SILEN_PROGRESS": "~/mine.json"}, "/home/ada/mine.json"),
-        ("linux", {"HOME": "/home/ada", "SILEN_PROGRESS": "off"}, None),
-        ("linux", {"HOME": "/home/ada", "SILEN_PROGRESS": ""}, None),
+        ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": "~/mine.json"}, "/home/reader/mine.json"),
+        ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": "off"}, None),
+        ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": ""}, None),
     ],
 )
 def test_each_user_has_a_file(monkeypatch, platform, environment, want):
