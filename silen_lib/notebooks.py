@@ -139,7 +139,7 @@ def answers_in_place(
     nb.cells = ordered
     return nb
 
-
+# %% ../nbs/lib/notebooks.ipynb #7d41c0be
 def export() -> None:
     "What `nbdev_export` does in the current folder's project, with each answer at the place of its exercise."
     import nbdev.process
