@@ -528,7 +528,12 @@ def start_and_wait(out, *more):
 
 
 def test_a_closed_terminal_saves(tmp_path):
-    process = start_and_wait(tmp_path)
+    "The suite itself may run under nohup, where a child inherits that the signal is ignored."
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = start_and_wait(tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     process.send_signal(signal.SIGHUP)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and model(tmp_path)["W"].isfinite().all(), err
