@@ -519,9 +519,23 @@ def test_a_terminal_without_accents(tmp_path):
     assert done.returncode == 0 and b"8x8 pixels" in done.stdout, done.stderr
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left_behind():
+    "A run that a failed test did not end would keep a processor for itself."
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+
+
 def start_and_wait(out, *more):
     command = [*COMMAND, *SMALL, "--epochs", "100000", "--out", str(out), *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    STARTED.append(process)
     until(lambda: (out / "history.csv").exists())
     time.sleep(0.3)
     return process
@@ -542,6 +556,7 @@ def test_a_closed_terminal_saves(tmp_path):
 def test_nohup_is_respected(tmp_path):
     command = [*COMMAND, *SMALL, "--seconds", "2", "--out", str(tmp_path)]
     process = subprocess.Popen(["nohup", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    STARTED.append(process)
     until(lambda: (tmp_path / "history.csv").exists())
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 0
