@@ -888,6 +888,8 @@ class Verdict:
 
     __repr__ = __str__
 
+    def _repr_html_(self): return _verdict_html(self)
+
 # %% ../nbs/lib/exercises.ipynb #68442832
 def _escape(text):
     "HTML of plain text; `code` in backticks."
@@ -903,8 +905,6 @@ def _verdict_html(v):
             f"background:rgba(127,127,127,.08);padding:.4em .8em;margin:.2em 0;max-width:60em;line-height:1.5'>"
             f"<div><b>{badge(f'{v.symbol} {v.title}', v.status)}</b> · <code>{html.escape(v.name)}</code></div>"
             f"{''.join(rows)}</div>")
-
-Verdict._repr_html_ = _verdict_html
 
 # %% ../nbs/lib/exercises.ipynb #0242e075
 _TITLES = {

@@ -6,7 +6,7 @@ the public names that have none; tests/test_arguments.py fails for a name that i
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -147,7 +147,6 @@ class Count(Kind):
     value: int
     least: int = 1
     optional: bool = False
-    make_hostile: dict = field(default_factory=dict)
 
     def make(self, device="cpu"):
         return self.value
@@ -301,7 +300,6 @@ class Entry:
     bound: bool = False  # `call` makes the method
     fake: str = "run"  # on fake devices: "run", or the reason why it cannot be
     reads: int = 0  # host reads that are allowed on an accelerator, whatever the number of sweeps
-    writes: bool = False  # works in place
 
     def function(self, device="cpu"):
         return self.call(device) if self.bound else self.call
