@@ -3,6 +3,7 @@
 The pyproject.toml that nbdev 2 writes declares twelve dynamic fields, and setuptools >= 77 refuses to build
 unless `setup()` sets each of them, so the call below names them all.
 """
+
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -12,7 +13,11 @@ here = Path(__file__).resolve().parent
 config = ConfigParser(delimiters=["="])
 config.read_string((here / "settings.ini").read_text(encoding="utf-8"))
 cfg = config["DEFAULT"]
-extras = {key.removesuffix("_requirements"): cfg[key].split() for key in cfg if key.endswith("_requirements")}
+extras = {
+    key.removesuffix("_requirements"): cfg[key].split()
+    for key in cfg
+    if key.endswith("_requirements")
+}
 
 setup(
     name=cfg["lib_name"],

@@ -93,7 +93,9 @@ def loop_sweep(s, W, T, generator):
     return len(s)
 
 
-def sweeps_a_second(sizes=(1000, 4000), load=0.13, T=0.1, chains=64, repeats=3, seed=0) -> list[dict]:
+def sweeps_a_second(
+    sizes=(1000, 4000), load=0.13, T=0.1, chains=64, repeats=3, seed=0
+) -> list[dict]:
     "Spin updates a second of the loop and of `glauber`, interleaved."
     g, rows = torch.Generator().manual_seed(seed), []
     for N in sizes:
@@ -108,7 +110,11 @@ def sweeps_a_second(sizes=(1000, 4000), load=0.13, T=0.1, chains=64, repeats=3, 
             end = time.perf_counter()
             rates.append((n / (middle - start), 10 * s.numel() / (end - middle)))
         loop, fast = (statistics.median(r[k] for r in rates) for k in (0, 1))
-        rows.append(dict(n_neurons=N, loop=loop, fast=fast, ratio=statistics.median(b / a for a, b in rates)))
+        rows.append(
+            dict(
+                n_neurons=N, loop=loop, fast=fast, ratio=statistics.median(b / a for a, b in rates)
+            )
+        )
     return rows
 
 
@@ -118,7 +124,9 @@ def walls(seeds: int) -> list[dict]:
     for seed in range(seeds):
         start = time.perf_counter()
         wall = measure_wall(generator=torch.Generator().manual_seed(seed))
-        out.append(dict(seed=seed, value=wall.value, error=wall.error, seconds=time.perf_counter() - start))
+        out.append(
+            dict(seed=seed, value=wall.value, error=wall.error, seconds=time.perf_counter() - start)
+        )
     return out
 
 
@@ -126,19 +134,31 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default: 1)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--wall", type=int, default=0, metavar="SEEDS", help="also measure the wall, for so many seeds")
+    parser.add_argument(
+        "--wall",
+        type=int,
+        default=0,
+        metavar="SEEDS",
+        help="also measure the wall, for so many seeds",
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     e = experiment(args.repeats)
-    print(f"100 neurons, 1 … 25 patterns, 5 networks each, exact asynchronous recall, {args.threads} thread(s)")
-    print(f"  loop over spins {e['loop_s']:.2f} s, glauber {e['fast_s']:.3f} s: {e['ratio']:.1f} times")
+    print(
+        f"100 neurons, 1 … 25 patterns, 5 networks each, exact asynchronous recall, {args.threads} thread(s)"
+    )
+    print(
+        f"  loop over spins {e['loop_s']:.2f} s, glauber {e['fast_s']:.3f} s: {e['ratio']:.1f} times"
+    )
     print("  P        " + "".join(f"{P:>7}" for P in COUNTS if P % 3 == 1))
     for name in ("loop", "fast"):
         print(f"  {name:<9}" + "".join(f"{x:7.3f}" for x in e[name][::3].tolist()))
     print(f"  mean difference {e['difference']:+.4f} ± {e['error']:.4f}")
     print("heat-bath updates a second, 64 chains at load 0.13, T = 0.1")
     for row in sweeps_a_second():
-        print(f"  N = {row['n_neurons']}: loop {row['loop']:.1e}, glauber {row['fast']:.1e}: {row['ratio']:.0f} times")
+        print(
+            f"  N = {row['n_neurons']}: loop {row['loop']:.1e}, glauber {row['fast']:.1e}: {row['ratio']:.0f} times"
+        )
     for w in walls(args.wall):
         print(
             f"wall at T = 0.1, seed {w['seed']}: {w['value']:.5f} ± {w['error']:.5f} "

@@ -58,26 +58,53 @@ def beside_the_floor(device, B, H, k, rounds=15):
         floors.append(seconds(base, device))
         steps.append(seconds(lambda: trainer.step(v, 0.01), device))
     mine, best = statistics.median(steps[2:]), statistics.median(floors[2:])
-    return f"PCD-{k}, batch {B}, {H} hidden", f"{mine * 1e6:,.0f} µs, {B / mine:,.0f} examples/s", f"{mine / best:.2f}"
+    return (
+        f"PCD-{k}, batch {B}, {H} hidden",
+        f"{mine * 1e6:,.0f} µs, {B / mine:,.0f} examples/s",
+        f"{mine / best:.2f}",
+    )
 
 
 def short_training(device, limit):
     "silen-train on the device for a while, and the likelihood it reports."
     with tempfile.TemporaryDirectory() as folder:
-        options = dict(device=device, seconds=limit, temperatures=5000, wandb="disabled", out=folder)
-        command = [sys.executable, "-m", "silen_lib.train", *(f"--{k}={v}" for k, v in options.items())]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+        options = dict(
+            device=device, seconds=limit, temperatures=5000, wandb="disabled", out=folder
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "silen_lib.train",
+            *(f"--{k}={v}" for k, v in options.items()),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, encoding="utf-8", check=False
+        )
         if done.returncode:
             return "silen-train", f"failed ({done.returncode}): {done.stderr.strip()[-200:]}", ""
         result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
         epochs = len((Path(folder) / "history.csv").read_text(encoding="utf-8").splitlines()) - 1
     likelihood = f"{result['test_forward']:.2f} forward, {result['test_reverse']:.2f} reverse"
-    return f"silen-train, {limit:g} s", f"{epochs} epochs, test log-likelihood {likelihood} nats", ""
+    return (
+        f"silen-train, {limit:g} s",
+        f"{epochs} epochs, test log-likelihood {likelihood} nats",
+        "",
+    )
 
 
 def tests():
     "The tests marked gpu, in a process of their own."
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(TESTS), "--ignore", str(TESTS / "browser")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "gpu",
+        str(TESTS),
+        "--ignore",
+        str(TESTS / "browser"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     lines = done.stdout.strip().splitlines() or ["nothing said"]
     print("\n".join(line for line in lines if line.startswith(("FAILED", "ERROR"))))
@@ -86,10 +113,14 @@ def tests():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30, help="of the short training (default: 30)")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="of the short training (default: 30)"
+    )
     args = parser.parse_args()
     if not torch.accelerator.is_available():
-        print("no accelerator on this machine: nothing was run (the fake-device tests are part of `make test`)")
+        print(
+            "no accelerator on this machine: nothing was run (the fake-device tests are part of `make test`)"
+        )
         return
     device = torch.accelerator.current_accelerator().type
     name = torch.cuda.get_device_name() if device == "cuda" else device

@@ -77,7 +77,9 @@ def measure(
     g = torch.Generator().manual_seed(seed)
     xi = random_patterns(n_patterns, n_neurons, generator=g)
     W = build_hopfield_weights(xi)
-    cues = torch.cat([corrupt_pattern(p, 0.2, n=-(-n_cues // n_patterns), generator=g) for p in xi])[:n_cues]
+    cues = torch.cat(
+        [corrupt_pattern(p, 0.2, n=-(-n_cues // n_patterns), generator=g) for p in xi]
+    )[:n_cues]
     order = torch.randperm(n_neurons, generator=g)
     W_np, cues_np, order_np = W.double().numpy(), cues.double().numpy(), order.numpy()
 
@@ -88,16 +90,22 @@ def measure(
     floor_visits = fast(recall, W)
 
     def floor():
-        for _ in range(2):  # fields of all cues, and the changes of all fields: the products one pass cannot avoid
+        for _ in range(
+            2
+        ):  # fields of all cues, and the changes of all fields: the products one pass cannot avoid
             W @ cues.T
         return floor_visits
 
     methods = {
         "random visits + energy, torch": lambda: random_visits_loop(cues[0], W, 2 * n_neurons)[1],
         "one spin at a time, torch": lambda: textbook_loop(cues[0].clone(), W, order.tolist())[1],
-        "one spin at a time, numpy": lambda: sum(textbook_loop(c.copy(), W_np, order_np)[1] for c in cues_np[:4]),
+        "one spin at a time, numpy": lambda: sum(
+            textbook_loop(c.copy(), W_np, order_np)[1] for c in cues_np[:4]
+        ),
         "recall": lambda: sum(fast(recall, W) for _ in range(3)),
-        "recall_patterns": lambda: sum(fast(recall_patterns, xi) for _ in range(20)),  # each method runs for tens of ms
+        "recall_patterns": lambda: sum(
+            fast(recall_patterns, xi) for _ in range(20)
+        ),  # each method runs for tens of ms
         "two matrix products (floor of recall)": floor,
     }
     speeds = {name: [] for name in methods}
@@ -111,7 +119,12 @@ def measure(
         return statistics.median(a / b for a, b in zip(v, base))
 
     return [
-        dict(what=name, visits_per_s=statistics.median(v), ratio=ratio(v, lean), ratio_tutorial=ratio(v, tutorial))
+        dict(
+            what=name,
+            visits_per_s=statistics.median(v),
+            ratio=ratio(v, lean),
+            ratio_tutorial=ratio(v, tutorial),
+        )
         for name, v in speeds.items()
     ]
 
@@ -136,7 +149,9 @@ def _resident_mb() -> float:
 def pictures(n_pictures: int = 20, n_cues: int = 16, size: int = 100) -> dict:
     "Recall with size² neurons: seconds, share recalled, and the growth of this process's peak memory in MB."
     g = torch.Generator().manual_seed(0)
-    recall_patterns(random_patterns(2, 50, generator=g), random_patterns(2, 50, generator=g))  # warm
+    recall_patterns(
+        random_patterns(2, 50, generator=g), random_patterns(2, 50, generator=g)
+    )  # warm
     before = _resident_mb()
     start = time.perf_counter()
     gallery = wave_pictures(n_pictures, size, generator=g)
@@ -158,7 +173,9 @@ def pictures_apart() -> dict:
     code = "import json, sys; sys.path.insert(0, sys.argv[1]); import hopfield; print(json.dumps(hopfield.pictures()))"
     folder = str(Path(__file__).resolve().parent)
     return json.loads(
-        subprocess.run([sys.executable, "-c", code, folder], capture_output=True, encoding="utf-8", check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code, folder], capture_output=True, encoding="utf-8", check=True
+        ).stdout
     )
 
 
@@ -170,7 +187,9 @@ def main():
     print(f"1,000 neurons, 10 patterns, 256 cues with 20% noise, float32, {args.threads} thread(s)")
     print(f"{'':<40}{'visits/s':>12}{'× torch loop':>14}{'× tutorial':>12}")
     for row in rows(args.threads, args.repeats):
-        print(f"{row['what']:<40}{row['visits_per_s']:>12.2e}{row['ratio']:>14.1f}{row['ratio_tutorial']:>12.1f}")
+        print(
+            f"{row['what']:<40}{row['visits_per_s']:>12.2e}{row['ratio']:>14.1f}{row['ratio_tutorial']:>12.1f}"
+        )
     p = pictures_apart()
     print(
         f"{p['what']}: {p['seconds']:.2f} s, {p['recalled']:.0%} recalled, "

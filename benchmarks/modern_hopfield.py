@@ -18,7 +18,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from silen_lib.modern_hopfield import HopfieldAttention, modern_hopfield_retrieve, modern_hopfield_update
+from silen_lib.modern_hopfield import (
+    HopfieldAttention,
+    modern_hopfield_retrieve,
+    modern_hopfield_update,
+)
 
 SDPA = "F.scaled_dot_product_attention"
 MHA = "nn.MultiheadAttention"
@@ -57,7 +61,11 @@ def _compare(methods: dict, base: str, repeats: int) -> dict:
 
 
 def measure(
-    n_queries: int = 1024, n_patterns: int = 4096, dims: tuple[int, ...] = (64, 512), repeats: int = 15, seed: int = 0
+    n_queries: int = 1024,
+    n_patterns: int = 4096,
+    dims: tuple[int, ...] = (64, 512),
+    repeats: int = 15,
+    seed: int = 0,
 ) -> list[dict]:
     "One dict a method and d: d, what, ms, ratio to the kernel, largest error against float64."
     found, g = [], torch.Generator().manual_seed(seed)
@@ -74,14 +82,19 @@ def measure(
         present = {name: run for name, run in methods.items() if run}
         with torch.no_grad():
             timed = _compare(present, SDPA, repeats)
-            error = {name: (run().reshape(n_queries, d) - truth).abs().max().item() for name, run in present.items()}
+            error = {
+                name: (run().reshape(n_queries, d) - truth).abs().max().item()
+                for name, run in present.items()
+            }
         for name in methods:
             ms, ratio = timed.get(name, (None, None))
             found.append(dict(d=d, what=name, ms=ms, ratio=ratio, error=error.get(name)))
     return found
 
 
-def layers(batch: int = 16, length: int = 128, embed_dim: int = 256, heads: int = 8, repeats: int = 9) -> list[dict]:
+def layers(
+    batch: int = 16, length: int = 128, embed_dim: int = 256, heads: int = 8, repeats: int = 9
+) -> list[dict]:
     "A forward and backward pass of self-attention without weights, beside torch's layer with the same parameters."
     torch.manual_seed(0)
     theirs = torch.nn.MultiheadAttention(embed_dim, heads, batch_first=True)
@@ -93,12 +106,17 @@ def layers(batch: int = 16, length: int = 128, embed_dim: int = 256, heads: int 
         ours.load_state_dict(theirs.state_dict())
     x = torch.randn(batch, length, embed_dim)
     run = lambda layer: layer(x, x, x, need_weights=False)[0].sum().backward()
-    timed = _compare({name: (lambda layer=layer: run(layer)) for name, layer in found.items()}, MHA, repeats)
+    timed = _compare(
+        {name: (lambda layer=layer: run(layer)) for name, layer in found.items()}, MHA, repeats
+    )
     return [dict(what=name, ms=ms, ratio=ratio) for name, (ms, ratio) in timed.items()]
 
 
 def _peak_mb() -> float:
-    return float(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1e3
+    return (
+        float(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
+        / 1e3
+    )
 
 
 def growth(name: str, n_queries: int, n_patterns: int, d: int = 64) -> float:
@@ -118,8 +136,14 @@ def growth_apart(name: str, n_queries: int, n_patterns: int, threads: int = 1) -
         "import json, sys; sys.path.insert(0, sys.argv[1]); import torch; torch.set_num_threads(int(sys.argv[5]));"
         "import modern_hopfield as m; print(json.dumps(m.growth(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))"
     )
-    words = [str(Path(__file__).resolve().parent), name, *map(str, (n_queries, n_patterns, threads))]
-    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, encoding="utf-8", check=True)
+    words = [
+        str(Path(__file__).resolve().parent),
+        name,
+        *map(str, (n_queries, n_patterns, threads)),
+    ]
+    run = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, encoding="utf-8", check=True
+    )
     return json.loads(run.stdout)
 
 
@@ -135,14 +159,23 @@ def main():
         if row["ms"] is None:
             print(f"{row['what']:<42}{row['d']:>5}   not installed here")
         else:
-            print(f"{row['what']:<42}{row['d']:>5}{row['ms']:>9.2f}{row['ratio']:>10.2f}{row['error']:>10.1e}")
-    print(f"\nSelf-attention, 16 × 128 tokens of 256, 8 heads, forward and backward\n{'':<42}{'ms':>14}{'× torch':>10}")
+            print(
+                f"{row['what']:<42}{row['d']:>5}{row['ms']:>9.2f}{row['ratio']:>10.2f}{row['error']:>10.1e}"
+            )
+    print(
+        f"\nSelf-attention, 16 × 128 tokens of 256, 8 heads, forward and backward\n{'':<42}{'ms':>14}{'× torch':>10}"
+    )
     for row in layers():
         print(f"{row['what']:<42}{row['ms']:>14.2f}{row['ratio']:>10.2f}")
     if Path("/proc/self/status").exists():
-        print(f"\nPeak memory of one retrieval, d = 64, MB\n{'queries × patterns':<42}{'retrieve':>14}{'update':>10}")
+        print(
+            f"\nPeak memory of one retrieval, d = 64, MB\n{'queries × patterns':<42}{'retrieve':>14}{'update':>10}"
+        )
         for queries, patterns in ((1024, 4096), (4096, 16384), (8192, 32768)):
-            grown = [growth_apart(name, queries, patterns, args.threads) for name in ("retrieve", "update")]
+            grown = [
+                growth_apart(name, queries, patterns, args.threads)
+                for name in ("retrieve", "update")
+            ]
             print(f"{f'{queries:,} × {patterns:,}':<42}{grown[0]:>14.1f}{grown[1]:>10.1f}")
 
 

@@ -75,7 +75,9 @@ def end_to_end(x, B, H, k, precision="auto"):
     scratch = tempfile.TemporaryDirectory()
     folder = Path(scratch.name)
     (folder / "checkpoints").mkdir()
-    config = Config(n_hidden=H, batch_size=B, k=k, epochs=1, lr=0.01, out=str(folder), precision=precision)
+    config = Config(
+        n_hidden=H, batch_size=B, k=k, epochs=1, lr=0.01, out=str(folder), precision=precision
+    )
     digits = load("mnist")
     run = Run(config.complete(digits), folder, digits, Ranks())
     run.start_log()
@@ -84,13 +86,18 @@ def end_to_end(x, B, H, k, precision="auto"):
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
             run.fit()
 
-    epoch.n, epoch.scratch = len(run.batches) * B, scratch  # the folder lives as long as the contestant
+    epoch.n, epoch.scratch = (
+        len(run.batches) * B,
+        scratch,
+    )  # the folder lives as long as the contestant
     return epoch
 
 
 def textbook(x, B, H, k):
     "What most tutorials print: a DataLoader, torch.bernoulli, new tensors each time, a metric for every batch."
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(len(x))), B, shuffle=True)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, torch.zeros(len(x))), B, shuffle=True
+    )
     W, a, b, errors = torch.randn(N_VISIBLE, H) * 0.01, torch.zeros(N_VISIBLE), torch.zeros(H), []
 
     def run():
@@ -115,7 +122,10 @@ def scikit_learn(x, B, H, k):
 
     if k != 1:
         raise ImportError("its k is always 1")
-    model, batches = BernoulliRBM(H, learning_rate=0.01, batch_size=B), [v.numpy() for v in x.split(B)]
+    model, batches = (
+        BernoulliRBM(H, learning_rate=0.01, batch_size=B),
+        [v.numpy() for v in x.split(B)],
+    )
     return lambda: [model.partial_fit(v) for v in batches]
 
 
@@ -182,7 +192,10 @@ def measure(B, H, k, n, rounds):
             times[name].append((seconds, seconds / floors[-1]))
     table = {"matrix products (floor)": (statistics.median(floors), 1.0)}
     table |= {name: tuple(map(statistics.median, zip(*t))) for name, t in times.items()}
-    return {name: dict(examples_per_second=n / seconds, floor=ratio) for name, (seconds, ratio) in table.items()}
+    return {
+        name: dict(examples_per_second=n / seconds, floor=ratio)
+        for name, (seconds, ratio) in table.items()
+    }
 
 
 def clock(run):
@@ -201,12 +214,17 @@ def main():
     if args.large:
         sizes.append((512, 2048, 5, 512 * 4, max(3, args.rounds // 4)))
     for B, H, k, n, rounds in sizes:
-        print(f"RBM {N_VISIBLE}×{H}, batches of {B}, k={k}, {torch.get_num_threads()} threads, {rounds} rounds")
+        print(
+            f"RBM {N_VISIBLE}×{H}, batches of {B}, k={k}, {torch.get_num_threads()} threads, {rounds} rounds"
+        )
         table = measure(B, H, k, n, rounds)
         mine = [
-            table[name]["floor"] for name in ("silen_lib Trainer, centred PCD", "silen_lib Trainer, bfloat16 products")
+            table[name]["floor"]
+            for name in ("silen_lib Trainer, centred PCD", "silen_lib Trainer, bfloat16 products")
         ]
-        print(f"  {'':37} {'examples/s':>11} {'× floor time':>13} {'Trainer is faster by':>21} {'bfloat16 by':>12}")
+        print(
+            f"  {'':37} {'examples/s':>11} {'× floor time':>13} {'Trainer is faster by':>21} {'bfloat16 by':>12}"
+        )
         for name, row in table.items():
             exact, narrow = (row["floor"] / ratio for ratio in mine)
             print(

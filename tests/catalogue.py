@@ -45,12 +45,25 @@ class Array(Kind):
 
     low, high = -1.0, 1.0
 
-    def __init__(self, *shape, wide=True, lone=False, half=False, empty=False, infinite=False, value=None, may=()):
+    def __init__(
+        self,
+        *shape,
+        wide=True,
+        lone=False,
+        half=False,
+        empty=False,
+        infinite=False,
+        value=None,
+        may=(),
+    ):
         self.shape, self.wide, self.lone, self.half = shape, wide, lone, half
         self.empty, self.infinite, self.given, self.may = empty, infinite, value, may
 
     def numbers(self) -> Tensor:
-        return torch.rand(self.shape, generator=_seeded(sum(self.shape))) * (self.high - self.low) + self.low
+        return (
+            torch.rand(self.shape, generator=_seeded(sum(self.shape))) * (self.high - self.low)
+            + self.low
+        )
 
     def make(self, device="cpu"):
         x = self.numbers() if self.given is None else torch.as_tensor(self.given)
@@ -138,7 +151,11 @@ class Couplings(Array):
 
     def attacks(self):
         W = self.make()
-        bad = super().attacks() | {"not square": W[:-1], "one row": W[0], "wide": torch.cat([W, W[:, :1]], 1)}
+        bad = super().attacks() | {
+            "not square": W[:-1],
+            "one row": W[0],
+            "wide": torch.cat([W, W[:, :1]], 1),
+        }
         return bad | ({"not symmetric": W + torch.eye(len(W)).roll(1, 0)} if self.symmetric else {})
 
 
@@ -152,8 +169,20 @@ class Count(Kind):
         return self.value
 
     def hostile(self):
-        bad = {"too few": self.least - 1, "half": self.value + 0.5, "inf": math.inf, "nan": math.nan, "text": "3"}
-        bad |= {"True": True, "list": [self.value], "negative": -1, "a whole float": float(self.value), "complex": 1j}
+        bad = {
+            "too few": self.least - 1,
+            "half": self.value + 0.5,
+            "inf": math.inf,
+            "nan": math.nan,
+            "text": "3",
+        }
+        bad |= {
+            "True": True,
+            "list": [self.value],
+            "negative": -1,
+            "a whole float": float(self.value),
+            "complex": 1j,
+        }
         bad |= {"a float tensor": torch.tensor(2.0), "two": torch.ones(2)}
         return bad if self.optional else bad | {"None": None}
 
@@ -161,7 +190,9 @@ class Count(Kind):
 class Number(Kind):
     "A finite number between limits."
 
-    def __init__(self, value, low=-math.inf, high=math.inf, above=False, below=False, optional=False, may=()):
+    def __init__(
+        self, value, low=-math.inf, high=math.inf, above=False, below=False, optional=False, may=()
+    ):
         self.value, self.low, self.high, self.above, self.below = value, low, high, above, below
         self.optional, self.may = optional, may
 
@@ -197,7 +228,9 @@ class Temperature(Number):
         super().__init__(value, 0.0, above=not zero, **more)
 
     def hostile(self):
-        bad = {case: value for case, value in super().hostile().items() if case != "two"}  # one a chain
+        bad = {
+            case: value for case, value in super().hostile().items() if case != "two"
+        }  # one a chain
         bad |= {"negative": -1.0, "a bad one": torch.tensor([1.0, -1.0]), "numpy": np.ones(1)}
         bad |= {"a nan": torch.tensor([1.0, math.nan]), "too many": torch.ones(2, 3, 5, 7, 11)}
         return bad | {"one negative": torch.tensor([-1.0]), "one nan": torch.tensor([math.nan])}
@@ -246,7 +279,13 @@ class Mask(Kind):
 
     def hostile(self):
         x = self.value
-        bad = {"floats": x.float(), "numpy": x.numpy(), "list": x.tolist(), "text": "all", "True": True}
+        bad = {
+            "floats": x.float(),
+            "numpy": x.numpy(),
+            "list": x.tolist(),
+            "text": "all",
+            "True": True,
+        }
         bad |= {"elsewhere": x.to("meta"), "wide": torch.cat([x, x[:1]]), "narrow": x[1:]}
         return bad if self.optional else bad | {"None": None}
 
@@ -276,14 +315,34 @@ class Integers(Kind):
         self.value, self.most, self.may = torch.tensor(value), most, may
 
     def make(self, device="cpu"):
-        return torch.empty_like(self.value, device=device) if _is_fake(device) else self.value.to(device)
+        return (
+            torch.empty_like(self.value, device=device)
+            if _is_fake(device)
+            else self.value.to(device)
+        )
 
     def hostile(self):
         x = self.value
-        bad = {"float": x.float(), "negative": x - 1 - x.min(), "numpy": x.numpy(), "list": x.tolist(), "None": None}
-        bad |= {"bool": x > 0, "empty": x[:0], "narrower": x[..., :-1], "elsewhere": x.to("meta"), "far below": x - 99}
+        bad = {
+            "float": x.float(),
+            "negative": x - 1 - x.min(),
+            "numpy": x.numpy(),
+            "list": x.tolist(),
+            "None": None,
+        }
+        bad |= {
+            "bool": x > 0,
+            "empty": x[:0],
+            "narrower": x[..., :-1],
+            "elsewhere": x.to("meta"),
+            "far below": x - 99,
+        }
         bad = {name: value for name, value in bad.items() if name not in self.may}
-        return bad if self.most is None else bad | {"too high": x - x.max() + self.most + 1, "far above": x + 99}
+        return (
+            bad
+            if self.most is None
+            else bad | {"too high": x - x.max() + self.most + 1, "far above": x + 99}
+        )
 
 
 def _is_fake(device) -> bool:
@@ -311,7 +370,9 @@ class Entry:
         "(argument, what is wrong with it, the value) of all that must be refused."
         for name, kind in self.arguments.items():
             taken = TAKEN.get(f"{self.name}.{name}", ())
-            yield from ((name, case, value) for case, value in kind.hostile().items() if case not in taken)
+            yield from (
+                (name, case, value) for case, value in kind.hostile().items() if case not in taken
+            )
 
 
 def _put(build: Callable, device):
@@ -337,7 +398,9 @@ def _import(name: str):
 
 
 ENTRIES: list[Entry] = []
-TAKEN: dict[str, tuple[str, ...]] = {}  # module.function.argument: what its kind refuses and it takes on purpose
+TAKEN: dict[
+    str, tuple[str, ...]
+] = {}  # module.function.argument: what its kind refuses and it takes on purpose
 
 
 def entry(name: str, fake: str = "run", reads: int = 0, **arguments):
@@ -350,7 +413,9 @@ def method(name: str, owner: Callable, fake: str = "run", reads: int = 0, **argu
     "A method of what `owner(device)` makes."
     kinds = {n: a if isinstance(a, Kind) else Kind(a) for n, a in arguments.items()}
     last = name.rpartition(".")[2]
-    ENTRIES.append(Entry(name, lambda device="cpu": getattr(owner(device), last), kinds, True, fake, reads))
+    ENTRIES.append(
+        Entry(name, lambda device="cpu": getattr(owner(device), last), kinds, True, fake, reads)
+    )
 
 
 # ---------------------------------------------------------------- shared pieces
@@ -371,8 +436,16 @@ def _state(**more):
 # ---------------------------------------------------------------- 0 energy
 for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
     entry(f"energy.{_name}", x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF))
-entry("energy.gradient", energy=Function(curve), x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF))
-entry("energy.curvature", energy=Function(curve), x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF))
+entry(
+    "energy.gradient",
+    energy=Function(curve),
+    x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
+)
+entry(
+    "energy.curvature",
+    energy=Function(curve),
+    x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
+)
 entry(
     "energy.stationary_points",
     fake=DATA_SHAPED,
@@ -390,7 +463,11 @@ entry(
     n_steps=Count(10, 0),
     tol=Positive(0.05),
 )
-entry("energy.diverged", path=Array(3, 5, wide=False, lone=True, infinite=True, may=("nan",)), limit=Positive(10.0))
+entry(
+    "energy.diverged",
+    path=Array(3, 5, wide=False, lone=True, infinite=True, may=("nan",)),
+    limit=Positive(10.0),
+)
 entry(
     "energy.gaussian_wells",
     x=Array(5, 2, lone=True, may=FLEW_OFF),
@@ -458,8 +535,18 @@ entry(
     ties=Choice("up"),
     generator=Gen(),
 )
-entry("hopfield.energy_change", state=_state(), W=Couplings(N, symmetric=False, may=("nan",)), i=Count(2, 0))
-entry("hopfield.async_step", state=_state(), W=Couplings(N, symmetric=False, may=("nan",)), i=Count(2, 0))
+entry(
+    "hopfield.energy_change",
+    state=_state(),
+    W=Couplings(N, symmetric=False, may=("nan",)),
+    i=Count(2, 0),
+)
+entry(
+    "hopfield.async_step",
+    state=_state(),
+    W=Couplings(N, symmetric=False, may=("nan",)),
+    i=Count(2, 0),
+)
 entry("hopfield.identify", state=_state(), **_patterns)
 entry("hopfield.overlaps", state=_state(), **_patterns)
 entry("hopfield.pattern_field", state=_state(), **_patterns)
@@ -487,14 +574,22 @@ entry(
     block=Count(4),
     generator=Gen(),
 )
-entry("hopfield.wave_pictures", fake="makes its own tensors", n=Count(2), size=Count(9, 2), generator=Gen())
+entry(
+    "hopfield.wave_pictures",
+    fake="makes its own tensors",
+    n=Count(2),
+    size=Count(9, 2),
+    generator=Gen(),
+)
 entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
 
 # ---------------------------------------------------------------- 2 capacity
 entry("capacity.stable_load", n_neurons=Count(100, 2))
 for _name in ("critical_capacity", "ground_state_capacity"):
     entry(
-        f"capacity.{_name}", fake="a theory in float64, on the processor", T=Temperature(0.1, zero=True, may=("list",))
+        f"capacity.{_name}",
+        fake="a theory in float64, on the processor",
+        T=Temperature(0.1, zero=True, may=("list",)),
     )
 for _name in ("ags_state", "ags_overlap"):
     entry(
@@ -504,7 +599,11 @@ for _name in ("ags_state", "ags_overlap"):
         T=Temperature(0.1, zero=True, may=("list",)),
     )
 for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
-    entry(f"capacity.{_name}", fake="a theory in float64, on the processor", alpha=Number(0.05, 0.0, may=("list",)))
+    entry(
+        f"capacity.{_name}",
+        fake="a theory in float64, on the processor",
+        alpha=Number(0.05, 0.0, may=("list",)),
+    )
 entry(
     "capacity.glauber",
     state=_state(),
@@ -563,7 +662,11 @@ entry(
 )
 entry("capacity.bit_error", load=Array(3, value=[0.1, 0.2, 0.3], wide=False, lone=True))
 entry("capacity.ags_load", t=Array(3, value=[0.5, 1.0, 2.0], wide=False, lone=True))
-entry("capacity.spin_threshold", u=Array(3, value=[0.1, 0.5, 0.9], wide=False, lone=True), T=Temperature())
+entry(
+    "capacity.spin_threshold",
+    u=Array(3, value=[0.1, 0.5, 0.9], wide=False, lone=True),
+    T=Temperature(),
+)
 entry("capacity.pseudo_inverse_weights", patterns=Spins(P, N, wide=False, lone=True))
 entry("capacity.unlearn", W=Couplings(N, symmetric=False), dreams=Spins(2, N), rate=Number(0.01))
 
@@ -626,7 +729,13 @@ entry(
     sweeps=Count(2),
     generator=Gen(),
 )
-entry("boltzmann.grid_spin_glass", fake="makes its own tensors", rows=Count(3), cols=Count(3), generator=Gen())
+entry(
+    "boltzmann.grid_spin_glass",
+    fake="makes its own tensors",
+    rows=Count(3),
+    cols=Count(3),
+    generator=Gen(),
+)
 entry(
     "boltzmann.grid_ground_energy",
     fake=EXACT,
@@ -640,10 +749,25 @@ entry(
     T=Temperature(),
     cols=Count(3),
 )
-entry("boltzmann.spin_up_probability", h=Array(4, wide=False, lone=True, may=("inf",)), T=Temperature())
-entry("boltzmann.metropolis_probability", dE=Array(4, wide=False, lone=True, infinite=True), T=Temperature())
+entry(
+    "boltzmann.spin_up_probability",
+    h=Array(4, wide=False, lone=True, may=("inf",)),
+    T=Temperature(),
+)
+entry(
+    "boltzmann.metropolis_probability",
+    dE=Array(4, wide=False, lone=True, infinite=True),
+    T=Temperature(),
+)
 entry("boltzmann.detailed_balance_gap", P=Probabilities(4, 4, wide=False), p=Probabilities(4))
-entry("boltzmann.heat_bath_sweep", state=_state(), W=Couplings(N), T=Temperature(), generator=Gen(), reads=4)
+entry(
+    "boltzmann.heat_bath_sweep",
+    state=_state(),
+    W=Couplings(N),
+    T=Temperature(),
+    generator=Gen(),
+    reads=4,
+)
 entry(
     "boltzmann.cooling_schedule",
     fake="makes its own tensors",
@@ -690,7 +814,9 @@ method(
 method(
     "boltzmann.BoltzmannMachine.sampled_gradient",
     _machine,
-    clamp=Kind(make=lambda d: torch.ones(2, 5, device=d) * torch.tensor([1.0, 1, 1, 0, 0], device=d)),
+    clamp=Kind(
+        make=lambda d: torch.ones(2, 5, device=d) * torch.tensor([1.0, 1, 1, 0, 0], device=d)
+    ),
     clamped=Spins(2, 5),
     free=Spins(2, 5),
     sweeps=Count(1, 0),
@@ -737,11 +863,26 @@ entry("rbm.rbm_energy", v=Bits(5, 6), h=Bits(5, 4), **_units)
 entry("rbm.rbm_free_energy", v=Bits(5, 6), **_units)
 entry("rbm.rbm_log_partition", W=Array(6, 4, wide=False), a=Array(6), b=Array(4))
 entry("rbm.block_gibbs", v=Bits(5, 6), **_units, k=Count(2), generator=Gen())
-entry("rbm.cd_gradient", v_data=Bits(5, 6), v_model=Bits(5, 6), W=Array(6, 4, wide=False), b=Array(4))
-entry("rbm.ais_increment", v=Bits(5, 6), **_units, a0=Array(6), beta=Fraction(0.1), next_beta=Fraction(0.2))
+entry(
+    "rbm.cd_gradient", v_data=Bits(5, 6), v_model=Bits(5, 6), W=Array(6, 4, wide=False), b=Array(4)
+)
+entry(
+    "rbm.ais_increment",
+    v=Bits(5, 6),
+    **_units,
+    a0=Array(6),
+    beta=Fraction(0.1),
+    next_beta=Fraction(0.2),
+)
 entry("rbm.log_likelihood", **_model, v=Binary(5, 6), log_Z=Number(1.0, optional=True), reads=2)
 entry(
-    "rbm.contrastive_divergence", **_model, v_data=Bits(5, 6), k=Count(1), lr=Number(0.1, 0.0), generator=Gen(), reads=2
+    "rbm.contrastive_divergence",
+    **_model,
+    v_data=Bits(5, 6),
+    k=Count(1),
+    lr=Number(0.1, 0.0),
+    generator=Gen(),
+    reads=2,
 )
 entry(
     "rbm.ais",
@@ -786,7 +927,9 @@ method("rbm.RBM.gibbs", _rbm, v=Bits(5, 6), k=Count(2), generator=Gen())
 method("rbm.RBM.free_energy", _rbm, v=Bits(5, 6))
 method("rbm.RBM.at_temperature", _rbm, T=Temperature(2.0), reads=3)
 entry("rbm.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
-method("rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True))
+method(
+    "rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True)
+)
 entry(
     "rbm.Trainer",
     fake="see Trainer.step",
@@ -802,7 +945,9 @@ entry(
     sparsity_target=Number(0.1, 0.0, 1.0, above=True, below=True),
     generator=Gen(),
 )
-method("rbm.Trainer.step", _trainer, v=Bits(5, 6, half=True, may=("int", "bool")), lr=Number(0.05, 0.0))
+method(
+    "rbm.Trainer.step", _trainer, v=Bits(5, 6, half=True, may=("int", "bool")), lr=Number(0.05, 0.0)
+)
 
 # ---------------------------------------------------------------- 5 mnist_rbm
 entry(
@@ -813,15 +958,34 @@ entry(
     weight_std=Number(0.01, 0.0),
     generator=Gen(),
 )
-method("mnist_rbm.ProductionRBM.get_hidden_activation_stats", _production, fake="gives numbers", v_batch=Bits(5, 6))
-entry("mnist_rbm.pseudo_likelihood", fake="gives numbers", **_model, v=Binary(5, 6), generator=Gen())
+method(
+    "mnist_rbm.ProductionRBM.get_hidden_activation_stats",
+    _production,
+    fake="gives numbers",
+    v_batch=Bits(5, 6),
+)
+entry(
+    "mnist_rbm.pseudo_likelihood", fake="gives numbers", **_model, v=Binary(5, 6), generator=Gen()
+)
 entry("mnist_rbm.full_pseudo_likelihood", **_model, v=Binary(5, 6))
-entry("mnist_rbm.pseudo_log_likelihood", **_model, v=Binary(5, 6), i=Integers([0, 1, 2, 3, 5], most=5), reads=2)
+entry(
+    "mnist_rbm.pseudo_log_likelihood",
+    **_model,
+    v=Binary(5, 6),
+    i=Integers([0, 1, 2, 3, 5], most=5),
+    reads=2,
+)
 entry("mnist_rbm.free_energy_gap", **_model, train=Bits(5, 6), held_out=Bits(5, 6), reads=2)
 entry("mnist_rbm.hidden_activity", **_model, v=Bits(5, 6), batch_size=Count(2))
 entry("mnist_rbm.log_odds", v=Bits(5, 6, wide=False, lone=True))
 entry("mnist_rbm.glorot_std", n_visible=Count(3), n_hidden=Count(2), gain=Positive(4.0))
-entry("mnist_rbm.training_flops", n_visible=Count(3), n_hidden=Count(2), batch_size=Count(4), k=Count(1))
+entry(
+    "mnist_rbm.training_flops",
+    n_visible=Count(3),
+    n_hidden=Count(2),
+    batch_size=Count(4),
+    k=Count(1),
+)
 entry("mnist_rbm.dream", **_model, n=Count(2), k=Count(2), generator=Gen(), reads=2)
 entry(
     "mnist_rbm.evaluate",
@@ -851,8 +1015,15 @@ entry(
 # ---------------------------------------------------------------- 6 modern_hopfield
 _memory = dict(patterns=Array(P, N, half=True))
 _beta = Positive(1.5)
-entry("modern_hopfield.dense_energy", state=_state(empty=True), patterns=Spins(P, N), power=Count(3, 2))
-entry("modern_hopfield.flip_costs", state=_state(empty=True), patterns=Spins(P, N), power=Count(3, 2))
+entry(
+    "modern_hopfield.dense_energy",
+    state=_state(empty=True),
+    patterns=Spins(P, N),
+    power=Count(3, 2),
+)
+entry(
+    "modern_hopfield.flip_costs", state=_state(empty=True), patterns=Spins(P, N), power=Count(3, 2)
+)
 entry(
     "modern_hopfield.dense_update",
     state=_state(empty=True),
@@ -915,18 +1086,38 @@ entry(
 )
 for _name in ("entmax15", "sparsemax"):
     entry(f"modern_hopfield.{_name}", scores=Array(4, P, wide=False, lone=True, empty=True))
-entry("modern_hopfield.effective_patterns", weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True))
+entry(
+    "modern_hopfield.effective_patterns",
+    weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
+)
 entry(
     "modern_hopfield.split_heads",
     x=Array(
-        2, 5, 8, wide=False, lone=True, half=True, empty=True, infinite=True, may=("nan", "int", "bool", "complex")
+        2,
+        5,
+        8,
+        wide=False,
+        lone=True,
+        half=True,
+        empty=True,
+        infinite=True,
+        may=("nan", "int", "bool", "complex"),
     ),
     num_heads=Count(2),
 )
 entry(
     "modern_hopfield.join_heads",
     x=Array(
-        2, 2, 5, 4, wide=False, lone=True, half=True, empty=True, infinite=True, may=("nan", "int", "bool", "complex")
+        2,
+        2,
+        5,
+        4,
+        wide=False,
+        lone=True,
+        half=True,
+        empty=True,
+        infinite=True,
+        may=("nan", "int", "bool", "complex"),
     ),
 )
 entry(
@@ -963,7 +1154,11 @@ def _sdm(device="cpu"):
     return SparseDistributedMemory(Spins(20, N).make(device), 4)
 
 
-entry("attention.tsallis_entropy", p=Probabilities(2, 5, wide=False, lone=True, empty=True), alpha=Number(2.0, 1.0))
+entry(
+    "attention.tsallis_entropy",
+    p=Probabilities(2, 5, wide=False, lone=True, empty=True),
+    alpha=Number(2.0, 1.0),
+)
 entry("attention.attention_free_energy", p=Probabilities(2, 5), scores=Array(2, 5), beta=_beta)
 entry(
     "attention.max_entropy_weights",
@@ -973,8 +1168,18 @@ entry(
 )
 entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
-entry("attention.kanerva_radius", n_bits=Count(16), n_locations=Number(100.0, 1.0), n_patterns=Number(10.0, 1.0))
-entry("attention.expected_shared", n_bits=Count(16), n_locations=Number(100.0, 1.0), radius=Count(5, 0))
+entry(
+    "attention.kanerva_radius",
+    n_bits=Count(16),
+    n_locations=Number(100.0, 1.0),
+    n_patterns=Number(10.0, 1.0),
+)
+entry(
+    "attention.expected_shared",
+    n_bits=Count(16),
+    n_locations=Number(100.0, 1.0),
+    radius=Count(5, 0),
+)
 for _name in ("sdm_signal_to_noise", "sdm_read_errors"):
     entry(
         f"attention.{_name}",
@@ -990,7 +1195,11 @@ entry(
     values=Array(6, 3, wide=False),
     bandwidth=Positive(0.5),
 )
-entry("attention.squared_distances", x=Array(4, 2, empty=True, may=FLEW_OFF), y=Array(6, 2, may=FLEW_OFF))
+entry(
+    "attention.squared_distances",
+    x=Array(4, 2, empty=True, may=FLEW_OFF),
+    y=Array(6, 2, may=FLEW_OFF),
+)
 entry(
     "attention.leave_one_out_error",
     keys=Array(6, 2, wide=False),
@@ -1004,7 +1213,12 @@ entry(
     n_data=Count(4, optional=True),
 )
 for _name in ("active", "read", "read_sums"):
-    method(f"attention.SparseDistributedMemory.{_name}", _sdm, fake=DATA_SHAPED, address=Spins(4, N, empty=True))
+    method(
+        f"attention.SparseDistributedMemory.{_name}",
+        _sdm,
+        fake=DATA_SHAPED,
+        address=Spins(4, N, empty=True),
+    )
 method(
     "attention.SparseDistributedMemory.write",
     _sdm,
@@ -1019,16 +1233,29 @@ method(
     address=Spins(4, N, empty=True),
     max_reads=Count(3, 0),
 )
-method("attention.SparseDistributedMemory.shared", _sdm, x=Spins(4, N, empty=True), y=Spins(4, N, empty=True))
+method(
+    "attention.SparseDistributedMemory.shared",
+    _sdm,
+    x=Spins(4, N, empty=True),
+    y=Spins(4, N, empty=True),
+)
 
 # ---------------------------------------------------------------- 8 sampling
 entry("sampling.gaussian_walk", scale=Positive(0.5))
 entry(
-    "sampling.metropolis_hastings", energy=Function(well), propose=Function(lambda x, g=None: (x, 0.0)), T=Temperature()
+    "sampling.metropolis_hastings",
+    energy=Function(well),
+    propose=Function(lambda x, g=None: (x, 0.0)),
+    T=Temperature(),
 )
 entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
-entry("sampling.tempered", energy=Function(well), temperatures=(1.0, 2.0), kernel=Function(lambda T: None))
+entry(
+    "sampling.tempered",
+    energy=Function(well),
+    temperatures=(1.0, 2.0),
+    kernel=Function(lambda T: None),
+)
 entry(
     "sampling.sample",
     step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
@@ -1112,9 +1339,25 @@ def _net(device="cpu"):
 
 for _name in ("mixture_log_density", "mixture_score"):
     entry(f"score.{_name}", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
-entry("score.sample_mixture", n=Count(3), **_mixture | {"means": Array(2, 3, wide=False)}, generator=Gen(), reads=1)
-entry("score.score_trace", score=Function(toward_zero), x=Array(4, 3, wide=False, lone=True, empty=True, may=FLEW_OFF))
-entry("score.ScoreNet", fake="see forward", data=Array(20, 3, wide=False, lone=True), width=Count(8), depth=Count(1, 0))
+entry(
+    "score.sample_mixture",
+    n=Count(3),
+    **_mixture | {"means": Array(2, 3, wide=False)},
+    generator=Gen(),
+    reads=1,
+)
+entry(
+    "score.score_trace",
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True, empty=True, may=FLEW_OFF),
+)
+entry(
+    "score.ScoreNet",
+    fake="see forward",
+    data=Array(20, 3, wide=False, lone=True),
+    width=Count(8),
+    depth=Count(1, 0),
+)
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
 entry(
     "score.train_score",
@@ -1177,7 +1420,11 @@ entry(
     generator=Gen(),
     reads=2,
 )
-entry("score.implicit_score_matching", score=Function(toward_zero), x=Array(4, 3, wide=False, lone=True))
+entry(
+    "score.implicit_score_matching",
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True),
+)
 entry(
     "score.denoising_score_matching",
     score=Function(toward_zero),
@@ -1213,15 +1460,27 @@ def _pc(device="cpu"):
 
 _layers = Kind(make=lambda d: [Array(5, n).make(d) for n in (3, 4, 2)])
 _maze = Machine(make=lambda d: _import("free_energy.t_maze")())
-entry("free_energy.variational_free_energy", q=Probabilities(2, 5), log_joint=Array(2, 5, infinite=True))
+entry(
+    "free_energy.variational_free_energy",
+    q=Probabilities(2, 5),
+    log_joint=Array(2, 5, infinite=True),
+)
 entry(
     "free_energy.complexity_accuracy",
     q=Probabilities(2, 5),
     prior=Probabilities(5),
     log_likelihood=Array(5, may=("inf",)),
 )
-entry("free_energy.factorised_posterior", log_joint=Array(3, 4, wide=False, lone=True), sweeps=Count(2, 0))
-entry("free_energy.mixture_responsibilities", log_density=Array(4, 3, may=("inf",)), weights=Probabilities(3))
+entry(
+    "free_energy.factorised_posterior",
+    log_joint=Array(3, 4, wide=False, lone=True),
+    sweeps=Count(2, 0),
+)
+entry(
+    "free_energy.mixture_responsibilities",
+    log_density=Array(4, 3, may=("inf",)),
+    weights=Probabilities(3),
+)
 entry(
     "free_energy.mixture_update",
     x=Array(5, 2, wide=False),
@@ -1234,13 +1493,21 @@ entry(
     x=Array(5, 2),
     responsibilities=Probabilities(5, 3),
     mixture=Machine(
-        make=lambda d: _import("free_energy.mixture_update")(Array(5, 2).make(), Probabilities(5, 3).make())
+        make=lambda d: _import("free_energy.mixture_update")(
+            Array(5, 2).make(), Probabilities(5, 3).make()
+        )
     ),
 )
 entry("free_energy.rbm_variational_free_energy", **_model, v=Bits(5, 6), q=Bits(5, 4))
 entry("free_energy.reparameterise", mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
-entry("free_energy.pc_drive", error=Array(4, 3), slope=Array(4, 3), error_next=Array(4, 2), W=Array(2, 3))
+entry(
+    "free_energy.pc_drive",
+    error=Array(4, 3),
+    slope=Array(4, 3),
+    error_next=Array(4, 2),
+    W=Array(2, 3),
+)
 entry(
     "free_energy.VAE",
     fake="makes its own tensors",
@@ -1275,7 +1542,14 @@ entry(
 for _name in ("predictions", "errors", "energy", "drives", "weight_gradients"):
     method(f"free_energy.PredictiveCodingNetwork.{_name}", _pc, x=_layers)
 method("free_energy.PredictiveCodingNetwork.forward", _pc, top=Array(5, 3))
-method("free_energy.PredictiveCodingNetwork.infer", _pc, x=_layers, free=(1,), n_steps=Count(2, 0), step=Positive(0.2))
+method(
+    "free_energy.PredictiveCodingNetwork.infer",
+    _pc,
+    x=_layers,
+    free=(1,),
+    n_steps=Count(2, 0),
+    step=Positive(0.2),
+)
 method(
     "free_energy.PredictiveCodingNetwork.learn",
     _pc,
@@ -1283,7 +1557,12 @@ method(
     lr=Number(0.1, 0.0),
     decay=Number(0.0, 0.0, 1.0),
 )
-method("free_energy.PredictiveCodingNetwork.backprop_gradients", _pc, top=Array(5, 3), target=Array(5, 2))
+method(
+    "free_energy.PredictiveCodingNetwork.backprop_gradients",
+    _pc,
+    top=Array(5, 3),
+    target=Array(5, 2),
+)
 entry(
     "free_energy.t_maze",
     fake="makes its own tensors",
@@ -1345,8 +1624,20 @@ entry(
 )
 
 # ---------------------------------------------------------------- the workshop
-entry("data.binarise", x=Bits(4, 6, wide=False, lone=True), how=Choice("stochastic"), generator=Gen(), reads=2)
-entry("data.Batches", fake="see the trainer", x=Kind(torch.ones(6, 2)), batch_size=Count(2), generator=Gen())
+entry(
+    "data.binarise",
+    x=Bits(4, 6, wide=False, lone=True),
+    how=Choice("stochastic"),
+    generator=Gen(),
+    reads=2,
+)
+entry(
+    "data.Batches",
+    fake="see the trainer",
+    x=Kind(torch.ones(6, 2)),
+    batch_size=Count(2),
+    generator=Gen(),
+)
 entry("data.bars_and_stripes", fake="makes its own tensors", n=Count(3))
 
 # ---------------------------------------------------------------- the same and others, with what is left out above
@@ -1363,7 +1654,9 @@ def given(x, **more):
 
 def counts(value, *more):
     "What no count is, where the kind's limits are not one number."
-    return Only(value, -1, 1.5, INF, NAN, True, None, "3", torch.ones(2), torch.tensor(2.0), 1j, *more)
+    return Only(
+        value, -1, 1.5, INF, NAN, True, None, "3", torch.ones(2), torch.tensor(2.0), 1j, *more
+    )
 
 
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
@@ -1371,7 +1664,11 @@ _dtypes = (torch.int64, torch.half, "float")
 for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
     again(f"energy.{_name}", x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)))
 for _name in ("gradient", "curvature"):
-    again(f"energy.{_name}", energy=curve, x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)))
+    again(
+        f"energy.{_name}",
+        energy=curve,
+        x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
+    )
 for _name in ("curvature", "gradient_descent"):
     again(f"energy.{_name}", energy=Only(curve, torch.zeros_like, lambda x: 3), x=torch.ones(5))
 again(
@@ -1379,12 +1676,25 @@ again(
     x=torch.zeros(4, 2),
     centres=Only(
         [[0.0, 0.0]],
-        *(None, "ab", np.zeros((1, 2)), [[NAN, 0.0]], torch.zeros(1, 2).long(), torch.zeros(1, 2).to("meta")),
+        *(
+            None,
+            "ab",
+            np.zeros((1, 2)),
+            [[NAN, 0.0]],
+            torch.zeros(1, 2).long(),
+            torch.zeros(1, 2).to("meta"),
+        ),
     ),
     depths=Only([1.0], [INF], [[1.0], [2.0, 3.0]]),
     widths=Only([1.0], [0.0], torch.zeros(1), [-1.0]),
 )
-again("energy.stationary_points", energy=curve, low=Only(-2, 3), high=2, dtype=Only(torch.float64, *_dtypes))
+again(
+    "energy.stationary_points",
+    energy=curve,
+    low=Only(-2, 3),
+    high=2,
+    dtype=Only(torch.float64, *_dtypes),
+)
 again(
     "energy.grid",
     low=Only(0.0, 2.0, (0.0, 0.0)),
@@ -1395,9 +1705,18 @@ again(
 )
 _levels = dict(half=True, infinite=True, may=("int", "float64", "None", "-inf"))
 for _name in ("mean_energy", "free_energy"):
-    again(f"energy.{_name}", E=given(_row, **_levels), T=Temperature(zero=True), p=Probabilities(2, 4, **_levels))
+    again(
+        f"energy.{_name}",
+        E=given(_row, **_levels),
+        T=Temperature(zero=True),
+        p=Probabilities(2, 4, **_levels),
+    )
 again("energy.entropy", p=Only(_row.softmax(-1), torch.cat([_row.softmax(-1), _row[:, :1]], 1)))
-again("energy.macrostate_free_energy", E=_row[0], label=Only(torch.tensor([0, 1, 1, 0]), torch.tensor([0, -1, -1, 0])))
+again(
+    "energy.macrostate_free_energy",
+    E=_row[0],
+    label=Only(torch.tensor([0, 1, 1, 0]), torch.tensor([0, -1, -1, 0])),
+)
 
 _five, _order = Spins(5), torch.arange(N)
 for _name in ("energy_change", "async_step"):
@@ -1413,15 +1732,30 @@ again("hopfield.recall_patterns", state=_state(), **_patterns, fixed=Mask(N))
 again("hopfield.hopfield_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
 again("hopfield.letters", text=Only("A", ["A"], "a", ""))
 _s5 = _five.make()
-again("hopfield.show_patterns", patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))))
+again(
+    "hopfield.show_patterns",
+    patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))),
+)
 again(
     "hopfield.draw_recall",
     states=Only([_s5, -_s5], [], None, [(_s5 + 1) / 2]),
     energies=Only([1.0, 0.0], [1.0], [1.0, NAN], None),
     patterns=Spins(3, 5),
 )
-again("hopfield.draw_recall", states=[_s5], energies=[1.0], patterns=Spins(3, 5), frame=Only(0, 5, 1.5))
-again("hopfield.draw_recall", states=[_s5], energies=[1.0], patterns=Spins(3, 5), names=Only(None, ["a"], 3))
+again(
+    "hopfield.draw_recall",
+    states=[_s5],
+    energies=[1.0],
+    patterns=Spins(3, 5),
+    frame=Only(0, 5, 1.5),
+)
+again(
+    "hopfield.draw_recall",
+    states=[_s5],
+    energies=[1.0],
+    patterns=Spins(3, 5),
+    names=Only(None, ["a"], 3),
+)
 again(
     "hopfield.PatternMemory",
     rows=Count(5),
@@ -1431,7 +1765,20 @@ again(
 )
 
 _loads = torch.tensor([0.05, 0.1])
-_no_load = (-0.1, NAN, INF, "a", None, True, 1j, _loads.numpy(), -_loads, _loads.long(), _loads.half(), _loads + 0j)
+_no_load = (
+    -0.1,
+    NAN,
+    INF,
+    "a",
+    None,
+    True,
+    1j,
+    _loads.numpy(),
+    -_loads,
+    _loads.long(),
+    _loads.half(),
+    _loads + 0j,
+)
 _no_load += (_loads[:0], [0.1, -1.0], [None])
 for _name in ("critical_capacity", "ground_state_capacity"):
     again(f"capacity.{_name}", T=Only(0.05, *_no_load))
@@ -1473,7 +1820,14 @@ again("capacity.ags_load", t=Only(_loads, _loads * 0, 0.1))
 again("capacity.spin_threshold", u=Only(_loads, _loads + 2, 0.1), T=Temperature(0.1))
 again(
     "capacity.extrapolate",
-    sizes=Only(torch.tensor([10, 20, 30]), torch.arange(3), [1, 2, 3], _loads.numpy(), NAN * _loads, torch.ones(3)),
+    sizes=Only(
+        torch.tensor([10, 20, 30]),
+        torch.arange(3),
+        [1, 2, 3],
+        _loads.numpy(),
+        NAN * _loads,
+        torch.ones(3),
+    ),
     values=torch.tensor([0.1, 0.2, 0.3]),
     errors=Only(torch.ones(3), torch.zeros(3)),
 )
@@ -1485,7 +1839,12 @@ _no_times += (torch.tensor([INF, 1.0]), torch.ones(2) + 0j)
 for _name in ("heat_bath", "metropolis"):
     again(f"boltzmann.{_name}", state=_state(), W=Couplings(N), bias=_bias, fixed=Mask(N))
 for _name in ("heat_bath", "metropolis", "ising_energy"):
-    again(f"boltzmann.{_name}", state=_state(), W=Couplings(N, symmetric=True).make(), bias=Only(torch.ones(N), True))
+    again(
+        f"boltzmann.{_name}",
+        state=_state(),
+        W=Couplings(N, symmetric=True).make(),
+        bias=Only(torch.ones(N), True),
+    )
 again(
     "boltzmann.parallel_tempering",
     W=Couplings(N),
@@ -1494,7 +1853,12 @@ again(
     fixed=Mask(N),
 )
 again("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False), bias=_bias)
-again("boltzmann.spin_states", n=3, dtype=Only(torch.float32, torch.int64), device=Only("cpu", "abacus"))
+again(
+    "boltzmann.spin_states",
+    n=3,
+    dtype=Only(torch.float32, torch.int64),
+    device=Only("cpu", "abacus"),
+)
 again("boltzmann.exact_distribution", W=Couplings(N), bias=_bias)
 _no_rule = (3, lambda c, T: c * NAN, lambda c, T: c * 0 + 2, lambda c, T: 0.5)
 again(
@@ -1519,7 +1883,11 @@ for _name in ("grid_ground_energy", "grid_log_partition"):
         W=given(_grid, lone=True),
         cols=Only(3, 0),
     )
-    again(f"boltzmann.{_name}", W=Only(_grid, _grid.triu(), torch.cat([_grid, _grid[:, :1]], 1)), cols=3)
+    again(
+        f"boltzmann.{_name}",
+        W=Only(_grid, _grid.triu(), torch.cat([_grid, _grid[:, :1]], 1)),
+        cols=3,
+    )
 again(
     "boltzmann.anneal",
     W=Couplings(N),
@@ -1536,11 +1904,25 @@ again(
     state=Spins(2, 3, N, may=("None",)),
     sweeps=2,
 )
-again("boltzmann.BoltzmannMachine", n_visible=3, dtype=Only(torch.float32, torch.int64, torch.half, None))
-again_method("boltzmann.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), p=Probabilities(4, may=("None",)))
+again(
+    "boltzmann.BoltzmannMachine",
+    n_visible=3,
+    dtype=Only(torch.float32, torch.int64, torch.half, None),
+)
+again_method(
+    "boltzmann.BoltzmannMachine.exact_gradient",
+    _machine,
+    v=Spins(4, 3),
+    p=Probabilities(4, may=("None",)),
+)
 _clamp = torch.tensor([[1.0, 1, 1, 0, 0]]).repeat(2, 1)
-_clamps = dict(value=_clamp, may=("None", "bits", "zeros", "bytes", "half grey", "a grey one", "grey", "doubled"))
-again_method("boltzmann.BoltzmannMachine.sample", _machine, clamp=Spins(2, 5, **_clamps), state=Spins(2, 5))
+_clamps = dict(
+    value=_clamp,
+    may=("None", "bits", "zeros", "bytes", "half grey", "a grey one", "grey", "doubled"),
+)
+again_method(
+    "boltzmann.BoltzmannMachine.sample", _machine, clamp=Spins(2, 5, **_clamps), state=Spins(2, 5)
+)
 again_method(
     "boltzmann.BoltzmannMachine.sampled_gradient",
     _machine,
@@ -1565,8 +1947,14 @@ again_method(
     sweeps=Count(1, 0),
     generator=Gen(),
 )
-again("boltzmann.swap_probability", E1=_row[0], E2=_row[0], T1=Temperature(1.0), T2=Temperature(2.0))
-again("boltzmann.heat_bath_sweep", state=_state(), W=Only(Couplings(N).make(), Couplings(N).make() + torch.eye(N)))
+again(
+    "boltzmann.swap_probability", E1=_row[0], E2=_row[0], T1=Temperature(1.0), T2=Temperature(2.0)
+)
+again(
+    "boltzmann.heat_bath_sweep",
+    state=_state(),
+    W=Only(Couplings(N).make(), Couplings(N).make() + torch.eye(N)),
+)
 
 again(
     "modern_hopfield.hopfield_settle",
@@ -1591,7 +1979,10 @@ again(
     separate=torch.sign,
     similarity=Function(torch.cdist),
 )
-again("modern_hopfield.effective_patterns", weights=Probabilities(4, P, wide=False, lone=True, empty=True))
+again(
+    "modern_hopfield.effective_patterns",
+    weights=Probabilities(4, P, wide=False, lone=True, empty=True),
+)
 _any_layer = dict(wide=False, half=True, empty=True, infinite=True, may=("nan", "float64"))
 again("modern_hopfield.split_heads", x=Array(2, 5, 8, lone=True, **_any_layer), num_heads=2)
 again("modern_hopfield.join_heads", x=Array(2, 2, 5, 4, lone=True, **_any_layer))
@@ -1613,7 +2004,12 @@ ENTRIES.append(
     )
 )
 _no_ladder = ([], [1.0], [1.0, NAN], [1.0, INF], [1.0, 0.0], 3.0, None, "21")
-again("sampling.tempered", energy=well, temperatures=Only([1.0, 2.0], *_no_ladder), kernel=lambda T: None)
+again(
+    "sampling.tempered",
+    energy=well,
+    temperatures=Only([1.0, 2.0], *_no_ladder),
+    kernel=lambda T: None,
+)
 _no_sigmas = ([], [NAN], [1.0, NAN], [1.0, 1.0], [1.0, INF], [2.0, -1.0], 3.0, None, "21")
 _sigmas = Only([2.0, 1.0], *_no_sigmas)
 for _name in ("annealed_langevin", "reverse_diffusion", "probability_flow"):
@@ -1636,12 +2032,20 @@ again(
 )
 
 _b5, _b6 = Bits(5, 6), Binary(5, 6)
-_no_bits = (_b5.make() * 255, (2 * _b5.make() - 1).to(torch.int8), (255 * _b5.make()).to(torch.uint8))
+_no_bits = (
+    _b5.make() * 255,
+    (2 * _b5.make() - 1).to(torch.int8),
+    (255 * _b5.make()).to(torch.uint8),
+)
 again("rbm.ais", **_model, n_temperatures=3, n_chains=4, reverse_from=Bits(5, 6, may=("None",)))
 again("rbm.complete", **_model, v=torch.ones(2, 6), known=Mask(6, optional=False))
 _coins = lambda d="cpu": _import("rbm.Coins")(d)
 again_method("rbm.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
-again("rbm.Trainer", **_model, data_mean=Only(torch.full((6,), 0.4), torch.full((6,), 102.0), torch.full((6,), -0.2)))
+again(
+    "rbm.Trainer",
+    **_model,
+    data_mean=Only(torch.full((6,), 0.4), torch.full((6,), 102.0), torch.full((6,), -0.2)),
+)
 again_method("rbm.Trainer.step", _trainer, v=Only(_b5.make(), *_no_bits), lr=0.1)
 again("rbm.draw_cd", **_model, v=Bits(6), steps=Count(2, 0), seed=Count(0, 0))
 again(
@@ -1657,15 +2061,32 @@ again("rbm.plot_bipartite", n_visible=Count(2), n_hidden=Count(2))
 
 _bits = dict(half=True, may=("None", "int", "bool", "float64"))
 again(
-    "mnist_rbm.monitor", rbm=Machine(make=_production), train=_b6, held_out=Binary(5, 6, may=("None",)), generator=Gen()
+    "mnist_rbm.monitor",
+    rbm=Machine(make=_production),
+    train=_b6,
+    held_out=Binary(5, 6, may=("None",)),
+    generator=Gen(),
 )
-_resident = lambda train_loader: _import("mnist_rbm.resident_batches")(train_loader, 6, torch.device("cpu"))
+_resident = lambda train_loader: _import("mnist_rbm.resident_batches")(
+    train_loader, 6, torch.device("cpu")
+)
 for _loader in (Bits(5, 6, half=True, may=("int", "bool", "float64")), Only(_b5.make(), *_no_bits)):
-    ENTRIES.append(Entry("mnist_rbm.resident_batches", _resident, {"train_loader": _loader}, fake=AGAIN))
+    ENTRIES.append(
+        Entry("mnist_rbm.resident_batches", _resident, {"train_loader": _loader}, fake=AGAIN)
+    )
 _batches = Kind(make=lambda d: _import("data.Batches")(torch.ones(8, 6), 4))
 again("mnist_rbm.Clock", n_epochs=Count(1), seconds=None, batches=_batches, progress=False)
-again("mnist_rbm.Clock", n_epochs=None, seconds=Positive(1.0, optional=True), batches=_batches, progress=False)
-again("mnist_rbm.plot_history", history=Only(dict(epoch=[1], recon_error=[0.1]), None, 3, torch.ones(2, 2)))
+again(
+    "mnist_rbm.Clock",
+    n_epochs=None,
+    seconds=Positive(1.0, optional=True),
+    batches=_batches,
+    progress=False,
+)
+again(
+    "mnist_rbm.plot_history",
+    history=Only(dict(epoch=[1], recon_error=[0.1]), None, 3, torch.ones(2, 2)),
+)
 again("mnist_rbm.plot_filters", **_model, shape=(2, 3), n=Count(2))
 again("mnist_rbm.dream", **_model, n=2, k=2, start=Bits(5, 6, **_bits))
 again(
@@ -1702,12 +2123,25 @@ _maze_now = _import("free_energy.t_maze")()
 _belief = dict(value=_maze_now.D, wide=False)
 again_method(
     "free_energy.GaussianMixture.log_joint",
-    lambda d="cpu": _import("free_energy.mixture_update")(Array(5, 2).make(), Probabilities(5, 3).make()),
+    lambda d="cpu": _import("free_energy.mixture_update")(
+        Array(5, 2).make(), Probabilities(5, 3).make()
+    ),
     x=Array(5, 2),
 )
-again("free_energy.draw_bound", a=Number(0.2), b=Number(0.3), joint=Array(3, value=[0.1, 0.2, 0.3], wide=False))
+again(
+    "free_energy.draw_bound",
+    a=Number(0.2),
+    b=Number(0.3),
+    joint=Array(3, value=[0.1, 0.2, 0.3], wide=False),
+)
 again_method(
-    "free_energy.PredictiveCodingNetwork.infer", _pc, x=_layers, free=(1,), n_steps=1, step=0.1, observed=Mask(2)
+    "free_energy.PredictiveCodingNetwork.infer",
+    _pc,
+    x=_layers,
+    free=(1,),
+    n_steps=1,
+    step=0.1,
+    observed=Mask(2),
 )
 again(
     "free_energy.expected_free_energy",
@@ -1715,12 +2149,28 @@ again(
     policies=Only(torch.tensor([[1, 2]]), torch.tensor([[1, 99]]), torch.tensor([[1, -99]])),
     belief=Probabilities(**_belief, may=("None", "float64")),
 )
-again("free_energy.plan_values", model=_maze, belief=Probabilities(**_belief, may=("float64",)), depth=1)
+again(
+    "free_energy.plan_values",
+    model=_maze,
+    belief=Probabilities(**_belief, may=("float64",)),
+    depth=1,
+)
 _A = Array(value=[[0.5] * 3] * 2, wide=False)
-again("free_energy.risk_and_ambiguity", states=Probabilities(2, 3), A=_A, log_preference=Array(2).make())
+again(
+    "free_energy.risk_and_ambiguity",
+    states=Probabilities(2, 3),
+    A=_A,
+    log_preference=Array(2).make(),
+)
 again("free_energy.information_gain", states=Probabilities(2, 3), A=_A)
 again("free_energy.belief_update", states=Probabilities(2, 3), A=_A, outcome=1)
-again("free_energy.draw_maze", reliability=Fraction(0.9), stake=Number(1.0), cost=Number(0.1), night=Count(0, 0))
+again(
+    "free_energy.draw_maze",
+    reliability=Fraction(0.9),
+    stake=Number(1.0),
+    cost=Number(0.1),
+    night=Count(0, 0),
+)
 
 
 # ---------------------------------------------------------------- what is right though the kind says it is wrong
@@ -1733,7 +2183,10 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(f"energy.{f}.x" for f in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide")),
+    *(
+        f"energy.{f}.x"
+        for f in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide")
+    ),
     *(f"energy.{f}.x" for f in ("gradient", "curvature", "gaussian_wells", "three_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
@@ -1757,7 +2210,12 @@ taken(
 )
 taken("a field without bounds decides", "an inf, -inf", "boltzmann.spin_up_probability.h")
 taken("no spread at all", "-inf", "free_energy.reparameterise.log_var")
-taken("a step looks at its own row", "an inf, -inf", "hopfield.energy_change.W", "hopfield.async_step.W")
+taken(
+    "a step looks at its own row",
+    "an inf, -inf",
+    "hopfield.energy_change.W",
+    "hopfield.async_step.W",
+)
 taken("what is not known is not looked at", "an inf, -inf", "rbm.complete.v")
 taken(
     "numbers, made float64 or brought to the others' type",
@@ -1775,7 +2233,11 @@ taken(
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
     *(f"sampling.cdf_distance.{a}" for a in ("samples", "points", "p")),
-    *(f"score.{f}.{a}" for f in ("mixture_log_density", "mixture_score") for a in ("x", "weights", "means")),
+    *(
+        f"score.{f}.{a}"
+        for f in ("mixture_log_density", "mixture_score")
+        for a in ("x", "weights", "means")
+    ),
     *(f"score.sample_mixture.{a}" for a in ("weights", "means")),
     "score.sample_diffusion.data",
     "free_energy.draw_bound.joint",
@@ -1795,12 +2257,20 @@ taken(
 taken(
     "any shape is right, or is seen when it meets the chains",
     "too many",
-    *(f"capacity.{f}.T" for f in ("critical_capacity", "ground_state_capacity", "ags_state", "ags_overlap")),
+    *(
+        f"capacity.{f}.T"
+        for f in ("critical_capacity", "ground_state_capacity", "ags_state", "ags_overlap")
+    ),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
-taken("the library's own", "None", "boltzmann.BoltzmannMachine.sample.state", "score.plot_field.density")
+taken(
+    "the library's own",
+    "None",
+    "boltzmann.BoltzmannMachine.sample.state",
+    "score.plot_field.density",
+)
 taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarity")
 
 # ---------------------------------------------------------------- public names without an entry

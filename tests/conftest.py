@@ -23,7 +23,9 @@ def _scratch(tmp_path, monkeypatch):
 
 def _idx(array):
     "A uint8 tensor as an IDX file: magic, sizes, bytes."
-    header = (2048 + array.ndim).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    header = (2048 + array.ndim).to_bytes(4, "big") + b"".join(
+        n.to_bytes(4, "big") for n in array.shape
+    )
     return header + array.numpy().tobytes()
 
 
@@ -40,7 +42,9 @@ def tiny_mnist(monkeypatch, tmp_path):
         raw = _idx(torch.randint(0, high, size, generator=g, dtype=torch.uint8))
         archives[f"{file.name}.gz"] = gzip.compress(raw, mtime=0)
         md5 = hashlib.md5(archives[f"{file.name}.gz"]).hexdigest()
-        files.append(data.MnistFile(file.name, md5, len(raw), file.magic, hashlib.md5(raw).hexdigest()))
+        files.append(
+            data.MnistFile(file.name, md5, len(raw), file.magic, hashlib.md5(raw).hexdigest())
+        )
     monkeypatch.setattr(data, "MNIST_FILES", tuple(files))
     return archives
 
@@ -67,7 +71,9 @@ def mirror(monkeypatch, tiny_mnist):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(import_torchvision().datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    monkeypatch.setattr(
+        import_torchvision().datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"]
+    )
     yield asked
     server.shutdown()
 

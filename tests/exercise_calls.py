@@ -129,7 +129,9 @@ def cells_of(nb, role):
 
 def code_of(cell):
     "A cell's source without its directives."
-    return "\n".join(line for line in cell.source.splitlines() if not re.match(r"\s*#\s*\|", line)).strip("\n")
+    return "\n".join(
+        line for line in cell.source.splitlines() if not re.match(r"\s*#\s*\|", line)
+    ).strip("\n")
 
 
 def solved(nb, answers=None):
@@ -147,7 +149,9 @@ def run(nb, folder, timeout=600):
     from nbclient import NotebookClient
 
     env = {**os.environ, "SILEN_PROGRESS": "off", "SILEN_STRICT": "1"}
-    NotebookClient(nb, timeout=timeout, resources={"metadata": {"path": str(folder)}}).execute(env=env)
+    NotebookClient(nb, timeout=timeout, resources={"metadata": {"path": str(folder)}}).execute(
+        env=env
+    )
     return nb
 
 
@@ -156,11 +160,14 @@ def chapter_calls(path, answers=None) -> dict[str, list[str]]:
     nb = solved(read(path), answers)
     for cell in nb.cells:
         if cell.cell_type == "code":
-            cell.source = _CHECK.sub(r'\1 = _spied(\2, _calls.setdefault("\1", set()))', cell.source)
+            cell.source = _CHECK.sub(
+                r'\1 = _spied(\2, _calls.setdefault("\1", set()))', cell.source
+            )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "calls.json"
         first = (
-            f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nfrom exercise_calls import spied as _spied\n_calls = {{}}"
+            f"import sys\nsys.path.insert(0, {str(TESTS)!r})\n"
+            "from exercise_calls import spied as _spied\n_calls = {}"
         )
         last = (
             f"import json\nfrom pathlib import Path\n"
@@ -188,7 +195,10 @@ def case_calls(name) -> list[str]:
     reference = spec.reference or getattr(importlib.import_module(spec.module), name)
     seen = set()
     verdict = diagnose(name, spied(reference, seen))
-    if verdict.status in ("wrong", "unchecked"):  # else it is right, or known for the library's own, which works too
+    if verdict.status in (
+        "wrong",
+        "unchecked",
+    ):  # else it is right, or known for the library's own, which works too
         raise AssertionError(f"the reference is not right: {verdict}")
     return sorted(seen)
 
@@ -202,7 +212,9 @@ def main():
         record = recorded() | {path.stem: chapter_calls(path)}
         text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
         RECORD.write_text(text + "\n", encoding="utf-8")
-        print(path.stem, {name: len(calls) for name, calls in record[path.stem].items()}, flush=True)
+        print(
+            path.stem, {name: len(calls) for name, calls in record[path.stem].items()}, flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -44,11 +44,19 @@ def install_guards() -> str:
         return "there is a real device"
     if shutil.which("g++") is None:
         return "no C++ compiler (g++)"
-    folder = Path(tempfile.gettempdir()) / f"silen-guards-{torch.__version__}-{os.getuid()}-{os.getpid()}"
+    folder = (
+        Path(tempfile.gettempdir())
+        / f"silen-guards-{torch.__version__}-{os.getuid()}-{os.getpid()}"
+    )
     folder.mkdir(exist_ok=True)
     (folder / "guards.cpp").write_text(GUARDS, encoding="utf-8")
     try:
-        load("fake_guards", [str(folder / "guards.cpp")], is_python_module=False, build_directory=str(folder))
+        load(
+            "fake_guards",
+            [str(folder / "guards.cpp")],
+            is_python_module=False,
+            build_directory=str(folder),
+        )
     except Exception as error:
         return f"the guards do not compile ({type(error).__name__}: {str(error)[:200]})"
     return ""
@@ -66,9 +74,13 @@ class Watch(TorchDispatchMode):
         flat, _ = tree_flatten((args, kwargs or {}))
         tensors = [a for a in flat if isinstance(a, torch.Tensor)]
         away = [t for t in tensors if t.device.type != "cpu"]
-        devices = {t.device.type for t in tensors if t.ndim or t.device.type != "cpu"}  # numbers on the host may mix
+        devices = {
+            t.device.type for t in tensors if t.ndim or t.device.type != "cpu"
+        }  # numbers on the host may mix
         name, first = str(func), tensors[0] if tensors else None
-        if not any(isinstance(t, FakeTensor) for t in tensors):  # real numbers, made before the pretence
+        if not any(
+            isinstance(t, FakeTensor) for t in tensors
+        ):  # real numbers, made before the pretence
             return func(*args, **(kwargs or {}))
         if name.startswith("aten.nonzero"):
             self.reads[_where()] += bool(away)
@@ -76,7 +88,9 @@ class Watch(TorchDispatchMode):
         if name.startswith("aten.masked_select"):
             self.reads[_where()] += bool(away)
             return first.flatten()
-        if name.startswith("aten.index.Tensor") and any(i is not None and i.dtype == torch.bool for i in args[1]):
+        if name.startswith("aten.index.Tensor") and any(
+            i is not None and i.dtype == torch.bool for i in args[1]
+        ):
             self.reads[_where()] += bool(away)
             return _all_true(first, args[1])
         if "_local_scalar_dense" in name or name.startswith("aten.equal"):
@@ -86,9 +100,15 @@ class Watch(TorchDispatchMode):
             if "equal" in name or x.dtype == torch.bool:
                 return True
             return 0.5 if x.is_floating_point() else 0
-        if len(devices) > 1 and "copy_" not in name and not name.startswith("aten.index.Tensor"):  # torch moves indices
+        if (
+            len(devices) > 1 and "copy_" not in name and not name.startswith("aten.index.Tensor")
+        ):  # torch moves indices
             self.mixed[f"{name} at {_where()}"] += 1
-        if "mps" in devices and "random_" in name and any(isinstance(a, int) and abs(a) >= 2**62 for a in flat):
+        if (
+            "mps" in devices
+            and "random_" in name
+            and any(isinstance(a, int) and abs(a) >= 2**62 for a in flat)
+        ):
             self.lacking[f"{name} over 64 bits at {_where()}"] += 1
         out = func(*args, **(kwargs or {}))
         if away and "copy" in name and isinstance(out, torch.Tensor) and out.device.type == "cpu":
@@ -102,7 +122,9 @@ class Watch(TorchDispatchMode):
 
     def objections(self) -> list[str]:
         "In words."
-        found = [f"mixes devices: {w}" for w in self.mixed] + [f"float64 on mps: {w}" for w in self.wide]
+        found = [f"mixes devices: {w}" for w in self.mixed] + [
+            f"float64 on mps: {w}" for w in self.wide
+        ]
         return found + [f"mps lacks: {w}" for w in self.lacking]
 
 
@@ -149,7 +171,9 @@ def _where() -> str:
     "The innermost line of the library on the stack."
     frames = [f for f in traceback.extract_stack() if "silen_lib" in f.filename]
     return (
-        f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].line}" if frames else "outside the library"
+        f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].line}"
+        if frames
+        else "outside the library"
     )
 
 
@@ -172,7 +196,9 @@ def place(module: torch.nn.Module, device: str) -> torch.nn.Module:
     for part in module.modules():
         for name, p in part._parameters.items():
             if p is not None:
-                part._parameters[name] = torch.nn.Parameter(torch.empty_like(p, device=device), p.requires_grad)
+                part._parameters[name] = torch.nn.Parameter(
+                    torch.empty_like(p, device=device), p.requires_grad
+                )
         for name, b in part._buffers.items():
             if b is not None:
                 part._buffers[name] = torch.empty_like(b, device=device)

@@ -40,7 +40,9 @@ def attempt(arguments, kill_after=None):
 
 def last_step(out):
     "The step of the newest checkpoint, from its name; 0 without one."
-    return max((int(p.stem.split("-")[1]) for p in (out / "checkpoints").glob("step-*.pt")), default=0)
+    return max(
+        (int(p.stem.split("-")[1]) for p in (out / "checkpoints").glob("step-*.pt")), default=0
+    )
 
 
 def loop(kills, out, arguments, longest):

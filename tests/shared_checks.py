@@ -35,4 +35,6 @@ def transforms(f, batch, slope: bool):
     if slope:
         x = batch[0].clone().requires_grad_()
         f(x).sum().backward()
-        torch.testing.assert_close(torch.func.grad(lambda x: f(x).sum())(batch[0]), x.grad, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.func.grad(lambda x: f(x).sum())(batch[0]), x.grad, atol=1e-5, rtol=1e-5
+        )

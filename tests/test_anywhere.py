@@ -22,13 +22,17 @@ def _page(encoding, errors="strict"):
     return io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors, newline="\n")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8", "utf-16"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", "cp1252", "latin-1", "cp437", "shift_jis", "utf-8", "utf-16"]
+)
 def test_say_on_every_encoding(encoding):
     page = _page(encoding)
     say(MARKS, 3, file=page)
     text = page.buffer.getvalue().decode(encoding)
     assert text.endswith(" 3\n")
-    assert text.count(" ") == MARKS.count(" ") + 1, "each character has one stand-in, without a space"
+    assert text.count(" ") == MARKS.count(" ") + 1, (
+        "each character has one stand-in, without a space"
+    )
     for mark in MARKS.split():
         if mark.encode(encoding, "ignore").decode(encoding) == mark:
             assert mark in text, "what the terminal can show stays as it is"
@@ -49,7 +53,9 @@ class _Broken(io.StringIO):
         raise self.error
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(28, "No space left"), OSError(5, "Input/output error")]
+)
 def test_say_survives_a_stream_that_fails(error):
     say("lost", file=_Broken(error))
 
@@ -69,7 +75,9 @@ def test_say_does_not_swallow_the_stop_button():
 
 def _python(code, encoding="ascii", **kwargs):
     env = {**os.environ, "PYTHONIOENCODING": encoding}
-    return subprocess.run([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, timeout=120, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, timeout=120, **kwargs
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -101,8 +109,13 @@ def test_any_terminal_covers_print_argparse_and_tracebacks():
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("silen_lib", "tests", "benchmarks")
-PYTHON = [ROOT / "setup.py", *(p for folder in FOLDERS for p in sorted((ROOT / folder).rglob("*.py")))]
-NOTEBOOKS = [p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts]
+PYTHON = [
+    ROOT / "setup.py",
+    *(p for folder in FOLDERS for p in sorted((ROOT / folder).rglob("*.py"))),
+]
+NOTEBOOKS = [
+    p for p in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts
+]
 SOURCES = [p for p in (*PYTHON, *NOTEBOOKS) if "artefacts" not in p.parts]
 NOT_TEXT = ("os", "gzip", "Image", "PIL", "tarfile", "zipfile", "webbrowser")
 
@@ -174,7 +187,12 @@ def test_the_finder_of_unnamed_encodings_finds(code, fault):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_every_text_file_is_opened_as_utf8(path):
-    faults = [ast.unparse(c) for tree in _trees(path) for c in _calls(tree) if _opens_text_without_encoding(c)]
+    faults = [
+        ast.unparse(c)
+        for tree in _trees(path)
+        for c in _calls(tree)
+        if _opens_text_without_encoding(c)
+    ]
     assert faults == [], "Windows would read and write them in its own code page"
 
 
@@ -198,9 +216,17 @@ POSIX_MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "sy
 def _unguarded(tree):
     "Uses of what only POSIX has, outside a `try` and in a file that never asks whether it is there."
     tried = [t for t in ast.walk(tree) if isinstance(t, ast.Try) and t.handlers]
-    tried += [w for w in ast.walk(tree) if isinstance(w, ast.With) and "suppress(" in ast.unparse(w.items[0])]
+    tried += [
+        w
+        for w in ast.walk(tree)
+        if isinstance(w, ast.With) and "suppress(" in ast.unparse(w.items[0])
+    ]
     guarded = {id(n) for t in tried for n in ast.walk(t)}
-    asked = {ast.unparse(c.args[0]) for c in _calls(tree) if getattr(c.func, "id", "") == "hasattr" and c.args}
+    asked = {
+        ast.unparse(c.args[0])
+        for c in _calls(tree)
+        if getattr(c.func, "id", "") == "hasattr" and c.args
+    }
     for node in ast.walk(tree):
         if id(node) in guarded:
             continue
@@ -243,8 +269,14 @@ def test_what_only_posix_has_is_asked_for_first(path):
 def test_no_posix_path_is_written_into_the_library(path):
     "/proc is looked for before it is read, or read within a `try`."
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    assert not [t for t in texts if t.startswith(("/tmp", "/dev/", "/usr/", "/bin/", "/etc/", "/home/", "/root"))]
+    texts = {
+        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    }
+    assert not [
+        t
+        for t in texts
+        if t.startswith(("/tmp", "/dev/", "/usr/", "/bin/", "/etc/", "/home/", "/root"))
+    ]
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -292,7 +324,12 @@ say("done")
 """
     env = {**os.environ, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
-        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300
+        [sys.executable, "-c", code],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
     )
     assert run.returncode == 0 and run.stdout.endswith("done\n"), run.stderr[-3000:]
     assert "could not be looked at" not in run.stdout
@@ -300,7 +337,19 @@ say("done")
 
 # --- without a checkout
 
-UNPACKED = ("build", "dist", "*.egg-info", "__pycache__", "data", "runs", "wandb", ".git", ".venv", "tests", "nbs")
+UNPACKED = (
+    "build",
+    "dist",
+    "*.egg-info",
+    "__pycache__",
+    "data",
+    "runs",
+    "wandb",
+    ".git",
+    ".venv",
+    "tests",
+    "nbs",
+)
 
 
 @pytest.fixture(scope="module")
@@ -308,8 +357,18 @@ def dist(tmp_path_factory):
     "An sdist made of the tree, and the wheel made of that sdist alone."
     folder = tmp_path_factory.mktemp("dist")
     shutil.copytree(ROOT, folder / "source", ignore=shutil.ignore_patterns(*UNPACKED))
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, folder / "source"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=300)
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        folder,
+        folder / "source",
+    ]
+    run = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=300
+    )
     assert run.returncode == 0, run.stdout[-3000:]
     return folder
 
@@ -319,23 +378,52 @@ def installed(dist, tmp_path_factory):
     "The wheel in a folder of its own: an environment in which Python finds it before any checkout."
     site = tmp_path_factory.mktemp("site")
     wheel = next(dist.glob("*.whl"))
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        site,
+        wheel,
+    ]
     subprocess.run(command, check=True, timeout=300)
     home = tmp_path_factory.mktemp("home")
     env = {k: v for k, v in os.environ.items() if not k.startswith("SILEN_")}
-    return {**env, "PYTHONPATH": str(site), "PYTHONUTF8": "1", "XDG_CACHE_HOME": str(home), "SITE": str(site)}
+    return {
+        **env,
+        "PYTHONPATH": str(site),
+        "PYTHONUTF8": "1",
+        "XDG_CACHE_HOME": str(home),
+        "SITE": str(site),
+    }
 
 
 def _outside(env, folder, *command):
     return subprocess.run(
-        [sys.executable, *command], env=env, cwd=folder, capture_output=True, encoding="utf-8", timeout=300
+        [sys.executable, *command],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
     )
 
 
 def test_the_sdist_holds_what_a_build_reads(dist):
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    assert {"settings.ini", "setup.py", "pyproject.toml", "README.md", "LICENSE", "silen_lib/py.typed"} <= names
+    assert {
+        "settings.ini",
+        "setup.py",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "silen_lib/py.typed",
+    } <= names
 
 
 def test_the_wheel_holds_every_module_and_its_types(dist):
@@ -373,13 +461,19 @@ def test_the_doctor_outside_the_course(installed, tmp_path):
 
 def test_silen_notebooks_outside_the_course(installed, tmp_path):
     run = _outside(installed, tmp_path, "-m", "silen_lib.notebooks")
-    assert run.returncode == 2 and "no checkout of the course" in run.stderr and "Traceback" not in run.stderr
+    assert (
+        run.returncode == 2
+        and "no checkout of the course" in run.stderr
+        and "Traceback" not in run.stderr
+    )
 
 
 def test_data_go_to_the_users_cache_outside_the_course(installed, tmp_path):
     code = "from silen_lib.core import course_root, data_dir; print(course_root(), data_dir())"
     run = _outside(installed, tmp_path, "-c", code)
-    where = Path(installed["XDG_CACHE_HOME"], "silen_lib") if sys.platform == "linux" else "silen_lib"
+    where = (
+        Path(installed["XDG_CACHE_HOME"], "silen_lib") if sys.platform == "linux" else "silen_lib"
+    )
     assert run.stdout.startswith("None ") and str(where) in run.stdout, run.stdout + run.stderr
 
 

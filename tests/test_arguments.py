@@ -18,14 +18,16 @@ from catalogue import ENTRIES, EXEMPT
 from torch import nn
 
 MODULES = (
-    "energy hopfield capacity boltzmann rbm mnist_rbm modern_hopfield attention sampling score free_energy".split()
-)
+    "energy hopfield capacity boltzmann rbm mnist_rbm modern_hopfield attention sampling score free_energy"
+).split()
 
 
 def _weights(arguments: dict) -> dict:
     "Parameters of every machine among the arguments: a refused call must not have touched them."
     owners = {name: a for name, a in arguments.items() if isinstance(a, nn.Module)}
-    return {(n, k): v.clone() for n, module in owners.items() for k, v in module.state_dict().items()}
+    return {
+        (n, k): v.clone() for n, module in owners.items() for k, v in module.state_dict().items()
+    }
 
 
 @contextlib.contextmanager
@@ -65,14 +67,20 @@ def _refusal(entry, argument: str, value, case: str = "") -> str:
     else:
         return f"took it, gave {str(made)[:60]!r}"
     after = _weights(arguments)
-    return "" if all(torch.equal(after[k], v) for k, v in before.items()) else "refused, but the machine was changed"
+    return (
+        ""
+        if all(torch.equal(after[k], v) for k, v in before.items())
+        else "refused, but the machine was changed"
+    )
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
 def test_refuses(entry):
     entry.function()(**entry.legal())  # the legal call works
     cases = list(entry.wrong())
-    wrong = [f"{a} = {case}: {what}" for a, case, v in cases if (what := _refusal(entry, a, v, case))]
+    wrong = [
+        f"{a} = {case}: {what}" for a, case, v in cases if (what := _refusal(entry, a, v, case))
+    ]
     assert not wrong, f"{entry.name}: {len(wrong)} of {len(cases)}\n" + "\n".join(wrong)
 
 
@@ -84,7 +92,11 @@ def _public(module: str) -> set[str]:
         names.add(name)
         made = getattr(found, name)
         if inspect.isclass(made) and not issubclass(made, (tuple, dict, Exception)):
-            names |= {f"{name}.{k}" for k, v in vars(made).items() if inspect.isfunction(v) and not k.startswith("_")}
+            names |= {
+                f"{name}.{k}"
+                for k, v in vars(made).items()
+                if inspect.isfunction(v) and not k.startswith("_")
+            }
     return names
 
 
@@ -93,16 +105,26 @@ def test_every_public_name_is_walked(module):
     walked = {e.name.partition(".")[2] for e in ENTRIES if e.name.startswith(f"{module}.")}
     exempt = set(EXEMPT.get(module, "").split())
     classes = {w.partition(".")[0] for w in walked if "." in w} | exempt
-    forgotten = {n for n in _public(module) - walked - exempt if n not in classes and n.partition(".")[0] not in exempt}
+    forgotten = {
+        n
+        for n in _public(module) - walked - exempt
+        if n not in classes and n.partition(".")[0] not in exempt
+    }
     assert not forgotten, f"add to tests/catalogue.py: {sorted(forgotten)}"
     assert not exempt & walked
 
 
 def test_the_walk_finds_a_function_that_does_not_look():
     careless = catalogue.Entry(
-        "careless", lambda state, T: state / T, {"state": catalogue.Spins(4, 8), "T": catalogue.Temperature()}
+        "careless",
+        lambda state, T: state / T,
+        {"state": catalogue.Spins(4, 8), "T": catalogue.Temperature()},
     )
-    found = [c for c, v in careless.arguments["state"].hostile().items() if _refusal(careless, "state", v)]
+    found = [
+        c
+        for c, v in careless.arguments["state"].hostile().items()
+        if _refusal(careless, "state", v)
+    ]
     assert {"bits", "doubled", "nan", "empty", "float16", "elsewhere"} <= set(found)
     found = [c for c, v in careless.arguments["T"].hostile().items() if _refusal(careless, "T", v)]
     assert {"nan", "inf", "too low", "negative"} <= set(found)

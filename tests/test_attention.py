@@ -32,7 +32,9 @@ def test_weights_satisfy_the_conditions_of_an_optimum(alpha, dtype):
     p = A.max_entropy_weights(s, alpha, beta)
     assert p.dtype == dtype and p.shape == s.shape and (p >= 0).all()
     assert torch.allclose(p.sum(-1), torch.ones(50, dtype=dtype), atol=1e-5)
-    slope = -p.log() if alpha == 1 else (1 / alpha - p ** (alpha - 1)) / (alpha - 1)  # dH/dp, up to a constant
+    slope = (
+        -p.log() if alpha == 1 else (1 / alpha - p ** (alpha - 1)) / (alpha - 1)
+    )  # dH/dp, up to a constant
     gain = beta * s + slope.clamp(max=1e6)
     price = torch.where(p > 1e-4, gain, -math.inf).amax(-1, keepdim=True)
     tol = 1e-8 if dtype == torch.float64 else 1e-2
@@ -41,7 +43,10 @@ def test_weights_satisfy_the_conditions_of_an_optimum(alpha, dtype):
 
 
 def test_weights_are_a_maximum_among_random_divisions():
-    s, p = normal(5), torch.distributions.Dirichlet(torch.ones(5, dtype=torch.float64)).sample((5000,))
+    s, p = (
+        normal(5),
+        torch.distributions.Dirichlet(torch.ones(5, dtype=torch.float64)).sample((5000,)),
+    )
     for alpha in (1.0, 1.5, 2.0, 4.0):
         best = A.max_entropy_weights(s, alpha, 2.0)
         value = lambda p, alpha=alpha: 2.0 * (p * s).sum(-1) + A.tsallis_entropy(p, alpha)
@@ -71,15 +76,22 @@ def test_weights_of_one_winner_or_none_need_no_rounding():
 
 def test_gradient_flows_through_the_softmax_only():
     s = normal(4).requires_grad_()
-    assert A.max_entropy_weights(s).requires_grad and not A.max_entropy_weights(s, 2.0).requires_grad
+    assert (
+        A.max_entropy_weights(s).requires_grad and not A.max_entropy_weights(s, 2.0).requires_grad
+    )
 
 
 def test_free_energy_gap_is_a_divergence():
-    s, p = normal(30, 4), torch.distributions.Dirichlet(torch.ones(4, dtype=torch.float64)).sample((30,))
+    s, p = (
+        normal(30, 4),
+        torch.distributions.Dirichlet(torch.ones(4, dtype=torch.float64)).sample((30,)),
+    )
     for beta in (0.01, 1.0, 50.0):
         best = (beta * s).softmax(-1)
         gap = A.attention_free_energy(p, s, beta) - A.attention_free_energy(best, s, beta)
-        assert torch.allclose(gap, (p * (p.log() - (beta * s).log_softmax(-1))).sum(-1) / beta, atol=1e-9)
+        assert torch.allclose(
+            gap, (p * (p.log() - (beta * s).log_softmax(-1))).sum(-1) / beta, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize(("call", "says"), [
@@ -145,7 +157,9 @@ def test_circle_intersection_sums_and_symmetries():
     "Summed over all second centres it is the square of the circle; whole space and single points are exact."
     for n, d in ((12, 4), (40, 13), (300, 130)):
         circle = sum(math.comb(n, k) for k in range(d + 1))
-        assert sum(math.comb(n, v) * A.circle_intersection(n, d, v) for v in range(n + 1)) == circle**2
+        assert (
+            sum(math.comb(n, v) * A.circle_intersection(n, d, v) for v in range(n + 1)) == circle**2
+        )
         assert A.circle_intersection(n, n, n // 2) == 2**n
         assert A.circle_intersection(n, 0, 0) == 1 and A.circle_intersection(n, 0, 1) == 0
         assert A.circle_intersection(n, d, 0) == circle
@@ -157,7 +171,9 @@ def test_a_place_at_every_word_shares_the_intersection_exactly():
     every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 9)
     memory = A.SparseDistributedMemory(every, 3)
     v = A.hamming_distances(every[7], every).long()
-    assert memory.shared(every[7:8], every)[0].tolist() == [A.circle_intersection(9, 3, k) for k in v.tolist()]
+    assert memory.shared(every[7:8], every)[0].tolist() == [
+        A.circle_intersection(9, 3, k) for k in v.tolist()
+    ]
     assert A.expected_shared(9, 2**9, 3)[v].tolist() == memory.shared(every[7:8], every)[0].tolist()
 
 
@@ -187,7 +203,9 @@ def slow_memory(places, d, address, data, cue):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("n", "n_data", "d"), [(1, 1, 0), (8, 8, 2), (9, 3, 4), (16, 20, 0), (16, 5, 16)])
+@pytest.mark.parametrize(
+    ("n", "n_data", "d"), [(1, 1, 0), (8, 8, 2), (9, 3, 4), (16, 20, 0), (16, 5, 16)]
+)
 def test_memory_is_the_loop(n, n_data, d, dtype):
     places, x = spins(30, n, seed=1, dtype=dtype), spins(7, n, seed=2, dtype=dtype)
     y = spins(7, n_data, seed=3, dtype=dtype)
@@ -280,7 +298,9 @@ def test_regression_is_the_formula(bandwidth):
 
 
 def test_regression_does_not_care_where_the_origin_is():
-    q, k, v = (normal(*s, seed=i, dtype=torch.float32) for i, s in enumerate([(30, 4), (50, 4), (50, 1)]))
+    q, k, v = (
+        normal(*s, seed=i, dtype=torch.float32) for i, s in enumerate([(30, 4), (50, 4), (50, 1)])
+    )
     near, far = A.nadaraya_watson(q, k, v, 0.5), A.nadaraya_watson(q + 100, k + 100, v, 0.5)
     assert torch.allclose(near, far, atol=2e-3)
 
@@ -333,7 +353,10 @@ def test_digits_far_from_the_origin(keys, h):
     r2 = (k[some].double() - k.double().T).square()
     p = (-r2 / (2 * h * h)).softmax(-1)
     got = A.nadaraya_watson(k[some], k, v, h)
-    assert got.dtype == torch.float32 and ((got - p @ v.double()).abs() <= 1e-5 * (1 + v.abs().max())).all()
+    assert (
+        got.dtype == torch.float32
+        and ((got - p @ v.double()).abs() <= 1e-5 * (1 + v.abs().max())).all()
+    )
     if len(k) < 1000:
         r2 = (k.double() - k.double().T).square().fill_diagonal_(math.inf)
         want = ((-r2 / (2 * h * h)).softmax(-1) @ v.double() - v.double()).square().mean()
@@ -352,25 +375,33 @@ def test_a_cloud_far_from_the_origin_and_the_bandwidth_it_chooses():
 def test_no_bandwidth_is_too_small(h):
     "The nearest point's value, and the mean of two as near."
     k, v = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[1.0], [2.0], [5.0]])
-    assert A.nadaraya_watson(torch.tensor([[0.2], [0.5], [9.0]]), k, v, h).flatten().tolist() == [1.0, 1.5, 5.0]
+    assert A.nadaraya_watson(torch.tensor([[0.2], [0.5], [9.0]]), k, v, h).flatten().tolist() == [
+        1.0,
+        1.5,
+        5.0,
+    ]
     assert A.leave_one_out_error(k, v, h).item() == pytest.approx((1 + 1 + 9) / 3)
 
 
 def test_squared_distances():
     x, y = normal(2, 4, 3, seed=1), normal(5, 3, seed=2)
     want = (x[..., None, :] - y).square().sum(-1)
-    assert torch.allclose(A.squared_distances(x, y), want, rtol=1e-14) and A.squared_distances(x[0, 0],
-        y).shape == (5,)
+    assert torch.allclose(A.squared_distances(x, y), want, rtol=1e-14) and A.squared_distances(
+        x[0, 0], y
+    ).shape == (5,)
     assert A.squared_distances(x.float(), y.float()).dtype == torch.float64
-    assert torch.autograd.gradgradcheck(A.squared_distances, (x[0].requires_grad_(), y.requires_grad_()))
+    assert torch.autograd.gradgradcheck(
+        A.squared_distances, (x[0].requires_grad_(), y.requires_grad_())
+    )
 
 
 def test_free_energy_at_a_masked_optimum():
     s = torch.tensor([0.3, -math.inf, 0.1, -math.inf], dtype=torch.float64)
     p = s.softmax(-1)
     assert A.attention_free_energy(p, s).item() == pytest.approx(-s.logsumexp(-1).item())
-    assert A.attention_free_energy(torch.tensor([0.5, 0.5, 0, 0], dtype=torch.float64),
-        s) == math.inf  # what is forbidden, taken
+    assert (
+        A.attention_free_energy(torch.tensor([0.5, 0.5, 0, 0], dtype=torch.float64), s) == math.inf
+    )  # what is forbidden, taken
     p.requires_grad_()
     (slope,) = torch.autograd.grad(A.attention_free_energy(p, s), p)
     assert torch.allclose(slope[::2], (-s - (-p.log() - 1))[::2]) and not slope.isnan().any()
@@ -385,7 +416,10 @@ def test_entropies_and_weights_near_shannons(step, dtype):
     H = torch.special.entr(p.double()).sum(-1)
     exact = -(p.double() * (step * p.double().log()).expm1()).sum(-1) / (step * (1 + step))
     got = A.tsallis_entropy(p, 1 + step)
-    assert torch.allclose(got.double(), exact, rtol=1e-5) and (got.double() - H).abs().max() < 4 * step + 1e-5
+    assert (
+        torch.allclose(got.double(), exact, rtol=1e-5)
+        and (got.double() - H).abs().max() < 4 * step + 1e-5
+    )
     assert (A.max_entropy_weights(s, 1 + step) - p).abs().max() < 4 * step + 1e-5
 
 
@@ -397,6 +431,8 @@ def test_a_great_beta():
 
 
 KEYS, VALUES = normal(5, 2, seed=1, dtype=torch.float32), normal(5, 1, seed=2, dtype=torch.float32)
+
+
 @pytest.mark.parametrize("f", [
     lambda x: A.attention_free_energy(x.softmax(-1), x, 2.0), lambda x: A.tsallis_entropy(x.softmax(-1), 1.5),
     lambda x: A.max_entropy_weights(x), lambda x: A.max_entropy_weights(x, 2.0) + 0 * x,

@@ -34,7 +34,9 @@ def _own_world(tmp_path, monkeypatch):
     before = dict(ex.SPECS)
     yield
     # a module of real checks that a test imported registers only once: keep what it brought
-    kept = {name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")}
+    kept = {
+        name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")
+    }
     ex.SPECS.clear()
     ex.SPECS.update({**kept, **before})
 
@@ -76,20 +78,34 @@ def test_lint_accepts_the_demo():
         (lambda nb: nb.cells.remove(cell(nb, "# | solution toss")), "toss: no solution"),
         (lambda nb: nb.cells.remove(cell(nb, "# | exercise toss")), "toss: no exercise"),
         (
-            lambda nb: nb.cells.append(nbformat.v4.new_code_cell(cell(nb, "# | solution toss").source)),
+            lambda nb: nb.cells.append(
+                nbformat.v4.new_code_cell(cell(nb, "# | solution toss").source)
+            ),
             "toss: 2 solution cells",
         ),
         (replace("## Answers", "## Appendix"), "not under `## Answers`"),
-        (lambda nb: nb.cells.append(nbformat.v4.new_markdown_cell("## More")), "not the last section"),
+        (
+            lambda nb: nb.cells.append(nbformat.v4.new_markdown_cell("## More")),
+            "not the last section",
+        ),
         (lambda nb: cell(nb, "# | solution toss").metadata.pop("jupyter"), "not collapsed"),
         (replace("# | export\n", "", "# | solution toss"), "not exported"),
         (replace("# | exercise toss", "# | export\n# | exercise toss"), "the stub is exported"),
         (replace("toss = check", "other = check"), "no cell `toss = check"),
-        (replace("factor=2.0", "factor=3.0", "# | solution scale_"), "signature or docstring of `scale_` differs"),
-        (replace("Probability", "Chance", "# | solution Unit"), "signature or docstring of `Unit.forward` differs"),
+        (
+            replace("factor=2.0", "factor=3.0", "# | solution scale_"),
+            "signature or docstring of `scale_` differs",
+        ),
+        (
+            replace("Probability", "Chance", "# | solution Unit"),
+            "signature or docstring of `Unit.forward` differs",
+        ),
         (replace("def energy", "def other", "# | solution Unit"), "define different things"),
         (replace("# | solution toss", "# | solution toss\nx = 1"), "more than one definition"),
-        (replace("raise NotImplementedError", "pass", "# | exercise toss"), "no `raise NotImplementedError`"),
+        (
+            replace("raise NotImplementedError", "pass", "# | exercise toss"),
+            "no `raise NotImplementedError`",
+        ),
         (replace("# YOUR CODE HERE", "# here", "# | exercise toss"), "no `# YOUR CODE HERE`"),
         (replace("●●○", "**", "### Exercise 0.2"), "scale_: no heading"),
         (replace("0.3 ·", "0.7 ·"), "want 0.1, 0.2"),
@@ -148,7 +164,11 @@ def test_what_is_no_notebook_is_told_in_one_sentence(tmp_path, capsys, what, mak
     make(tmp_path / "bad.ipynb")
     assert run(what, tmp_path / "bad.ipynb", "-o", tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert "bad.ipynb is no notebook" in said and "Traceback" not in said and not (tmp_path / "out").exists()
+    assert (
+        "bad.ipynb is no notebook" in said
+        and "Traceback" not in said
+        and not (tmp_path / "out").exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +195,11 @@ def test_what_cannot_be_done_is_told_in_one_sentence(capsys, argv, words):
 
 def test_a_foreign_kernel_name_does_not_matter(tmp_path):
     def change(nb):
-        nb.metadata.kernelspec = {"name": "conda-env-silen-py", "display_name": "conda", "language": "python"}
+        nb.metadata.kernelspec = {
+            "name": "conda-env-silen-py",
+            "display_name": "conda",
+            "language": "python",
+        }
 
     assert au.prove_chapter(edited(tmp_path, change)) == []
 
@@ -183,7 +207,9 @@ def test_a_foreign_kernel_name_does_not_matter(tmp_path):
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_any_terminal_will_do(tmp_path, encoding):
     path = edited(tmp_path, replace("●●○", "**", "### Exercise 0.2"))
-    (tmp_path / "progress.json").write_text('{"é√": {"status": "done", "when": "✓"}}', encoding="utf-8")
+    (tmp_path / "progress.json").write_text(
+        '{"é√": {"status": "done", "when": "✓"}}', encoding="utf-8"
+    )
     env = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     for argv in (
         ["lint", path],
@@ -191,7 +217,12 @@ def test_any_terminal_will_do(tmp_path, encoding):
         ["collect", tmp_path / "progress.json"],
         ["classroom", path, "-o", tmp_path],
     ):
-        command = [sys.executable, "-c", "from silen_lib.authoring import main; main()", *map(str, argv)]
+        command = [
+            sys.executable,
+            "-c",
+            "from silen_lib.authoring import main; main()",
+            *map(str, argv),
+        ]
         done = subprocess.run(command, env=env, capture_output=True, check=False)
         assert b"Traceback" not in done.stderr and done.returncode in (0, 1, 2), done.stderr
 
@@ -202,9 +233,11 @@ def test_a_chapter_passes_as_shipped_and_solved():
 
 def test_a_bad_chapter_is_found(tmp_path, monkeypatch):
     def change(nb):
-        replace("raise NotImplementedError", "return -((state @ W) * state).sum(-1) / 2", "# | exercise pair_energy")(
-            nb
-        )
+        replace(
+            "raise NotImplementedError",
+            "return -((state @ W) * state).sum(-1) / 2",
+            "# | exercise pair_energy",
+        )(nb)
         replace("/ 2", "/ 3", "# | solution pair_energy")(nb)
 
     found = "\n".join(au.prove_chapter(edited(tmp_path, change)))
@@ -223,7 +256,11 @@ def test_a_classroom_copy_has_no_answers_and_runs(tmp_path):
     text = "\n".join(c.source for c in nb.cells)
     assert "solution" not in text and "Answers" not in text and "torch.rand(p.shape" not in text
     error, seen = au._execute(nb, tmp_path)
-    assert error is None and set(seen.values()) == {"○"} and not Path(os.environ["SILEN_PROGRESS"]).exists()
+    assert (
+        error is None
+        and set(seen.values()) == {"○"}
+        and not Path(os.environ["SILEN_PROGRESS"]).exists()
+    )
 
 
 def paragraphs(nb, answers):
@@ -246,7 +283,9 @@ def test_a_classroom_copy_of_a_chapter_loses_the_answers_and_nothing_else(path):
     made = au.classroom_copy(nb)
     before, after = list(paragraphs(nb, answers)), list(paragraphs(made, {}))
     lost = [p for p in before if p not in after]
-    assert [p for p in lost if not p.startswith("## Answers")] == [p for p in lost if re.search("cells?", p)][:1]
+    assert [p for p in lost if not p.startswith("## Answers")] == [
+        p for p in lost if re.search("cells?", p)
+    ][:1]
     assert [p for p in after if p not in before] == []
     assert before.count("## Answers") + sum(p.startswith("## Answers") for p in before) > 0
     # answers, directives, outputs
@@ -273,7 +312,11 @@ def test_without_the_last_hints_no_hint_is_an_answer(path):
     assert count[1] <= count[0] - len(au._find_cells(nb, "exercise"))
     made = nb_copy(nb, True)
     for c in made.cells:
-        c.source = re.sub(r"\A", "# | exercise " + au._tagged(c) + "\n", c.source) if au._tagged(c) else c.source
+        c.source = (
+            re.sub(r"\A", "# | exercise " + au._tagged(c) + "\n", c.source)
+            if au._tagged(c)
+            else c.source
+        )
     assert list(au._telling_hints(made.cells, au._answers(nb))) == []
 
 
@@ -288,7 +331,9 @@ WAYS = {
     "a colon": replace("# | solution toss", "# | solution: toss"),
     "no space": replace("# | solution toss", "#|solution toss"),
     "in the plural": replace("# | solution toss", "# | solutions toss"),
-    "below a magic": replace("# | export\n# | solution toss", "%%time\n# | export\n# | solution toss"),
+    "below a magic": replace(
+        "# | export\n# | solution toss", "%%time\n# | export\n# | solution toss"
+    ),
     "below code": replace("# | export\n# | solution toss", "x = 1\n# | solution toss"),
     "a byte order mark": replace("# | export\n# | solution toss", "\ufeff# | solution toss"),
     "another heading": replace("## Answers", "## answers"),
@@ -305,11 +350,17 @@ CLOSED = {
     "in the prose": lambda nb: nb.cells.append(markdown(f"So:\n\n```python\n{ANSWER}\n```")),
     "in the prose, indented": lambda nb: nb.cells.append(markdown(f"~~~\n    {ANSWER}\n~~~")),
     "in a span": lambda nb: nb.cells.append(markdown(f"It is `{ANSWER}`.")),
-    "in HTML": lambda nb: nb.cells.append(markdown(f"<pre><b>{ANSWER.replace('<', '&lt;')}</b></pre>")),
+    "in HTML": lambda nb: nb.cells.append(
+        markdown(f"<pre><b>{ANSWER.replace('<', '&lt;')}</b></pre>")
+    ),
     "another cell's output": lambda nb: output(nb, "import torch", ANSWER),
-    "another cell's metadata": lambda nb: cell(nb, "import torch").metadata.update(note={"deep": [ANSWER]}),
+    "another cell's metadata": lambda nb: cell(nb, "import torch").metadata.update(
+        note={"deep": [ANSWER]}
+    ),
     "the notebook's metadata": lambda nb: nb.metadata.update(note=ANSWER),
-    "an attachment": lambda nb: nb.cells.append(markdown("![a](attachment:a.txt)", attachments=ATTACHED)),
+    "an attachment": lambda nb: nb.cells.append(
+        markdown("![a](attachment:a.txt)", attachments=ATTACHED)
+    ),
     "a raw cell": lambda nb: nb.cells.append(nbformat.v4.new_raw_cell(ANSWER)),
 }
 OTHER = "def g(p, generator=None):\n    # mine\n    return ( torch.rand( p.shape ,generator = generator )<p ).float( )"
@@ -335,9 +386,9 @@ def test_an_answer_marked_in_another_way_is_still_taken_out(way):
     nb = nbformat.read(DEMO, 4)
     WAYS[way](nb)
     made = au.classroom_copy(nb)
-    assert "torch.rand(p.shape" not in nbformat.writes(made) and "Answers" not in nbformat.writes(made).title().split(
-        "#"
-    )
+    assert "torch.rand(p.shape" not in nbformat.writes(made) and "Answers" not in nbformat.writes(
+        made
+    ).title().split("#")
 
 
 @pytest.mark.parametrize("make", [au.classroom_copy, au.nbgrader_copy])
@@ -370,7 +421,13 @@ def test_text_beside_the_answers_stays():
     ]
     cell(nb, "## Answers").source = "\n\n".join([*text, "End."])
     made = "\n".join(c.source for c in au.classroom_copy(nb).cells)
-    for kept in ("## What you take along", "- Much.", "**Sources.** A. Cell (1900).", "### More", "End."):
+    for kept in (
+        "## What you take along",
+        "- Much.",
+        "**Sources.** A. Cell (1900).",
+        "### More",
+        "End.",
+    ):
         assert kept in made
     assert "## Answers" not in made and "Open a cell" not in made
 
@@ -378,7 +435,9 @@ def test_text_beside_the_answers_stays():
 def test_files_are_not_replaced_unasked_and_links_never(tmp_path, capsys):
     target = tmp_path / DEMO.name
     target.write_text("mine", encoding="utf-8")
-    assert run("classroom", DEMO, "-o", tmp_path) == 2 and target.read_text(encoding="utf-8") == "mine"
+    assert (
+        run("classroom", DEMO, "-o", tmp_path) == 2 and target.read_text(encoding="utf-8") == "mine"
+    )
     assert "--overwrite" in capsys.readouterr().err
     assert run("classroom", DEMO, "-o", tmp_path, "--overwrite") is None
     assert "nbformat" in target.read_text(encoding="utf-8")
@@ -386,7 +445,10 @@ def test_files_are_not_replaced_unasked_and_links_never(tmp_path, capsys):
     (tmp_path / "precious").write_text("mine", encoding="utf-8")
     target.symlink_to(tmp_path / "precious")
     for more in ([], ["--overwrite"]):
-        assert run("classroom", DEMO, "-o", tmp_path, *more) == 2 and "is a link" in capsys.readouterr().err
+        assert (
+            run("classroom", DEMO, "-o", tmp_path, *more) == 2
+            and "is a link" in capsys.readouterr().err
+        )
     assert target.is_symlink() and (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
@@ -404,11 +466,17 @@ def test_nbgrader_cells(tmp_path):
     nb = nbformat.read(converted(tmp_path), 4)
     nbformat.validate(nb)
     cells = [c for c in nb.cells if "nbgrader" in c.metadata]
-    graded = {c.metadata.nbgrader.grade_id: c.metadata.nbgrader.points for c in cells if c.metadata.nbgrader.grade}
+    graded = {
+        c.metadata.nbgrader.grade_id: c.metadata.nbgrader.points
+        for c in cells
+        if c.metadata.nbgrader.grade
+    }
     assert graded == {"pair_energy_check": 1, "scale__check": 2, "toss_check": 1, "Unit_check": 3}
     answers = [c for c in cells if c.metadata.nbgrader.solution]
     assert [c.source.count("### BEGIN SOLUTION") for c in answers] == [1, 1, 1, 2]
-    assert all(c.metadata.nbgrader.schema_version == 3 and not c.metadata.nbgrader.task for c in cells)
+    assert all(
+        c.metadata.nbgrader.schema_version == 3 and not c.metadata.nbgrader.task for c in cells
+    )
     assert "    # rand is uniform on [0, 1)" in cell(nb, "def toss").source
     for c in answers:
         compile(c.source, c.metadata.nbgrader.grade_id, "exec")
@@ -437,24 +505,41 @@ def test_nbgrader_bodies_in_every_layout():
         made = au._marked(stub, answer)
         space = {}
         exec(made, space)  # noqa: S102
-        assert space["f"](3) == 3 and made.count("### ") == 2 and '"Doc."' in made and "YOUR CODE" not in made
+        assert (
+            space["f"](3) == 3
+            and made.count("### ") == 2
+            and '"Doc."' in made
+            and "YOUR CODE" not in made
+        )
     space = {}
-    exec(au._marked("def f(x):\n    # YOUR CODE HERE\n    raise NotImplementedError", "def f(x): return x"), space)  # noqa: S102
+    exec(
+        au._marked(
+            "def f(x):\n    # YOUR CODE HERE\n    raise NotImplementedError", "def f(x): return x"
+        ),
+        space,
+    )  # noqa: S102
     assert space["f"](3) == 3
 
 
 def nbgrader_python():
     "The python of an environment that has nbgrader: SILEN_NBGRADER, else .nbgrader-venv beside the project; or None."
-    named = os.environ.get("SILEN_NBGRADER") or str(Path(__file__).parent.parent / ".nbgrader-venv" / "bin" / "python")
+    named = os.environ.get("SILEN_NBGRADER") or str(
+        Path(__file__).parent.parent / ".nbgrader-venv" / "bin" / "python"
+    )
     return named if Path(named).exists() else None
 
 
-@pytest.mark.skipif(nbgrader_python() is None, reason="no nbgrader: name a python that has it in SILEN_NBGRADER")
+@pytest.mark.skipif(
+    nbgrader_python() is None, reason="no nbgrader: name a python that has it in SILEN_NBGRADER"
+)
 def test_nbgrader_itself_accepts_and_clears_the_assignment(tmp_path):
     converted(tmp_path)
     config = "c = get_config()\nc.CourseDirectory.course_id = 'demo'\n"
     (tmp_path / "nbgrader_config.py").write_text(config, encoding="utf-8")
-    env = {**os.environ, "PATH": str(Path(nbgrader_python()).parent) + os.pathsep + os.environ["PATH"]}
+    env = {
+        **os.environ,
+        "PATH": str(Path(nbgrader_python()).parent) + os.pathsep + os.environ["PATH"],
+    }
     done = subprocess.run(
         [nbgrader_python(), "-m", "nbgrader", "generate_assignment", "demo", "--create"],
         cwd=tmp_path,
@@ -466,7 +551,11 @@ def test_nbgrader_itself_accepts_and_clears_the_assignment(tmp_path):
     assert done.returncode == 0, done.stderr
     nb = nbformat.read(tmp_path / "release" / "demo" / DEMO.name, 4)
     text = "\n".join(c.source for c in nb.cells)
-    assert "SOLUTION" not in text and "torch.rand(p.shape" not in text and text.count("raise NotImplementedError") == 5
+    assert (
+        "SOLUTION" not in text
+        and "torch.rand(p.shape" not in text
+        and text.count("raise NotImplementedError") == 5
+    )
     error, seen = au._execute(nb, tmp_path)
     assert error is None and set(seen.values()) == {"○"}  # a student's Run All passes
     assert all("checksum" in c.metadata.nbgrader for c in nb.cells if "nbgrader" in c.metadata)

@@ -38,16 +38,28 @@ def statuses(path=None):
     ("platform", "environment", "want"),
     [
         ("linux", {"HOME": "/home/reader"}, "/home/reader/.local/state/silen/progress.json"),
-        ("linux", {"HOME": "/home/reader", "XDG_STATE_HOME": "/var/ada"}, "/var/ada/silen/progress.json"),
+        (
+            "linux",
+            {"HOME": "/home/reader", "XDG_STATE_HOME": "/var/ada"},
+            "/var/ada/silen/progress.json",
+        ),
         (
             "linux",
             {"HOME": "/home/reader", "XDG_STATE_HOME": "not/absolute"},
             "/home/reader/.local/state/silen/progress.json",
         ),
         ("darwin", {"HOME": "/Users/ada"}, "/Users/ada/.local/state/silen/progress.json"),
-        ("win32", {"HOME": "/u/ada", "APPDATA": "/u/ada/roaming"}, "/u/ada/roaming/silen/progress.json"),
+        (
+            "win32",
+            {"HOME": "/u/ada", "APPDATA": "/u/ada/roaming"},
+            "/u/ada/roaming/silen/progress.json",
+        ),
         ("win32", {"HOME": "/u/ada"}, "/u/ada/AppData/Roaming/silen/progress.json"),
-        ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": "~/mine.json"}, "/home/reader/mine.json"),
+        (
+            "linux",
+            {"HOME": "/home/reader", "SILEN_PROGRESS": "~/mine.json"},
+            "/home/reader/mine.json",
+        ),
         ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": "off"}, None),
         ("linux", {"HOME": "/home/reader", "SILEN_PROGRESS": ""}, None),
     ],
@@ -108,7 +120,9 @@ def test_a_damaged_file_keeps_what_can_be_read(path, raw, kept, damaged):
     assert set(statuses()) == kept | {"new"}
     backups = list(path.parent.glob("*.damaged*"))
     assert [b.read_bytes() for b in backups] == ([raw] if damaged else [])
-    assert bool(remark) == damaged and (not damaged or "damaged" in remark and backups[0].name in remark)
+    assert bool(remark) == damaged and (
+        not damaged or "damaged" in remark and backups[0].name in remark
+    )
     assert board.record_progress("another", "tried") == ""  # told once: the file is whole again
 
 
@@ -125,12 +139,20 @@ def test_entries_of_another_kind_stay_in_the_file(path):
     assert statuses() == {"overlaps": "done"}
     board.record_progress("bare", "done")
     kept = json.loads(path.read_text(encoding="utf-8"))
-    assert kept["note"] == "mine" and kept["old"] == {"status": "seen"} and kept["bare"]["status"] == "done"
+    assert (
+        kept["note"] == "mine"
+        and kept["old"] == {"status": "seen"}
+        and kept["bare"]["status"] == "done"
+    )
 
 
 def test_done_stays_done_and_the_first_moment_stays(path):
     before = path.read_bytes()
-    assert board.record_progress("overlaps", "tried") == board.record_progress("overlaps", "done") == ""
+    assert (
+        board.record_progress("overlaps", "tried")
+        == board.record_progress("overlaps", "done")
+        == ""
+    )
     assert path.read_bytes() == before
     board.record_progress("new", "tried")
     board.record_progress("new", "done")
@@ -149,14 +171,20 @@ def test_links_are_followed_and_modes_are_kept(tmp_path, monkeypatch):
     old = os.umask(0o022)
     try:
         assert board.record_progress("a", "done") == ""
-        assert link.is_symlink() and statuses(real) == {"a": "done"} and stat.S_IMODE(real.stat().st_mode) == 0o644
+        assert (
+            link.is_symlink()
+            and statuses(real) == {"a": "done"}
+            and stat.S_IMODE(real.stat().st_mode) == 0o644
+        )
         for mode in (0o600, 0o664):
             real.chmod(mode)
             board.record_progress(f"b{mode}", "done")
             assert stat.S_IMODE(real.stat().st_mode) == mode
     finally:
         os.umask(old)
-    assert not list(tmp_path.rglob("*.tmp")) and len(list((tmp_path / "real").iterdir())) <= 2  # the file and its lock
+    assert (
+        not list(tmp_path.rglob("*.tmp")) and len(list((tmp_path / "real").iterdir())) <= 2
+    )  # the file and its lock
 
 
 def test_several_programs_write_at_once(path):
@@ -164,7 +192,10 @@ def test_several_programs_write_at_once(path):
         "import sys; from silen_lib.board import record_progress\n"
         "for i in range(20): assert record_progress(f'{sys.argv[1]}_{i}', 'done') == ''"
     )
-    runs = [subprocess.Popen([sys.executable, "-c", code, str(n)], env=dict(os.environ)) for n in range(4)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, str(n)], env=dict(os.environ))
+        for n in range(4)
+    ]
     assert [run.wait() for run in runs] == [0] * 4
     assert set(statuses()) == {"overlaps"} | {f"{n}_{i}" for n in range(4) for i in range(20)}
 
@@ -230,7 +261,9 @@ def test_a_full_disk_and_a_missing_home_are_told(path, monkeypatch):
     assert "No space left" in board.record_progress("a", "done") and path.read_bytes() == before
     path.write_bytes(b"{damaged")
     monkeypatch.setattr(board, "_set_aside", full)  # what cannot be kept aside is not replaced
-    assert "No space left" in board.record_progress("a", "done") and path.read_bytes() == b"{damaged"
+    assert (
+        "No space left" in board.record_progress("a", "done") and path.read_bytes() == b"{damaged"
+    )
 
     def homeless():
         raise RuntimeError("Could not determine home directory.")
@@ -263,8 +296,14 @@ def test_board(tmp_path, monkeypatch):
     board.record_progress("pair_energy", "done")
     board.record_progress("toss", "tried")
     shown = board.progress_board()
-    assert "A small chapter: 1 of 4 done" in repr(shown) and "✓ done  0.1 the energy ●○○" in repr(shown)
-    assert "✗ tried  0.3" in repr(shown) and "○ open  0.4 a layer ●●●" in repr(shown) and "foreign" not in repr(shown)
+    assert "A small chapter: 1 of 4 done" in repr(shown) and "✓ done  0.1 the energy ●○○" in repr(
+        shown
+    )
+    assert (
+        "✗ tried  0.3" in repr(shown)
+        and "○ open  0.4 a layer ●●●" in repr(shown)
+        and "foreign" not in repr(shown)
+    )
     assert "href='00_demo.ipynb'" in shown._repr_html_() and "1/4" in shown._repr_html_()
     assert "no chapters" in board.progress_board(tmp_path / "empty")._repr_html_()
 
@@ -288,17 +327,25 @@ def weak_colours(page):
     for style in re.findall(r"style='([^']*)'", page):
         fields = dict(part.split(":", 1) for part in style.split(";") if ":" in part)
         text = fields.get("color")
-        grounds = [fields["background"]] if fields.get("background", "").startswith("#") else ["#ffffff", "#111111"]
+        grounds = (
+            [fields["background"]]
+            if fields.get("background", "").startswith("#")
+            else ["#ffffff", "#111111"]
+        )
         if text and min(contrast(text, g) for g in grounds) < 4.5:
             found.append(style)
-        line = re.search(r"#[0-9a-f]{6}", " ".join(v for k, v in fields.items() if k.startswith("border")))
+        line = re.search(
+            r"#[0-9a-f]{6}", " ".join(v for k, v in fields.items() if k.startswith("border"))
+        )
         if line and min(contrast(line[0], g) for g in ("#ffffff", "#111111")) < 3:
             found.append(style)
     return found
 
 
 def test_every_colour_can_be_read_in_both_themes(tmp_path):
-    assert weak_colours("<b style='color:#b00020'>") and weak_colours("<b style='border:1px solid #111111'>")
+    assert weak_colours("<b style='color:#b00020'>") and weak_colours(
+        "<b style='border:1px solid #111111'>"
+    )
     board.record_progress("pair_energy", "done")
     board.record_progress("toss", "tried")
     page = board.progress_board(DEMO.parent)._repr_html_()
@@ -306,5 +353,7 @@ def test_every_colour_can_be_read_in_both_themes(tmp_path):
     from silen_lib.exercises import Verdict
 
     for status in board.STATUS_COLOURS:
-        page = Verdict("a", status, "title", "message `code`", "hint", (("got", "1"),))._repr_html_()
+        page = Verdict(
+            "a", status, "title", "message `code`", "hint", (("got", "1"),)
+        )._repr_html_()
         assert "role='status'" in page and weak_colours(page) == []

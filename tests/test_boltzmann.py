@@ -9,7 +9,12 @@ import torch
 from shared_checks import price, transforms
 
 from silen_lib import boltzmann as B
-from silen_lib.hopfield import build_hopfield_weights, corrupt_pattern, hopfield_energy, random_patterns
+from silen_lib.hopfield import (
+    build_hopfield_weights,
+    corrupt_pattern,
+    hopfield_energy,
+    random_patterns,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,10 +78,14 @@ def test_strong_ferromagnet_needs_every_round():
     W[i, i + 1] = W[i + 1, i] = 1.0
     b = torch.zeros(n)
     b[0] = 5.0
-    out = B.heat_bath(-torch.ones(3, n), W * torch.linspace(1, 2, n)[:, None] * torch.linspace(1, 2, n), 0.0, b)
+    out = B.heat_bath(
+        -torch.ones(3, n), W * torch.linspace(1, 2, n)[:, None] * torch.linspace(1, 2, n), 0.0, b
+    )
     assert out[:, 0].eq(1).all()
     J = torch.zeros(n, n)
-    J[i, i + 1] = J[i + 1, i] = torch.arange(n, 1, -1).float()  # each link to the left is the stronger one
+    J[i, i + 1] = J[i + 1, i] = torch.arange(
+        n, 1, -1
+    ).float()  # each link to the left is the stronger one
     assert B.heat_bath(-torch.ones(3, n), J, 0.0, b * 100).eq(1).all()
 
 
@@ -110,7 +119,14 @@ def test_from_noise_to_the_law():
 def test_twelve_spins_stay_in_equilibrium(rule):
     W, b = network(12, 5)
     states, p = B.exact_distribution(W, b)
-    s = rule(states[torch.multinomial(p.double(), 40_000, True, generator=generator(1))], W, 1.0, b, 2, generator(2))
+    s = rule(
+        states[torch.multinomial(p.double(), 40_000, True, generator=generator(1))],
+        W,
+        1.0,
+        b,
+        2,
+        generator(2),
+    )
     for part in (slice(0, 6), slice(6, 12)):  # both halves of the spins
         law = torch.zeros(64, dtype=torch.float64).index_add(0, number(states[:, part]), p.double())
         assert not rejects(counts(s[:, part]), law)
@@ -141,8 +157,16 @@ def test_one_sweep_has_the_law_of_the_matrix():
 def test_tempering_keeps_every_law():
     W, b = network(6, 10, scale=2.0)
     T = [0.4, 0.8, 1.6]
-    start = torch.stack([B.spin_states(6)[torch.multinomial(B.exact_distribution(W, b, t)[1].double(), 20_000, True,
-                                                            generator=generator(k))] for k, t in enumerate(T)])
+    start = torch.stack(
+        [
+            B.spin_states(6)[
+                torch.multinomial(
+                    B.exact_distribution(W, b, t)[1].double(), 20_000, True, generator=generator(k)
+                )
+            ]
+            for k, t in enumerate(T)
+        ]
+    )
     out = B.parallel_tempering(W, T, b, 20_000, 4, start, generator(7))
     for t, s in zip(T, out.state):
         assert not rejects(counts(s), B.exact_distribution(W, b, t)[1])
@@ -161,7 +185,10 @@ def test_tutorial_form_samples_its_temperature():
         E += e[1:]
     states = B.spin_states(4)
     want = (p * B.ising_energy(states, W)).sum()
-    assert abs(torch.tensor(E).mean() - want) < 0.25 and abs(torch.tensor(E)[-1] - B.ising_energy(s, W)) < 1e-3
+    assert (
+        abs(torch.tensor(E).mean() - want) < 0.25
+        and abs(torch.tensor(E)[-1] - B.ising_energy(s, W)) < 1e-3
+    )
     twice = (B.exact_distribution(W, None, 1.6)[1] * B.ising_energy(states, W)).sum()
     assert abs(torch.tensor(E).mean() - want) < abs(torch.tensor(E).mean() - twice)
 
@@ -189,7 +216,9 @@ def test_zero_temperature_is_greedy_and_tosses_on_a_tie():
     assert torch.equal(B.heat_bath(cold, W, 0.0, b, 5), cold)
     free = B.heat_bath(torch.ones(20_000, 3), torch.zeros(3, 3), 0.0)
     assert (free.mean(0).abs() < 6 / 20_000**0.5).all()
-    assert torch.equal(B.metropolis(free, torch.zeros(3, 3), 1.0), -free)  # as documented: it alternates
+    assert torch.equal(
+        B.metropolis(free, torch.zeros(3, 3), 1.0), -free
+    )  # as documented: it alternates
 
 
 @pytest.mark.parametrize("rule", [B.heat_bath, B.metropolis])
@@ -206,7 +235,10 @@ def test_shapes_types_and_generators(rule):
     state = torch.get_rng_state()
     rule(s, W, 1.0, b, generator=generator(4))
     assert torch.equal(state, torch.get_rng_state())
-    assert torch.equal(rule(s, W, 1.0, 0.3, 2, generator(1)), rule(s, W, 1.0, torch.full((9,), 0.3), 2, generator(1)))
+    assert torch.equal(
+        rule(s, W, 1.0, 0.3, 2, generator(1)),
+        rule(s, W, 1.0, torch.full((9,), 0.3), 2, generator(1)),
+    )
     off = W.clone().fill_diagonal_(7.0)
     assert torch.equal(rule(s, W, 1.0, b, 2, generator(1)), rule(s, off, 1.0, b, 2, generator(1)))
     many = rule(spins(2500, 9), W, 1.0, b, 2, generator(1))  # more than two chunks
@@ -221,7 +253,9 @@ def test_each_chain_at_its_own_temperature():
         p = B.exact_distribution(W, b, t)[1]
         if t > 1:
             assert not rejects(counts(part), p)
-        mean = (B.ising_energy(part, W, b)).mean() - (p * B.ising_energy(B.spin_states(5), W, b)).sum()
+        mean = (B.ising_energy(part, W, b)).mean() - (
+            p * B.ising_energy(B.spin_states(5), W, b)
+        ).sum()
         assert mean.abs() < 0.1
 
 
@@ -269,7 +303,10 @@ BAD = [
     (lambda: B.parallel_tempering(W6, [1.0, 2.0], state=S6), "n_chains, N"),
     (lambda: B.grid_ground_energy(W6, 3), "couple neighbours"),
     (lambda: B.grid_ground_energy(B.grid_spin_glass(2, 3), 4), "couple neighbours"),
-    (lambda: B.grid_log_partition(B.grid_spin_glass(2, 3), 0.0, 3), "T must be a finite temperature above 0"),
+    (
+        lambda: B.grid_log_partition(B.grid_spin_glass(2, 3), 0.0, 3),
+        "T must be a finite temperature above 0",
+    ),
     (lambda: B.grid_spin_glass(0, 3), "rows is 0"),
     (lambda: B.BoltzmannMachine(0), "n_visible is 0"),
     (lambda: B.BoltzmannMachine(3, 2).free_energy(S6), "N = 3"),
@@ -304,7 +341,9 @@ def test_board_by_enumeration(rows, cols):
 def test_annealing_finds_the_ground_state_of_small_networks(rule):
     for seed in range(5):
         W, b = network(10, seed)
-        found = B.anneal(W, B.cooling_schedule(3.0, 0.05, 60), b, 200, rule, generator=generator(seed))
+        found = B.anneal(
+            W, B.cooling_schedule(3.0, 0.05, 60), b, 200, rule, generator=generator(seed)
+        )
         E = B.ising_energy(B.spin_states(10), W, b)
         assert abs(found.energy.min() - E.min()) < 1e-4
         assert torch.allclose(found.energy, B.ising_energy(found.state, W, b))
@@ -317,7 +356,13 @@ def test_schedules():
         assert T[0] == 4.0 and T[-1] == torch.tensor(0.3) and len(T) == 9 and (T.diff() < 0).all()
     assert torch.allclose(T[1:] / T[:-1], (T[1] / T[0]).expand(8), atol=1e-5)
     s, E, T = B.simulated_annealing(S6[0], W6, 5.0, 0.1, 50)
-    assert s.shape == (6,) and len(E) == 51 and len(T) == 50 and T[0] == 5.0 and abs(T[-1] - 0.1) < 1e-12
+    assert (
+        s.shape == (6,)
+        and len(E) == 51
+        and len(T) == 50
+        and T[0] == 5.0
+        and abs(T[-1] - 0.1) < 1e-12
+    )
     assert B.simulated_annealing(S6[0], W6, n_steps=0)[2] == []
     start = S6.clone()
     B.anneal(W6, [1.0, 0.5], state=S6)
@@ -340,7 +385,9 @@ def test_machine_against_enumeration():
     weights = torch.tensor([0.5, 0.1, 0.4], dtype=torch.float64)
     dW, db = m.exact_gradient(v[:3], weights)
     aW, ab = torch.autograd.grad(weights @ m.log_likelihood(v[:3]), (m.W, m.b))
-    assert torch.allclose(dW, (aW + aW.T).fill_diagonal_(0), atol=1e-12) and torch.allclose(db, ab, atol=1e-12)
+    assert torch.allclose(dW, (aW + aW.T).fill_diagonal_(0), atol=1e-12) and torch.allclose(
+        db, ab, atol=1e-12
+    )
 
 
 def test_sampled_gradient_is_the_exact_one_on_average():
@@ -371,7 +418,9 @@ def test_fit_climbs_and_machines_without_hidden_units_stay_at_log_two():
     words = B.spin_states(4)
     even = words[words.prod(1) > 0]
     course = B.BoltzmannMachine(4, 0, generator=generator(0)).fit(even, n_steps=300)
-    assert abs(course.kl[-1] - math.log(2)) < 1e-3 and len(course.step) == len(course.kl) == len(course.seconds)
+    assert abs(course.kl[-1] - math.log(2)) < 1e-3 and len(course.step) == len(course.kl) == len(
+        course.seconds
+    )
     p = torch.tensor([0.7, 0.1, 0.2])
     learned = B.BoltzmannMachine(4, 2, generator=generator(1))
     assert learned.fit(words[[0, 5, 9]], p, n_steps=1500, lr=0.3).kl[-1] < 0.02
@@ -407,7 +456,9 @@ def test_call_forms_of_the_tutorial():
 
 
 def test_benchmark_runs():
-    spec = importlib.util.spec_from_file_location("bench_boltzmann", ROOT / "benchmarks" / "boltzmann.py")
+    spec = importlib.util.spec_from_file_location(
+        "bench_boltzmann", ROOT / "benchmarks" / "boltzmann.py"
+    )
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)
     rows = bench.heat_bath_rows(n_spins=40, n_chains=16, repeats=2)
@@ -425,7 +476,9 @@ def test_held_units_need_a_state_that_says_where():
     for call in (
         lambda: B.anneal(W4, [1.0], fixed=K4),
         lambda: B.parallel_tempering(W4, [1.0, 2.0], fixed=K4),
-        lambda: B.parallel_tempering(W4, [1.0, 2.0], fixed=K4, state=torch.cat([S16[:1], S16[-1:]])[:, None]),
+        lambda: B.parallel_tempering(
+            W4, [1.0, 2.0], fixed=K4, state=torch.cat([S16[:1], S16[-1:]])[:, None]
+        ),
     ):
         with pytest.raises(ValueError, match="fixed"):
             call()
@@ -460,20 +513,27 @@ def conditional(W, b, T, held, value):
 @pytest.mark.parametrize("each", [False, True])
 def test_held_units_stay_and_the_others_follow_their_law(rule, each):
     W, b = network(5, 11)
-    held, value = torch.tensor([True, False, False, True, False]), torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
+    held, value = (
+        torch.tensor([True, False, False, True, False]),
+        torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]),
+    )
     fixed = held.expand(20_000, 5).clone() if each else held
     s = rule(value.repeat(20_000, 1), W, 0.8, b, 40, generator(1), fixed=fixed)
     assert torch.equal(s[:, held], value[held].expand(20_000, 2))
     fits, p = conditional(W, b, 0.8, held, value)
     assert not rejects(counts(s)[fits], p)
-    assert rejects(counts(s)[fits], conditional(W, b, 1.6, held, value)[1])  # it would see another temperature
+    assert rejects(
+        counts(s)[fits], conditional(W, b, 1.6, held, value)[1]
+    )  # it would see another temperature
 
 
 def test_held_units_in_annealing_visits_and_tempering():
     W, b = network(6, 12)
     held, value = torch.arange(6) < 2, torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0, 1.0])
     start = value.repeat(300, 1)
-    cold = B.anneal(W, B.cooling_schedule(3.0, 0.05, 60), b, state=start, fixed=held, generator=generator(1))
+    cold = B.anneal(
+        W, B.cooling_schedule(3.0, 0.05, 60), b, state=start, fixed=held, generator=generator(1)
+    )
     states, E = B.spin_states(6), B.ising_energy(B.spin_states(6), W, b)
     assert torch.equal(cold.state[:, :2], start[:, :2])
     assert abs(cold.energy.min() - E[(states[:, :2] == value[:2]).all(1)].min()) < 1e-4
@@ -486,7 +546,9 @@ def test_held_units_in_annealing_visits_and_tempering():
     n = 4000
     ladder = B.parallel_tempering(W, [0.7, 1.5], b, sweeps=60, state=value.expand(2, n, 6), fixed=held,
                                   generator=generator(3))  # fmt: skip
-    assert torch.equal(ladder.state[..., :2], value[:2].expand(2, n, 2)) and (ladder.swaps > 0).all()
+    assert (
+        torch.equal(ladder.state[..., :2], value[:2].expand(2, n, 2)) and (ladder.swaps > 0).all()
+    )
     assert torch.equal(ladder.best_state[:, :2], value[:2].expand(n, 2))
     for T, s in zip((0.7, 1.5), ladder.state):
         fits, p = conditional(W, b, T, held, value)
@@ -538,7 +600,9 @@ def test_grid_log_partition_has_slopes():
     states, p = B.exact_distribution(W.detach(), T=0.7)
     pairs = (p[:, None] * states).T @ states
     near = W.detach() != 0
-    torch.testing.assert_close((slope_W + slope_W.T)[near], (pairs / 0.7 * 1.0)[near], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        (slope_W + slope_W.T)[near], (pairs / 0.7 * 1.0)[near], atol=1e-5, rtol=1e-4
+    )
     mean = (p * B.ising_energy(states, W.detach())).sum()
     torch.testing.assert_close(slope_T, mean / 0.7**2, atol=1e-5, rtol=1e-4)
 
@@ -573,7 +637,9 @@ def test_repeated_rows_count_as_one():
     assert min(m.fit(torch.ones(4, 2), n_steps=40).kl) >= -1e-6
     v, p = torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([0.75, 0.25])
     once, thrice = (B.BoltzmannMachine(2, 1, generator=generator(2)) for _ in range(2))
-    torch.testing.assert_close(once.fit(v, p, 40).kl, thrice.fit(v[[0, 1, 0, 0]], n_steps=40).kl, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        once.fit(v, p, 40).kl, thrice.fit(v[[0, 1, 0, 0]], n_steps=40).kl, atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("T", [1e-46, 1e-300, 1e-30, 1e30, 1e300])
@@ -581,8 +647,21 @@ def test_probabilities_at_the_ends_of_the_thermometer(T):
     x = torch.tensor([-3.0, 0.0, 3.0])
     up = B.spin_up_probability(x, T)
     assert up[1] == 0.5 and up.isfinite().all() and (up.diff() >= 0).all()
-    assert B.metropolis_probability(x, T).isfinite().all() and B.metropolis_probability(x, T)[1] == 1
-    assert B.swap_probability(x, x, T, 1.0).tolist() == [1, 1, 1] == B.swap_probability(x, -x, T, T).tolist()
-    assert B.metropolis_probability(torch.tensor([math.inf, -math.inf]), T).tolist() == [0, 1]  # forbidden, forced
+    assert (
+        B.metropolis_probability(x, T).isfinite().all() and B.metropolis_probability(x, T)[1] == 1
+    )
+    assert (
+        B.swap_probability(x, x, T, 1.0).tolist()
+        == [1, 1, 1]
+        == B.swap_probability(x, -x, T, T).tolist()
+    )
+    assert B.metropolis_probability(torch.tensor([math.inf, -math.inf]), T).tolist() == [
+        0,
+        1,
+    ]  # forbidden, forced
     wall = torch.tensor([math.inf, 1.0, math.inf])
-    assert B.swap_probability(wall, torch.tensor([math.inf, math.inf, 1.0]), 1.0, 2.0).tolist() == [1, 0, 1]
+    assert B.swap_probability(wall, torch.tensor([math.inf, math.inf, 1.0]), 1.0, 2.0).tolist() == [
+        1,
+        0,
+        1,
+    ]

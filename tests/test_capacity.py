@@ -8,7 +8,13 @@ import torch
 from shared_checks import price, transforms
 
 from silen_lib import capacity as C
-from silen_lib.hopfield import build_hopfield_weights, corrupt_pattern, random_patterns, recall, unstable_bits
+from silen_lib.hopfield import (
+    build_hopfield_weights,
+    corrupt_pattern,
+    random_patterns,
+    recall,
+    unstable_bits,
+)
 
 
 def generator(seed):
@@ -58,7 +64,9 @@ def test_no_load_is_the_curie_weiss_magnet():
 
 def test_beyond_the_wall_there_is_nothing():
     assert C.ags_overlap(torch.tensor([0.14, 0.5, 3.0])).tolist() == [0, 0, 0]
-    assert C.critical_capacity([1.0, 2.0]).tolist() == [0, 0] and C.ags_overlap(0.001, 1.5).item() == 0
+    assert (
+        C.critical_capacity([1.0, 2.0]).tolist() == [0, 0] and C.ags_overlap(0.001, 1.5).item() == 0
+    )
     assert C.ground_state_capacity(1.0).item() == 0
     assert C.coexistence_temperature(0.1).item() == 0 and C.melting_temperature(0.2).item() == 0
 
@@ -72,8 +80,12 @@ def test_lines_are_ordered_and_inverse():
 
 
 def test_temperatures_of_the_reference():
-    assert C.melting_temperature([0.01, 0.05, 0.1]).tolist() == pytest.approx([0.8010, 0.5423, 0.3154], abs=1e-4)
-    assert C.coexistence_temperature([0.01, 0.05]).tolist() == pytest.approx([0.7216, 0.2164], abs=1e-4)
+    assert C.melting_temperature([0.01, 0.05, 0.1]).tolist() == pytest.approx(
+        [0.8010, 0.5423, 0.3154], abs=1e-4
+    )
+    assert C.coexistence_temperature([0.01, 0.05]).tolist() == pytest.approx(
+        [0.7216, 0.2164], abs=1e-4
+    )
 
 
 def test_overlap_falls_with_load_and_heat():
@@ -89,7 +101,9 @@ def test_free_energy_is_stationary():
 
 
 def test_bit_error_and_stable_load():
-    assert C.bit_error(torch.tensor([0.138, 0.37])).tolist() == pytest.approx([0.0036, 0.0501], abs=1e-4)
+    assert C.bit_error(torch.tensor([0.138, 0.37])).tolist() == pytest.approx(
+        [0.0036, 0.0501], abs=1e-4
+    )
     assert C.bit_error(torch.tensor(1e-9)).item() == 0
     assert C.bit_error(torch.tensor(1e9)).item() == pytest.approx(0.5, abs=1e-4)
     assert C.stable_load(1000) == 2 * C.stable_load(1000, every=True)
@@ -115,7 +129,10 @@ def test_a_sweep_is_the_loop(N, P, T):
 
 def test_blocks_draw_the_same_coins_in_the_same_order():
     xi, s = spins(5, 48, seed=1, dtype=torch.float64), spins(7, 48, seed=2, dtype=torch.float64)
-    runs = [C.glauber(s, xi, 0.3, sweeps=3, block=b, generator=generator(4)) for b in (1, 7, 16, 48, 100)]
+    runs = [
+        C.glauber(s, xi, 0.3, sweeps=3, block=b, generator=generator(4))
+        for b in (1, 7, 16, 48, 100)
+    ]
     assert all(torch.equal(runs[0], r) for r in runs)
 
 
@@ -146,7 +163,9 @@ def test_stationary_law(T):
         return (torch.bincount(code, minlength=64) / len(x) - law).abs().sum() / 2
 
     start = s[torch.multinomial(law, 40_000, replacement=True)]
-    assert distance(C.glauber(start, xi, T, sweeps=2, block=4)) < 0.045  # it starts in the law and must stay
+    assert (
+        distance(C.glauber(start, xi, T, sweeps=2, block=4)) < 0.045
+    )  # it starts in the law and must stay
     start[:, 0] = 1  # from a wrong law it must move towards it
     assert distance(C.glauber(start, xi, T, sweeps=3)) < 0.8 * distance(start)
 
@@ -193,7 +212,9 @@ def test_half_load_has_honest_errors():
     for _ in range(400):
         shift = 0.004 * torch.randn(4, 12, generator=g)  # each network has its own wall
         p = torch.sigmoid((0.135 + shift - loads[:, None]) / 0.006)
-        out.append(C.half_load(loads, torch.binomial(torch.full((4, 12), 16.0), p, generator=g), 16))
+        out.append(
+            C.half_load(loads, torch.binomial(torch.full((4, 12), 16.0), p, generator=g), 16)
+        )
     half, err = torch.tensor(out, dtype=torch.float64).T
     assert abs(half.mean() - 0.135) < 6 * half.std() / 20 + 1e-4
     assert 0.75 < err.mean() / half.std() < 1.25
@@ -213,13 +234,17 @@ def test_half_load_of_no_step_is_refused(kept):
 @pytest.mark.parametrize("power", [2 / 3, 1.0])
 def test_extrapolate_finds_a_planted_limit(power):
     sizes = torch.tensor([500, 1000, 4000, 9000])
-    value, err = C.extrapolate(sizes, 0.135 + 2 * sizes.double() ** -power, torch.full((4,), 1e-3), power)
+    value, err = C.extrapolate(
+        sizes, 0.135 + 2 * sizes.double() ** -power, torch.full((4,), 1e-3), power
+    )
     assert abs(value - 0.135) < 1e-6 and 0 < err < 1e-2
 
 
 def test_measure_wall_in_small():
     "Tiny sizes: only the machinery. The real measurement is in benchmarks/capacity.py."
-    wall = C.measure_wall(sizes=(60, 100, 160), networks=(6, 6, 6), loads=(0.08, 0.16, 0.24), cues=5)
+    wall = C.measure_wall(
+        sizes=(60, 100, 160), networks=(6, 6, 6), loads=(0.08, 0.16, 0.24), cues=5
+    )
     assert wall.halves.shape == (3, 2) and wall.fits.shape == (2, 2) and wall.error > 0
     assert abs(wall.value - 0.135) < 0.3
 
@@ -232,19 +257,28 @@ def test_stable_states_against_the_library():
     s = C.stable_states(xi)
     everything = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 12)
     assert len(s) == (unstable_bits(everything, build_hopfield_weights(xi)) == 0).sum()
-    assert unstable_bits(s, build_hopfield_weights(xi)).sum() == 0 and len(torch.unique(s, dim=0)) == len(s)
+    assert unstable_bits(s, build_hopfield_weights(xi)).sum() == 0 and len(
+        torch.unique(s, dim=0)
+    ) == len(s)
 
 
 def test_sample_minima_counts_every_start():
     ends, counts, unseen = C.sample_minima(spins(4, 60, seed=1), 300, generator=generator(2))
-    assert counts.sum() == 300 and len(ends) == len(counts) and 0 <= unseen <= 1 and bool((ends[:, 0] == 1).all())
+    assert (
+        counts.sum() == 300
+        and len(ends) == len(counts)
+        and 0 <= unseen <= 1
+        and bool((ends[:, 0] == 1).all())
+    )
 
 
 @pytest.mark.parametrize("P", [1, 30, 60])
 def test_pseudo_inverse_holds_everything(P):
     xi = random_patterns(P, 64, generator=generator(P))
     W = C.pseudo_inverse_weights(xi)
-    assert unstable_bits(xi, W).sum() == 0 and torch.equal(W, W.T) and bool((W.diagonal() == 0).all())
+    assert (
+        unstable_bits(xi, W).sum() == 0 and torch.equal(W, W.T) and bool((W.diagonal() == 0).all())
+    )
 
 
 def test_unlearn_leaves_its_input_and_lowers_what_it_dreamt():
@@ -259,7 +293,9 @@ def test_unlearn_leaves_its_input_and_lowers_what_it_dreamt():
 
 def test_recall_after_unlearning_still_works_on_symmetric_weights():
     xi = spins(10, 60, seed=1)
-    W = C.unlearn(build_hopfield_weights(xi), recall(spins(10, 60, seed=2), build_hopfield_weights(xi)))
+    W = C.unlearn(
+        build_hopfield_weights(xi), recall(spins(10, 60, seed=2), build_hopfield_weights(xi))
+    )
     recall(corrupt_pattern(xi[0]), W)
 
 
@@ -313,9 +349,18 @@ def test_bad_numbers(call, name, bad):
         (lambda: C.retained(1, 3.0), "n_neurons is 1"),
         (lambda: C.retained(100, 0.2, threshold=1.5), "threshold is 1.5"),
         (lambda: C.retained(100, 0.2, threshold=-1.5), "threshold is -1.5"),
-        (lambda: C.half_load(torch.ones(2, device="meta"), torch.ones(2, 2), 9), "loads is on meta"),
-        (lambda: C.half_load(torch.tensor([0.1, 0.2]), torch.ones(2, 2, device="meta"), 9), "kept is on meta"),
-        (lambda: C.extrapolate(torch.tensor([9, 99]), torch.ones(2).to("meta"), torch.ones(2)), "values is on meta"),
+        (
+            lambda: C.half_load(torch.ones(2, device="meta"), torch.ones(2, 2), 9),
+            "loads is on meta",
+        ),
+        (
+            lambda: C.half_load(torch.tensor([0.1, 0.2]), torch.ones(2, 2, device="meta"), 9),
+            "kept is on meta",
+        ),
+        (
+            lambda: C.extrapolate(torch.tensor([9, 99]), torch.ones(2).to("meta"), torch.ones(2)),
+            "values is on meta",
+        ),
         (lambda: C.measure_wall(sizes=(100, 200), networks=(2, 2)), "three sizes"),
         (lambda: C.stable_states(spins(2, 30)), "N ≤ 22"),
         (lambda: C.sample_minima(spins(2, 30), 0), "n_starts"),
@@ -357,16 +402,30 @@ def test_a_look_costs_no_more_than_the_work(monkeypatch):
 def test_held_units_stay_and_the_others_follow_their_law(groups):
     "Total variation to the enumerated conditional law of the free spins; McDiarmid as above, for 40,000 chains."
     xi = spins(3, 6, seed=8)
-    held, value = torch.tensor([True, False, False, True, False, False]), torch.tensor([1.0, 1, 1, -1, 1, 1])
+    held, value = (
+        torch.tensor([True, False, False, True, False, False]),
+        torch.tensor([1.0, 1, 1, -1, 1, 1]),
+    )
     start = value.expand(40_000, 6)
     if groups:
-        s = C.glauber(start.view(2, 20_000, 6), xi.expand(2, 3, 6), 0.5, 30, generator=generator(1), fixed=held)
+        s = C.glauber(
+            start.view(2, 20_000, 6),
+            xi.expand(2, 3, 6),
+            0.5,
+            30,
+            generator=generator(1),
+            fixed=held,
+        )
     else:
-        s = C.glauber(start, xi, 0.5, 30, block=4, generator=generator(1), fixed=held.expand(40_000, 6))
+        s = C.glauber(
+            start, xi, 0.5, 30, block=4, generator=generator(1), fixed=held.expand(40_000, 6)
+        )
     s = s.reshape(40_000, 6)
     assert torch.equal(s[:, held], start[:, held])
     all_states = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 6)
-    law = torch.softmax(0.5 * ((all_states @ build_hopfield_weights(xi)) * all_states).sum(1) / 0.5, 0)
+    law = torch.softmax(
+        0.5 * ((all_states @ build_hopfield_weights(xi)) * all_states).sum(1) / 0.5, 0
+    )
     law = torch.where((all_states[:, held] == value[held]).all(1), law, 0)
     code = ((s + 1) / 2 @ 2.0 ** torch.arange(5, -1, -1)).long()
     assert (torch.bincount(code, minlength=64) / 40_000 - law / law.sum()).abs().sum() / 2 < 0.035

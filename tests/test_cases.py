@@ -12,7 +12,17 @@ import textwrap
 
 import pytest
 import torch
-from exercise_calls import CHAPTERS, call_form, case_calls, cells_of, chapter_calls, code_of, read, recorded, spied
+from exercise_calls import (
+    CHAPTERS,
+    call_form,
+    case_calls,
+    cells_of,
+    chapter_calls,
+    code_of,
+    read,
+    recorded,
+    spied,
+)
 from plain_answers import PLAIN
 from torch import Tensor
 
@@ -35,7 +45,9 @@ def cases(name):
     "The check's cases as `Case` objects."
     spec = find_spec(name)
     made = spec.cases() if callable(spec.cases) else spec.cases
-    return [c if isinstance(c, Case) else Case(*c) if isinstance(c, tuple) else Case(c) for c in made]
+    return [
+        c if isinstance(c, Case) else Case(*c) if isinstance(c, tuple) else Case(c) for c in made
+    ]
 
 
 # ---- the calls of a chapter ------------------------------------------------------------------------------------------
@@ -50,7 +62,9 @@ def test_every_exercise_has_its_record():
 @pytest.mark.parametrize("name", WHERE)
 def test_the_cases_hold_every_call_of_the_chapter(name):
     missing = set(RECORD[WHERE[name]][name]) - set(case_calls(name))
-    assert not missing, f"{WHERE[name]} calls {name} in ways that its check does not try: {sorted(missing)}"
+    assert not missing, (
+        f"{WHERE[name]} calls {name} in ways that its check does not try: {sorted(missing)}"
+    )
 
 
 @pytest.mark.slow
@@ -63,7 +77,9 @@ def test_a_chapter_runs_to_its_end_with_answers_and_calls_as_recorded(path, whos
     names = RECORD[path.stem] if whose == "plain answers" else ()
     calls = chapter_calls(path, {name: written(name, PLAIN[name]) for name in names})
     new = {name: sorted(set(forms) - set(RECORD[path.stem][name])) for name, forms in calls.items()}
-    assert not any(new.values()), f"new calls; run `python tests/exercise_calls.py {path.stem}`: {new}"
+    assert not any(new.values()), (
+        f"new calls; run `python tests/exercise_calls.py {path.stem}`: {new}"
+    )
 
 
 def test_the_recorder_tells_forms_apart():
@@ -73,16 +89,25 @@ def test_the_recorder_tells_forms_apart():
         x.clone().requires_grad_(), x.long(), max, x[:0])]  # fmt: skip
     assert len(set(forms)) == len(forms)
     assert (
-        call_form((x,), {"b": 1, "a": 2.0}) == call_form((x,), {"a": 2.0, "b": 1}) == "(float32[n,n], a=float, b=int)"
+        call_form((x,), {"b": 1, "a": 2.0})
+        == call_form((x,), {"a": 2.0, "b": 1})
+        == "(float32[n,n], a=float, b=int)"
     )
 
 
 def test_the_recorder_leaves_a_function_and_a_class_what_they_are():
     seen = set()
-    assert spied(torch.add, seen)(torch.ones(2), 1).tolist() == [2, 2] and seen == {"(float32[n], int)"}
+    assert spied(torch.add, seen)(torch.ones(2), 1).tolist() == [2, 2] and seen == {
+        "(float32[n], int)"
+    }
     layer = spied(torch.nn.Linear, seen)(3, 2, bias=False)
     assert isinstance(layer, torch.nn.Linear) and layer(torch.ones(1, 3)).shape == (1, 2)
-    assert {"made with int", "made with bias=False", "called with float32[1,n]", "called in training"} <= seen
+    assert {
+        "made with int",
+        "made with bias=False",
+        "called with float32[1,n]",
+        "called in training",
+    } <= seen
 
 
 # ---- what users do ---------------------------------------------------------------------------------------------------
@@ -91,7 +116,9 @@ def test_the_recorder_leaves_a_function_and_a_class_what_they_are():
 def bound(name):
     "Arguments of every case by name."
     signature = inspect.signature(answer(name))
-    return signature.parameters, [signature.bind(*c.args, **c.kwargs).arguments for c in cases(name)]
+    return signature.parameters, [
+        signature.bind(*c.args, **c.kwargs).arguments for c in cases(name)
+    ]
 
 
 FUNCTIONS = [name for name in WHERE if not inspect.isclass(answer(name))]
@@ -102,9 +129,17 @@ def test_a_number_or_a_tensor_is_tried_as_both(name):
     parameters, made = bound(name)
     for p in parameters.values():
         if "float" in str(p.annotation) and "Tensor" in str(p.annotation):
-            kinds = {"tensor" if isinstance(b[p.name], Tensor) else "number" for b in made if p.name in b}
-            kinds |= {"0-d" for b in made if p.name in b and isinstance(b[p.name], Tensor) and b[p.name].ndim == 0}
-            assert kinds == {"tensor", "number", "0-d"}, f"{p.name} promises {p.annotation}; the cases have {kinds}"
+            kinds = {
+                "tensor" if isinstance(b[p.name], Tensor) else "number" for b in made if p.name in b
+            }
+            kinds |= {
+                "0-d"
+                for b in made
+                if p.name in b and isinstance(b[p.name], Tensor) and b[p.name].ndim == 0
+            }
+            assert kinds == {"tensor", "number", "0-d"}, (
+                f"{p.name} promises {p.annotation}; the cases have {kinds}"
+            )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -112,23 +147,36 @@ def test_both_precisions_and_transposed_views_are_tried(name):
     parameters, made = bound(name)
     if "rbm" in parameters:
         pytest.skip("its images have the dtype of the machine")
-    tensors = [[b[p] for b in made if isinstance(b.get(p), Tensor) and b[p].is_floating_point()] for p in parameters]
+    tensors = [
+        [b[p] for b in made if isinstance(b.get(p), Tensor) and b[p].is_floating_point()]
+        for p in parameters
+    ]
     for found in filter(None, tensors):
-        if any("float" in str(parameters[p].annotation) for p in parameters if any(b.get(p) is found[0] for b in made)):
+        if any(
+            "float" in str(parameters[p].annotation)
+            for p in parameters
+            if any(b.get(p) is found[0] for b in made)
+        ):
             continue  # a number or a tensor: the test above
         assert {t.dtype for t in found} >= {torch.float32, torch.float64}
         if any(t.ndim > 1 for t in found):
-            assert any(not t.clone().is_contiguous() for t in found), "no transposed view among the cases"
+            assert any(not t.clone().is_contiguous() for t in found), (
+                "no transposed view among the cases"
+            )
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if any(" grad" in f for f in RECORD[WHERE[n]][n])])
+@pytest.mark.parametrize(
+    "name", [n for n in FUNCTIONS if any(" grad" in f for f in RECORD[WHERE[n]][n])]
+)
 def test_an_answer_that_cuts_the_gradient_off_is_refused(name):
     def cut(*args, **kwargs):
         with torch.no_grad():
             return answer(name)(*args, **kwargs)
 
     verdict = diagnose(name, cut)
-    assert verdict.status == "wrong" and "cut off from its parameters" in verdict.message, str(verdict)
+    assert verdict.status == "wrong" and "cut off from its parameters" in verdict.message, str(
+        verdict
+    )
 
 
 def written(name, code):
@@ -136,7 +184,9 @@ def written(name, code):
     nb = NOTEBOOKS[WHERE[name]]
     stub = code_of(nb.cells[cells_of(nb, "exercise")[name]])
     line = next(x for x in stub.splitlines() if x.strip() == "raise NotImplementedError")
-    body = textwrap.indent(textwrap.dedent(code).strip("\n"), line[: len(line) - len(line.lstrip())])
+    body = textwrap.indent(
+        textwrap.dedent(code).strip("\n"), line[: len(line) - len(line.lstrip())]
+    )
     return stub.replace(line, body)
 
 
@@ -209,7 +259,9 @@ def hints_in(nb):
         cells = nb.cells[i + 1 : next(j for j in ends if j > i)]
         text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
         text = re.split(r"^(?:## |### Exercise)", text, maxsplit=1, flags=re.MULTILINE)[0]
-        found[name] = re.findall(r"<details><summary>Hint \d+</summary>(.*?)</details>", text, re.DOTALL)
+        found[name] = re.findall(
+            r"<details><summary>Hint \d+</summary>(.*?)</details>", text, re.DOTALL
+        )
     return found
 
 
@@ -220,7 +272,9 @@ def fragments(hint):
     "Code in a hint: what stands in fences and in backticks."
     fenced = re.findall(r"```(?:python)?\n(.*?)```", hint, re.DOTALL)
     rest = re.sub(r"```.*?```", "", hint, flags=re.DOTALL)
-    return [textwrap.dedent(f).strip() for f in fenced] + [" ".join(f.split()) for f in re.findall(r"`([^`]+)`", rest)]
+    return [textwrap.dedent(f).strip() for f in fenced] + [
+        " ".join(f.split()) for f in re.findall(r"`([^`]+)`", rest)
+    ]
 
 
 def parsed(fragment):
@@ -240,7 +294,9 @@ def test_hints_lead_up_and_their_code_parses(name):
     assert 2 <= len(HINTS[name]) <= 3
     for hint in HINTS[name]:
         for fragment in fragments(hint):
-            assert re.fullmatch(r"[^\w\s]+", fragment) or parsed(fragment), f"`{fragment}` is no Python"
+            assert re.fullmatch(r"[^\w\s]+", fragment) or parsed(fragment), (
+                f"`{fragment}` is no Python"
+            )
             assert "```" not in hint, "a fenced block is an answer: say the idea in words"
 
 
@@ -256,7 +312,9 @@ def bodies(name):
             tree = parsed(fragment)
             if tree is None or "..." in ast.unparse(tree):
                 continue
-            lines += [s for s in tree.body if not isinstance(s, ast.Expr) or isinstance(s.value, _WORK)]
+            lines += [
+                s for s in tree.body if not isinstance(s, ast.Expr) or isinstance(s.value, _WORK)
+            ]
         for k, s in enumerate(lines):
             if isinstance(s, ast.Expr):
                 before = [x for x in lines[:k] if not isinstance(x, ast.Expr)]
@@ -264,7 +322,12 @@ def bodies(name):
             elif isinstance(s, ast.Return):
                 yield [*assigned, *[x for x in lines[:k] if not isinstance(x, ast.Expr)], s]
             elif isinstance(s, ast.Assign) and k == len(lines) - 1:
-                yield [*assigned, *lines[:k], s, ast.Return(ast.Name(getattr(s.targets[0], "id", "None")))]
+                yield [
+                    *assigned,
+                    *lines[:k],
+                    s,
+                    ast.Return(ast.Name(getattr(s.targets[0], "id", "None"))),
+                ]
         assigned += [s for s in lines if isinstance(s, ast.Assign)]
 
 
@@ -273,7 +336,9 @@ def test_no_hint_is_the_answer(name):
     "A machine puts what code the hints hold into the stub: it never becomes right."
     for body in bodies(name):
         code = "\n".join(ast.unparse(ast.fix_missing_locations(s)) for s in body)
-        assert diagnose(name, reader(name, code)).status == "wrong", f"the hints hold the answer:\n{code}"
+        assert diagnose(name, reader(name, code)).status == "wrong", (
+            f"the hints hold the answer:\n{code}"
+        )
 
 
 def normal(node):
@@ -292,9 +357,13 @@ def test_no_hint_holds_what_the_answer_returns(name):
     nb = NOTEBOOKS[WHERE[name]]
     tree = ast.parse(code_of(nb.cells[cells_of(nb, "solution")[name]]))
     returned = {
-        normal(n.value) for n in ast.walk(tree) if isinstance(n, ast.Return) and not isinstance(n.value, ast.Name)
+        normal(n.value)
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Return) and not isinstance(n.value, ast.Name)
     }
-    said = [n for hint in HINTS[name] for f in fragments(hint) if (t := parsed(f)) for n in ast.walk(t)]
+    said = [
+        n for hint in HINTS[name] for f in fragments(hint) if (t := parsed(f)) for n in ast.walk(t)
+    ]
     assert not [ast.unparse(n) for n in said if isinstance(n, ast.expr) and normal(n) in returned]
 
 
@@ -325,10 +394,19 @@ def inside(name):
 def test_code_in_a_hint_runs_on_every_case(name):
     "Whatever dtype, shape or kind a call has: `a @ means` where the two dtypes differ is no hint."
     space = dict(vars(importlib.import_module(find_spec(name).module)))
-    trees = [t for hint in HINTS[name] for f in fragments(hint) if (t := parsed(f)) and "..." not in ast.unparse(t)]
+    trees = [
+        t
+        for hint in HINTS[name]
+        for f in fragments(hint)
+        if (t := parsed(f)) and "..." not in ast.unparse(t)
+    ]
     for variables in inside(name):
         for tree in trees:
-            loaded = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            loaded = {
+                n.id
+                for n in ast.walk(tree)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+            }
             optional = any(variables.get(n, 0) is None for n in loaded)
             if optional or not loaded <= {*variables, *space, *dir(__builtins__)}:
                 continue  # it speaks of a variable that the answer at the back calls by another name

@@ -36,7 +36,9 @@ def course():
     for path in sorted(NBS.glob("[0-9][0-9]_*.ipynb")):
         for cell in nbformat.read(path, 4).cells:
             role = board.ROLE.match(
-                next((x for x in cell.source.splitlines() if "exercise" in x or "solution" in x), "")
+                next(
+                    (x for x in cell.source.splitlines() if "exercise" in x or "solution" in x), ""
+                )
             )
             if cell.cell_type == "code" and role:
                 found.setdefault(role[2], {})[role[1]] = cell.source
@@ -225,7 +227,9 @@ def test_a_cell_that_the_answer_needs_and_that_is_mended_changes_the_verdict(one
     run_cell('one = check("one", one)', space)
     run_cell("def helper(x):\n    return x + 1", space)
     run_cell('one = check("one", one)', space)
-    assert "There is no `helper`" in (text := said(capsys)) and text.splitlines()[-1] == "✓ one: right"
+    assert (
+        "There is no `helper`" in (text := said(capsys)) and text.splitlines()[-1] == "✓ one: right"
+    )
     assert space["one"].__code__.co_name == "one" and space["one"].__globals__ is space
 
 
@@ -269,10 +273,18 @@ def borrowed(name):
     else:
         yield functools.wraps(function)(lambda *a, **k: function(*a, **k))
         yield types.FunctionType(
-            function.__code__, function.__globals__, "mine", function.__defaults__, function.__closure__
+            function.__code__,
+            function.__globals__,
+            "mine",
+            function.__defaults__,
+            function.__closure__,
         )
         yield torch.no_grad()(function)
-        yield functools.lru_cache(function) if name == "circle_intersection" else staticmethod(function)
+        yield (
+            functools.lru_cache(function)
+            if name == "circle_intersection"
+            else staticmethod(function)
+        )
 
 
 @pytest.mark.parametrize("name", COURSE)
@@ -286,7 +298,9 @@ def test_the_librarys_own_answer_is_told_apart(name, capsys):
             assert check(name, fn) is reference
             text = said(capsys)
             # a wrapper may lose what the exercise asks for (gradients, say): then it is simply wrong
-            assert text.startswith("✗") or (text.startswith("○") and "the library's own answer" in text), (fn, text)
+            assert text.startswith("✗") or (
+                text.startswith("○") and "the library's own answer" in text
+            ), (fn, text)
             if fn is reference or not hasattr(fn, "__wrapped__"):
                 assert "the library's own answer" in text, (fn, text)
         with pytest.raises(ex.ExerciseFailed):
@@ -301,7 +315,9 @@ def test_the_printed_answers_are_nobodys_but_the_writers(name):
     space = notebook(name)
     run_cell(code(COURSE[name][1]), space)
     assert diagnose(name, space[name]).kind == "right"
-    assert diagnose(name, ex._reference(ex.find_spec(name))).kind == "right"  # authors prove their specs with it
+    assert (
+        diagnose(name, ex._reference(ex.find_spec(name))).kind == "right"
+    )  # authors prove their specs with it
 
 
 # ---- one fixed world -------------------------------------------------------------------------------------------------
@@ -382,7 +398,9 @@ def test_reference_answer_comparison_and_mistakes_run_in_the_same_world(world):
         mistakes=[Mistake("other", lambda x: look("mistake", x))],
     )
     with WORLDS[world]():
-        assert the_world() != {} and diagnose("one", lambda x: look("answer", Odd())).status == "wrong"
+        assert (
+            the_world() != {} and diagnose("one", lambda x: look("answer", Odd())).status == "wrong"
+        )
     assert len(seen) == 5 and all(state == the_world() for state in seen.values()), seen
     del ex.SPECS["one"]
 
@@ -397,8 +415,14 @@ def test_a_check_that_is_first_asked_in_another_world(tmp_path):
         "    print(diagnose(name, getattr(importlib.import_module(find_spec(name).module), name)))\n{}"
     )
     for before, after in (
-        ("torch.set_default_dtype(torch.float64)", "assert torch.get_default_dtype() is torch.float64"),
-        ("mode = torch.inference_mode(); mode.__enter__()", "assert torch.is_inference_mode_enabled()"),
+        (
+            "torch.set_default_dtype(torch.float64)",
+            "assert torch.get_default_dtype() is torch.float64",
+        ),
+        (
+            "mode = torch.inference_mode(); mode.__enter__()",
+            "assert torch.is_inference_mode_enabled()",
+        ),
         ("torch.set_default_device('meta')", "assert torch.ones(1).is_meta"),
     ):
         done = subprocess.run(
@@ -425,20 +449,35 @@ STATE = {
     "dtype": (torch.get_default_dtype, lambda: torch.set_default_dtype(torch.float64)),
     "device": (torch.get_default_device, lambda: torch.set_default_device("meta")),
     "deterministic": (
-        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        lambda: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
         lambda: torch.use_deterministic_algorithms(True, warn_only=True),
     ),
     "anomaly": (torch.is_anomaly_enabled, lambda: torch.autograd.set_detect_anomaly(True)),
-    "autocast": (lambda: torch.is_autocast_enabled("cpu"), lambda: torch.set_autocast_enabled("cpu", True)),
-    "matmul": (torch.get_float32_matmul_precision, lambda: torch.set_float32_matmul_precision("medium")),
+    "autocast": (
+        lambda: torch.is_autocast_enabled("cpu"),
+        lambda: torch.set_autocast_enabled("cpu", True),
+    ),
+    "matmul": (
+        torch.get_float32_matmul_precision,
+        lambda: torch.set_float32_matmul_precision("medium"),
+    ),
     "threads": (torch.get_num_threads, lambda: torch.set_num_threads(torch.get_num_threads() + 1)),
     "errors": (np.geterr, lambda: np.seterr(all="raise")),
     "print": (np.get_printoptions, lambda: np.set_printoptions(precision=1)),
     "numpy": (lambda: np.random.get_state()[2], lambda: np.random.rand(7)),
     "torch": (lambda: torch.get_rng_state().sum().item(), lambda: torch.manual_seed(0)),
     "figures": (plt.get_fignums, plt.figure),
-    "warnings": (lambda: len(__import__("warnings").filters), lambda: __import__("warnings").simplefilter("error")),
-    "signals": (lambda: signal.getsignal(signal.SIGINT), lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)),
+    "warnings": (
+        lambda: len(__import__("warnings").filters),
+        lambda: __import__("warnings").simplefilter("error"),
+    ),
+    "signals": (
+        lambda: signal.getsignal(signal.SIGINT),
+        lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ),
     "collector": (__import__("gc").isenabled, __import__("gc").disable),
 }
 
@@ -471,7 +510,9 @@ def test_whatever_an_answer_switches_is_switched_back(one, what, where):
     else:
         verdicts.append(diagnose("one", mine))
     after = read()
-    assert after == before and verdicts[0].status == ("wrong" if where == "comparison" else "right"), str(verdicts[0])
+    assert after == before and verdicts[0].status == (
+        "wrong" if where == "comparison" else "right"
+    ), str(verdicts[0])
 
 
 def test_figures_that_were_open_stay_open(one):
@@ -491,7 +532,9 @@ def loop():
 DEEDS = {
     "loops": loop,
     "exits": sys.exit,
-    "prints": lambda: print("from inside", file=sys.stdout) or print("from inside", file=sys.stderr),
+    "prints": lambda: (
+        print("from inside", file=sys.stdout) or print("from inside", file=sys.stderr)
+    ),
     "seeds": lambda: torch.manual_seed(0) and None,
     "interrupts": lambda: exec("raise KeyboardInterrupt"),
     "recurses": lambda: exec("def f(): f()\nf()"),
@@ -509,7 +552,13 @@ HOOKS = [
     "__getattr__",
     "__hash__",
 ]
-WANTED = {"tensor": torch.ones(2), "number": 1.5, "text": "yes", "dict": {"a": 1}, "tuple": (1, torch.ones(2))}
+WANTED = {
+    "tensor": torch.ones(2),
+    "number": 1.5,
+    "text": "yes",
+    "dict": {"a": 1},
+    "tuple": (1, torch.ones(2)),
+}
 
 
 def odd(deed, base=object):
@@ -518,7 +567,9 @@ def odd(deed, base=object):
     if base is not object:
         del hooks["__getattr__"]
     kind = type(
-        "Odd", (base,), {**hooks, "dtype": property(lambda self: deed()), "shape": property(lambda self: deed())}
+        "Odd",
+        (base,),
+        {**hooks, "dtype": property(lambda self: deed()), "shape": property(lambda self: deed())},
     )
     return kind()
 
@@ -527,13 +578,21 @@ def odd(deed, base=object):
 @pytest.mark.parametrize("want", WANTED)
 def test_looking_at_what_an_answer_returns_is_guarded(deed, want, capsys):
     exercise(
-        "one", reference=lambda: WANTED[want], cases=[()], timeout=0.3, mistakes=[Mistake("none", lambda: object())]
+        "one",
+        reference=lambda: WANTED[want],
+        cases=[()],
+        timeout=0.3,
+        mistakes=[Mistake("none", lambda: object())],
     )
     torch.manual_seed(5)
     state, start = torch.get_rng_state(), time.perf_counter()
     for made in (odd(DEEDS[deed]), [odd(DEEDS[deed])], {"a": odd(DEEDS[deed])}):
         verdict = diagnose("one", lambda made=made: made)
-        assert verdict.status == "wrong" and isinstance(str(verdict), str) and isinstance(verdict._repr_html_(), str)
+        assert (
+            verdict.status == "wrong"
+            and isinstance(str(verdict), str)
+            and isinstance(verdict._repr_html_(), str)
+        )
     assert time.perf_counter() - start < 60
     assert capsys.readouterr() == ("", "") and torch.equal(state, torch.get_rng_state())
     del ex.SPECS["one"]
@@ -553,7 +612,10 @@ def test_looking_at_what_an_answer_raises_is_guarded(brief, deed, capsys):
 
 @pytest.mark.parametrize("deed", DEEDS)
 def test_an_answer_that_is_a_hostile_object_itself(brief, deed, capsys):
-    for fn in (odd(DEEDS[deed]), odd(DEEDS[deed], type("Callable", (), {"__call__": lambda self, x: x}))):
+    for fn in (
+        odd(DEEDS[deed]),
+        odd(DEEDS[deed], type("Callable", (), {"__call__": lambda self, x: x})),
+    ):
         assert check("one", fn) is ex.SPECS["one"].reference
         assert check("one", check("one", fn)) is ex.SPECS["one"].reference
     text, errors = capsys.readouterr()
@@ -586,7 +648,9 @@ def test_check_inside_an_answer_is_told_in_words(one, elsewhere, capsys):
     else:
         go()
     assert "calls `check` itself" in found[0].message and found[0].status == "wrong"
-    assert found[1].status == "right" and board.read_progress() == {} and capsys.readouterr().out == ""
+    assert (
+        found[1].status == "right" and board.read_progress() == {} and capsys.readouterr().out == ""
+    )
 
 
 # ---- time and the stop button ----------------------------------------------------------------------------------------
@@ -642,7 +706,9 @@ def test_too_late_is_too_late_whatever_the_answer_makes_of_it(brief, fn, elsewhe
 
 
 @pytest.mark.parametrize("alarm", [True, False])
-@pytest.mark.parametrize("fn", [lambda x: loop(), stubborn, waiting_in_a_lock, that_hides_it, lambda x: time.sleep(60)])
+@pytest.mark.parametrize(
+    "fn", [lambda x: loop(), stubborn, waiting_in_a_lock, that_hides_it, lambda x: time.sleep(60)]
+)
 def test_the_stop_button_decides_nothing(fn, alarm, capsys, monkeypatch):
     if not alarm:
         monkeypatch.delattr(signal, "setitimer")
@@ -663,7 +729,8 @@ def test_the_stop_button_is_heard_all_through_a_check(where, capsys):
         time.sleep(60)
 
     calls = {
-        place: (slow if place == where else lambda *args: None) for place in ("reference", "comparison", "mistake")
+        place: (slow if place == where else lambda *args: None)
+        for place in ("reference", "comparison", "mistake")
     }
 
     class Odd:
@@ -785,13 +852,22 @@ def test_any_terminal_will_do(encoding, tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "SILEN_PROGRESS": str(tmp_path)},
+        env={
+            **os.environ,
+            "PYTHONIOENCODING": encoding,
+            "PYTHONUTF8": "0",
+            "SILEN_PROGRESS": str(tmp_path),
+        },
         capture_output=True,
         check=False,
     )
     text = done.stdout.decode(encoding)
     assert done.returncode == 0 and done.stderr == b"", done.stderr.decode(errors="replace")
-    assert text.count("overlaps: ") == 3 and "o check called" in text and text.count("progress not saved") == 1
+    assert (
+        text.count("overlaps: ") == 3
+        and "o check called" in text
+        and text.count("progress not saved") == 1
+    )
 
 
 def test_progress_that_cannot_be_saved_is_told_once(one, tmp_path, monkeypatch, capsys):
@@ -806,6 +882,10 @@ def test_the_name_comes_first(one, capsys):
     def mine(x):
         return x
 
-    for swapped in (lambda: check(mine, "one"), lambda: check(None, mine), lambda: check(mine, mine)):
+    for swapped in (
+        lambda: check(mine, "one"),
+        lambda: check(None, mine),
+        lambda: check(mine, mine),
+    ):
         swapped()
         assert "in quotes" in said(capsys)

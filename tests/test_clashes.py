@@ -25,7 +25,9 @@ MORE = {  # optional tensors beside those of the catalogue's call
     "boltzmann.boltzmann_update": dict(fixed=hold(N)),
     "boltzmann.simulated_annealing": dict(fixed=hold(N)),
     "boltzmann.anneal": dict(bias=ones(N), T=ones(2), state=ones(3, N), fixed=hold(3, N)),
-    "boltzmann.parallel_tempering": dict(bias=ones(N), T=ones(2), state=ones(2, 2, N), fixed=hold(2, N)),
+    "boltzmann.parallel_tempering": dict(
+        bias=ones(N), T=ones(2), state=ones(2, 2, N), fixed=hold(2, N)
+    ),
     "boltzmann.spin_up_probability": dict(T=ones(4)),
     "boltzmann.metropolis_probability": dict(T=ones(4)),
     "boltzmann.swap_probability": dict(T1=ones(4), T2=ones(4)),
@@ -41,14 +43,24 @@ def _bent(x: Tensor):
     yield x.reshape(-1)[0]
     for axis in range(x.ndim):
         first = x.narrow(axis, 0, 1)
-        yield from (first, torch.cat([x, first], axis), x.narrow(axis, 0, max(1, x.shape[axis] - 1)))
+        yield from (
+            first,
+            torch.cat([x, first], axis),
+            x.narrow(axis, 0, max(1, x.shape[axis] - 1)),
+        )
     if x.ndim > 1:
         yield from (x[0], x.reshape(-1), x.mT.contiguous())
     width = x.shape[-1] if x.ndim else 1
-    folds = [(a, width // a) for a in (1, 2, 4, 8) if width % a == 0]  # one state, laid out as a picture
+    folds = [
+        (a, width // a) for a in (1, 2, 4, 8) if width % a == 0
+    ]  # one state, laid out as a picture
     row = x.reshape(-1)[:width]
     yield from (row.reshape(f) for f in folds)
-    yield from (row.reshape(2, *f) for f in [(a, width // 2 // a) for a in (1, 2, 4)] if 2 * f[0] * f[1] == width)
+    yield from (
+        row.reshape(2, *f)
+        for f in [(a, width // 2 // a) for a in (1, 2, 4)]
+        if 2 * f[0] * f[1] == width
+    )
 
 
 def _calls(entry):
@@ -68,7 +80,9 @@ def _shapes(arguments: dict) -> dict:
     return {name: tuple(x.shape) for name, x in arguments.items() if isinstance(x, Tensor)}
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.name.startswith(MODULES)], ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if e.name.startswith(MODULES)], ids=lambda e: e.name
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_no_clash_of_shapes_is_left_to_torch(entry):
     raw = {}

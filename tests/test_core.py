@@ -19,7 +19,9 @@ def test_seed_from_the_environment(monkeypatch):
         core.set_seed()
 
 
-@pytest.mark.parametrize("there,want", [((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")])
+@pytest.mark.parametrize(
+    "there,want", [((True, True), "cuda"), ((False, True), "mps"), ((False, False), "cpu")]
+)
 def test_device_order(monkeypatch, there, want):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there[0])
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there[1])
@@ -42,10 +44,14 @@ def test_atomic_write_keeps_the_old_file_and_leaves_no_litter(tmp_path):
         with pytest.raises(stop), core.atomic_write(path) as temporary:
             temporary.write_text("ne", encoding="utf-8")
             raise stop
-        assert path.read_text(encoding="utf-8") == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+        assert path.read_text(encoding="utf-8") == "old" and [
+            p.name for p in tmp_path.iterdir()
+        ] == ["a.txt"]
     with core.atomic_write(path) as temporary:
         temporary.write_text("new", encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == "new" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text(encoding="utf-8") == "new" and [p.name for p in tmp_path.iterdir()] == [
+        "a.txt"
+    ]
 
 
 def _mode(path):
@@ -71,7 +77,9 @@ def test_modes_follow_the_umask_and_a_file_keeps_its_own(tmp_path, umask):
 
 def test_atomic_write_never_touches_the_umask(tmp_path, monkeypatch):
     def touched(mask):
-        raise AssertionError("the umask belongs to the whole process: another thread's files would get it")
+        raise AssertionError(
+            "the umask belongs to the whole process: another thread's files would get it"
+        )
 
     monkeypatch.setattr(os, "umask", touched)
     with core.atomic_write(tmp_path / "a"):
@@ -124,7 +132,10 @@ def test_a_folder_without_permission_names_the_file(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", ".a-123.txt")
 
     monkeypatch.setattr(os, "open", refuses)
-    with pytest.raises(PermissionError, match="Permission denied: '.*a.txt'"), core.atomic_write(tmp_path / "a.txt"):
+    with (
+        pytest.raises(PermissionError, match="Permission denied: '.*a.txt'"),
+        core.atomic_write(tmp_path / "a.txt"),
+    ):
         pass
 
 
@@ -145,7 +156,14 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path, monkeypatch):
 
 
 def test_long_and_odd_names(tmp_path):
-    for name in ("x" * 240 + ".npz", "é" * 120, ".hidden", "a b.tar.gz", "日本.pt", "a." + "日" * 80):
+    for name in (
+        "x" * 240 + ".npz",
+        "é" * 120,
+        ".hidden",
+        "a b.tar.gz",
+        "日本.pt",
+        "a." + "日" * 80,
+    ):
         with core.atomic_write(tmp_path / name) as temporary:
             assert temporary.suffix == (tmp_path / name).suffix[:20] or name == ".hidden"
         assert (tmp_path / name).exists()
@@ -167,12 +185,26 @@ def test_key_in_netrc(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     assert not core.wandb_has_key()
-    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password " + "x" * 40 + "\n", encoding="utf-8")
+    (tmp_path / ".netrc").write_text(
+        "machine api.wandb.ai login user password " + "x" * 40 + "\n", encoding="utf-8"
+    )
     (tmp_path / ".netrc").chmod(0o600)
     assert core.wandb_has_key()
 
 
-WRONG_SEEDS = [-1, 2**64, 10**30, 1.0, float("nan"), "7", None, True, np.True_, [7], torch.tensor([1, 2])]
+WRONG_SEEDS = [
+    -1,
+    2**64,
+    10**30,
+    1.0,
+    float("nan"),
+    "7",
+    None,
+    True,
+    np.True_,
+    [7],
+    torch.tensor([1, 2]),
+]
 
 
 @pytest.mark.parametrize("seed", WRONG_SEEDS, ids=repr)
@@ -180,12 +212,16 @@ def test_seeds_that_cannot_be(seed, monkeypatch):
     if seed is None:
         monkeypatch.setenv("SILEN_SEED", "9" * 5000)
     state = torch.get_rng_state()
-    with pytest.raises(ValueError, match=r"(seed|SILEN_SEED) is .*; it must be an integer ≥ 0 and < 2\*\*64"):
+    with pytest.raises(
+        ValueError, match=r"(seed|SILEN_SEED) is .*; it must be an integer ≥ 0 and < 2\*\*64"
+    ):
         core.set_seed(seed)
     assert torch.equal(state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("seed", [0, 2**32, 2**64 - 1, np.int64(7), np.uint64(2**64 - 1), torch.tensor(7)], ids=repr)
+@pytest.mark.parametrize(
+    "seed", [0, 2**32, 2**64 - 1, np.int64(7), np.uint64(2**64 - 1), torch.tensor(7)], ids=repr
+)
 def test_seeds_that_can_be(seed):
     assert core.set_seed(seed) == int(seed) and isinstance(core.set_seed(seed), int)
 
@@ -198,7 +234,10 @@ def test_data_dir(monkeypatch, tmp_path):
 
 
 def test_the_widest_numbers_of_a_device():
-    assert core.wide_dtype("mps") == torch.float32 and core.wide_dtype(torch.device("cpu")) == torch.float64
+    assert (
+        core.wide_dtype("mps") == torch.float32
+        and core.wide_dtype(torch.device("cpu")) == torch.float64
+    )
 
 
 @pytest.mark.parametrize("draw", [

@@ -73,12 +73,23 @@ def _harm(whole, harm):
     }[harm]
 
 
-HARMS = ["truncated", "header", "half zeroed", "all zeros", "14×56 pixels", "one bit", "too long", "empty"]
+HARMS = [
+    "truncated",
+    "header",
+    "half zeroed",
+    "all zeros",
+    "14×56 pixels",
+    "one bit",
+    "too long",
+    "empty",
+]
 
 
 @pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "train-labels-idx1-ubyte"])
 @pytest.mark.parametrize("harm", HARMS)
-def test_damaged_unpacked_file_comes_from_its_archive_again(tmp_path, tiny_mnist, no_network, harm, name):
+def test_damaged_unpacked_file_comes_from_its_archive_again(
+    tmp_path, tiny_mnist, no_network, harm, name
+):
     _put(tmp_path, tiny_mnist)
     want = data.load_mnist(tmp_path)
     path = _raw(tmp_path) / name
@@ -148,8 +159,12 @@ def _files(root):
 
 @pytest.mark.parametrize("refuse", REFUSALS)
 @pytest.mark.parametrize("where", ["mkdir", "TemporaryDirectory", "import_torchvision"])
-def test_no_folder_to_write_to_gives_one_line_and_the_digits(tmp_path, tiny_mnist, monkeypatch, capsys, refuse, where):
-    place = {"mkdir": data.Path, "TemporaryDirectory": data.tempfile, "import_torchvision": data}[where]
+def test_no_folder_to_write_to_gives_one_line_and_the_digits(
+    tmp_path, tiny_mnist, monkeypatch, capsys, refuse, where
+):
+    place = {"mkdir": data.Path, "TemporaryDirectory": data.tempfile, "import_torchvision": data}[
+        where
+    ]
     monkeypatch.setattr(place, where, refuse)
     assert data.load("mnist", tmp_path / "new").name == "digits"
     lines = capsys.readouterr().out.splitlines()
@@ -173,7 +188,9 @@ def test_a_file_for_a_folder_is_a_sentence(tmp_path, monkeypatch, where):
     monkeypatch.setenv("SILEN_DATA", str(file))
     root = file if where == "argument" else None
     for call in (data.load_mnist, data.mnist_state, lambda root: data.load("mnist", root)):
-        with pytest.raises(ValueError, match="root is .*passwd, which is a file; it must be a folder"):
+        with pytest.raises(
+            ValueError, match="root is .*passwd, which is a file; it must be a folder"
+        ):
             call(root)
 
 
@@ -182,14 +199,18 @@ def test_damaged_and_no_network_is_refused_and_nothing_is_deleted(tmp_path, tiny
     path = _raw(tmp_path) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(b"half")
     before = sorted(p.name for p in _raw(tmp_path).iterdir())
-    with pytest.raises(data.DataError, match="train-labels-idx1-ubyte.gz is damaged .* could not be fetched again"):
+    with pytest.raises(
+        data.DataError, match="train-labels-idx1-ubyte.gz is damaged .* could not be fetched again"
+    ):
         data.load("mnist", tmp_path)
     assert path.read_bytes() == b"half"
     assert set(before) <= {p.name for p in _raw(tmp_path).iterdir()}
     assert not list(_raw(tmp_path).glob("*.damaged"))
 
 
-def test_no_file_and_no_network_gives_one_line_and_the_digits(tmp_path, tiny_mnist, no_network, capsys):
+def test_no_file_and_no_network_gives_one_line_and_the_digits(
+    tmp_path, tiny_mnist, no_network, capsys
+):
     d = data.load("mnist", tmp_path)
     assert d.name == "digits" and d.train.shape == (1400, 64)
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
@@ -203,17 +224,31 @@ def test_a_mirror_that_sends_rubbish_is_not_believed(tmp_path, tiny_mnist, mirro
 
 
 WEB = {
-    "a redirect loop": lambda h: (h.send_response(302), h.send_header("Location", h.path), h.end_headers()),
+    "a redirect loop": lambda h: (
+        h.send_response(302),
+        h.send_header("Location", h.path),
+        h.end_headers(),
+    ),
     "forbidden": lambda h: h.send_error(403),
     "unavailable": lambda h: h.send_error(503),
-    "a login page": lambda h: (h.send_response(200), h.end_headers(), h.wfile.write(b"<html>log in</html>" * 50)),
-    "half a file": lambda h: (h.send_response(200), h.send_header("Content-Length", "99"), h.end_headers()),
+    "a login page": lambda h: (
+        h.send_response(200),
+        h.end_headers(),
+        h.wfile.write(b"<html>log in</html>" * 50),
+    ),
+    "half a file": lambda h: (
+        h.send_response(200),
+        h.send_header("Content-Length", "99"),
+        h.end_headers(),
+    ),
     "not HTTP": lambda h: h.wfile.write(b"\x00\xff\n\n"),
 }
 
 
 @pytest.mark.parametrize("case", WEB)
-def test_a_server_that_does_not_deliver_gives_one_short_line(tmp_path, tiny_mnist, mirror, capfd, case):
+def test_a_server_that_does_not_deliver_gives_one_short_line(
+    tmp_path, tiny_mnist, mirror, capfd, case
+):
     tiny_mnist["answer"] = WEB[case]
     assert data.load("mnist", tmp_path).name == "digits"
     lines = [line for line in capfd.readouterr().out.splitlines() if line]
@@ -254,9 +289,33 @@ def test_real_mnist():
         pytest.skip(f"no MNIST below {data_dir()}: `make train` fetches it")
     d = data.load_mnist(download=False)
     assert d.train.shape == (60_000, 784) and d.test.shape == (10_000, 784)
-    assert abs(d.train.mean().item() - 0.1307) < 1e-4  # the mean grey value every MNIST tutorial normalises by
-    assert d.train_labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert d.test_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert (
+        abs(d.train.mean().item() - 0.1307) < 1e-4
+    )  # the mean grey value every MNIST tutorial normalises by
+    assert d.train_labels.bincount().tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
+    assert d.test_labels.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None, float("nan"), 10**30])
@@ -266,7 +325,9 @@ def test_counts_that_are_none(value):
         ("n_test", lambda: data.load_digits(n_test=value)),
         ("batch_size", lambda: data.Batches(torch.arange(9), value)),
     ):
-        with pytest.raises(ValueError, match=f"{name} is .*must be (a whole number from )?1 (to|…) "):
+        with pytest.raises(
+            ValueError, match=f"{name} is .*must be (a whole number from )?1 (to|…) "
+        ):
             call()
 
 
@@ -276,7 +337,9 @@ def test_what_is_no_tensor_of_grey_values(x):
         data.binarise(x)
 
 
-@pytest.mark.parametrize("x", [[1, 2], np.arange(3), torch.tensor(1.0), torch.empty(0, 3)], ids=repr)
+@pytest.mark.parametrize(
+    "x", [[1, 2], np.arange(3), torch.tensor(1.0), torch.empty(0, 3)], ids=repr
+)
 def test_batches_of_what_has_no_rows(x):
     with pytest.raises(ValueError, match="x (is|has)"):
         data.Batches(x, 1)
@@ -292,9 +355,13 @@ def test_batches_are_a_permutation_and_follow_the_generator():
     one, two, other = make(1), make(1), make(2)
     assert len(one) == 10 and all(len(b) == 10 for b in one)
     assert torch.cat(one).unique().numel() == 100
-    assert torch.equal(torch.cat(one), torch.cat(two)) and not torch.equal(torch.cat(one), torch.cat(other))
+    assert torch.equal(torch.cat(one), torch.cat(two)) and not torch.equal(
+        torch.cat(one), torch.cat(other)
+    )
     again = data.Batches(x, 10, torch.Generator().manual_seed(1))
-    assert not torch.equal(torch.cat(list(again)), torch.cat(list(again))), "each pass is shuffled anew"
+    assert not torch.equal(torch.cat(list(again)), torch.cat(list(again))), (
+        "each pass is shuffled anew"
+    )
     state = torch.get_rng_state()
     make(3)
     assert torch.equal(state, torch.get_rng_state()), "the global generator is left alone"

@@ -64,7 +64,9 @@ def test_host_reads_do_not_grow_with_the_work(entry):
     if not any(isinstance(entry.arguments.get(n), Count) for n in LONGER):
         pytest.skip("nothing makes it longer")
     short, long = (attempt(entry, "cuda", more)[2] for more in (0, 10))
-    a_sweep = 1 if "looked at once a s" in " ".join((entry.call.__doc__ or "").split()) else 0  # a sweep, or a step
+    a_sweep = (
+        1 if "looked at once a s" in " ".join((entry.call.__doc__ or "").split()) else 0
+    )  # a sweep, or a step
     assert long - short <= 10 * a_sweep
 
 

@@ -14,14 +14,36 @@ from silen_lib import core, data, doctor
 
 RUN = "from silen_lib.doctor import main; raise SystemExit(main())"
 MATCH = "torch and torchvision match"
-EVERY = ("Python", "torch", MATCH, "device", "widgets", "kernel python3", "MNIST", "wandb", "free disk")
-LOOKS = ("python", "packages", "torch_pair", "device", "widgets", "kernel", "mnist", "wandb", "disk")
+EVERY = (
+    "Python",
+    "torch",
+    MATCH,
+    "device",
+    "widgets",
+    "kernel python3",
+    "MNIST",
+    "wandb",
+    "free disk",
+)
+LOOKS = (
+    "python",
+    "packages",
+    "torch_pair",
+    "device",
+    "widgets",
+    "kernel",
+    "mnist",
+    "wandb",
+    "disk",
+)
 LC_ALL_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
 def _run(code=RUN, **env):
     env = {**os.environ, **env}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=180, env=env)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=180, env=env
+    )
 
 
 def test_the_command():
@@ -31,19 +53,25 @@ def test_the_command():
     assert all(line.startswith(("✓ ", "✗ ", "    → ")) for line in run.stdout.splitlines())
 
 
-@pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}, LC_ALL_C])
+@pytest.mark.parametrize(
+    "env", [{"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}, LC_ALL_C]
+)
 def test_a_terminal_without_the_marks(env):
     run = _run(**env)
     assert run.returncode == 0 and run.stderr == "", run.stderr
     assert run.stdout.isascii() and run.stdout.startswith("ok Python: 3.")
 
 
-@pytest.mark.parametrize("name", ["torch", "numpy", "torchvision", "packaging", "jupyter_client", "jupyter_core"])
+@pytest.mark.parametrize(
+    "name", ["torch", "numpy", "torchvision", "packaging", "jupyter_client", "jupyter_core"]
+)
 def test_a_package_that_cannot_be_imported_is_a_finding(name):
     code = f"import sys\nsys.modules[{name!r}] = None\n{RUN}"
     run = _run(code, PYTHONUTF8="1")
     assert run.returncode == 1 and "Traceback" not in run.stderr + run.stdout, run.stderr
-    assert "✗ " in run.stdout and re.search(f"ModuleNotFoundError: .*{name}", run.stdout), run.stdout
+    assert "✗ " in run.stdout and re.search(f"ModuleNotFoundError: .*{name}", run.stdout), (
+        run.stdout
+    )
     assert "✓ Python: " in run.stdout and "disk: " in run.stdout, "the other looks go on"
 
 
@@ -52,14 +80,24 @@ def test_each_fault_is_named_with_its_fix(monkeypatch, tmp_path, capsys):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(data, "import_torchvision", broken)
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy>=99", "no-such-package>=1"])
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["numpy>=99", "no-such-package>=1"]
+    )
     monkeypatch.setenv("SILEN_DATA", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "sideways")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda p: usage(1, 1, 10_000_000))
     monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda *a: [])
     bad = {f.what: f for f in doctor.doctor() if not f.ok}
-    faults = {"numpy", "no-such-package", "torch and torchvision match", "widgets", "MNIST", "wandb", "free disk"}
+    faults = {
+        "numpy",
+        "no-such-package",
+        "torch and torchvision match",
+        "widgets",
+        "MNIST",
+        "wandb",
+        "free disk",
+    }
     assert faults == set(bad)
     assert all(f.fix for f in bad.values())
     assert {f.what for f in bad.values() if not f.needed} == {"MNIST", "wandb"}
@@ -109,9 +147,13 @@ def test_a_kernel_with_another_copy_of_the_library(monkeypatch, tmp_path):
     other = tmp_path / "other" / "silen_lib"
     other.mkdir(parents=True)
     (other / "__init__.py").touch()
-    _kernel_spec(monkeypatch, tmp_path, [sys.executable, *LAUNCH], env={"PYTHONPATH": str(other.parent)})
+    _kernel_spec(
+        monkeypatch, tmp_path, [sys.executable, *LAUNCH], env={"PYTHONPATH": str(other.parent)}
+    )
     found = doctor._kernel()
-    assert not found.ok and not found.needed and f"imports another silen_lib, {other}" in found.detail
+    assert (
+        not found.ok and not found.needed and f"imports another silen_lib, {other}" in found.detail
+    )
 
 
 def test_the_plain_kernel_is_this_python(monkeypatch, tmp_path):

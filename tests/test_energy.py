@@ -1,4 +1,5 @@
 """silen_lib.energy: identities that hold for any input, edge values, and every complaint about bad input."""
+
 import math
 
 import pytest
@@ -21,7 +22,7 @@ def test_every_known_mistake_earns_its_own_hint(name):
 @pytest.mark.parametrize("energy", [en.double_well, en.tilted_well])
 def test_gradient_against_differences(energy, dtype):
     x = torch.linspace(-2, 2, 21, dtype=torch.float64)
-    crude = (energy(x + 1e-5) - energy(x - 1e-5))/2e-5
+    crude = (energy(x + 1e-5) - energy(x - 1e-5)) / 2e-5
     got = en.gradient(energy, x.to(dtype))
     assert got.dtype == dtype
     torch.testing.assert_close(got.double(), crude, atol=1e-4, rtol=1e-4)
@@ -31,15 +32,17 @@ def test_gradient_under_no_grad_and_without_touching_its_input():
     x = torch.tensor([0.3, 1.0])
     with torch.no_grad():
         slope = en.gradient(en.double_well, x)
-    torch.testing.assert_close(slope, 4*x**3 - 4*x)
+    torch.testing.assert_close(slope, 4 * x**3 - 4 * x)
     assert not x.requires_grad and not slope.requires_grad
 
 
 def test_gradient_of_points_in_the_plane():
     x = torch.randn(5, 7, 2, dtype=torch.float64)
     got = en.gradient(lambda p: en.three_wells(p, confinement=0.3), x)
-    h = torch.eye(2, dtype=torch.float64)*1e-6
-    crude = torch.stack([(en.three_wells(x + e, 0.3) - en.three_wells(x - e, 0.3))/2e-6 for e in h], -1)
+    h = torch.eye(2, dtype=torch.float64) * 1e-6
+    crude = torch.stack(
+        [(en.three_wells(x + e, 0.3) - en.three_wells(x - e, 0.3)) / 2e-6 for e in h], -1
+    )
     torch.testing.assert_close(got, crude, atol=1e-7, rtol=1e-5)
 
 
@@ -49,7 +52,8 @@ def test_descent_equals_a_plain_loop_and_is_independent_across_starts():
     assert path.shape == (31, 3, 4) and torch.equal(path[0], x)
     for i, j in ((0, 0), (2, 3)):
         v = float(x[i, j])
-        for _ in range(30): v -= 0.02*(2*v**3 - 3*v**2 - 4*v + 3)
+        for _ in range(30):
+            v -= 0.02 * (2 * v**3 - 3 * v**2 - 4 * v + 3)
         assert abs(v - float(path[-1, i, j])) < 1e-12
     torch.testing.assert_close(path[:, 1], en.gradient_descent(en.tilted_well, x[1], 0.02, 30))
 
@@ -62,8 +66,8 @@ def test_descent_of_no_steps_is_the_start_itself():
 
 @pytest.mark.parametrize("lr", [0.02, 0.1, 0.2])
 def test_divergence_sets_in_where_theory_says(lr):
-    edge = math.sqrt(1 + 1/(2*lr))
-    starts = torch.tensor([edge*0.999, edge*1.001, -edge*1.001], dtype=torch.float64)
+    edge = math.sqrt(1 + 1 / (2 * lr))
+    starts = torch.tensor([edge * 0.999, edge * 1.001, -edge * 1.001], dtype=torch.float64)
     gone = en.diverged(en.gradient_descent(en.double_well, starts, lr, 3000))
     assert gone.tolist() == [False, True, True]
 
@@ -77,12 +81,14 @@ def test_stationary_points_of_the_tilted_well():
 
 def test_stationary_points_exactly_on_the_grid_are_found_once():
     at = en.stationary_points(en.double_well, -2, 2, n=401)
-    torch.testing.assert_close(at.x, torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        at.x, torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64), atol=1e-9, rtol=0
+    )
     assert en.stationary_points(lambda x: x, 0, 1).x.numel() == 0
 
 
 def test_curvature_of_a_straight_line_is_zero():
-    assert torch.equal(en.curvature(lambda x: 3*x, torch.ones(4)), torch.zeros(4))
+    assert torch.equal(en.curvature(lambda x: 3 * x, torch.ones(4)), torch.zeros(4))
 
 
 def test_basin_of_numbers_and_vectors_and_of_a_ball_that_never_arrives():
@@ -98,12 +104,16 @@ def test_boltzmann_matches_softmax_where_both_work(dtype):
     E = torch.randn(6, 9, dtype=dtype)
     p = en.boltzmann(E, 0.7)
     assert p.dtype == dtype
-    torch.testing.assert_close(p, torch.softmax(-E/0.7, -1))
-    torch.testing.assert_close(en.boltzmann(E + 3e4, 0.7), p, atol=2e-2 if dtype == torch.float32 else 1e-9, rtol=0)
+    torch.testing.assert_close(p, torch.softmax(-E / 0.7, -1))
+    torch.testing.assert_close(
+        en.boltzmann(E + 3e4, 0.7), p, atol=2e-2 if dtype == torch.float32 else 1e-9, rtol=0
+    )
 
 
 @pytest.mark.parametrize("T", [1e-50, 1e-30, 1.0, 1e30])
-@pytest.mark.parametrize("E", [[0.0, 1.0, 2.0], [3e38, -3e38, 0.0], [0.0, math.inf, 5.0], [1e30, 1e30, 1e30]])
+@pytest.mark.parametrize(
+    "E", [[0.0, 1.0, 2.0], [3e38, -3e38, 0.0], [0.0, math.inf, 5.0], [1e30, 1e30, 1e30]]
+)
 def test_boltzmann_is_finite_and_normalised_at_the_extremes(E, T):
     p = en.boltzmann(torch.tensor(E), T)
     assert p.isfinite().all() and abs(float(p.sum()) - 1) < 1e-5
@@ -111,15 +121,19 @@ def test_boltzmann_is_finite_and_normalised_at_the_extremes(E, T):
 
 
 def test_integer_energies_and_half_precision():
-    torch.testing.assert_close(en.boltzmann(torch.tensor([0, 1])), torch.tensor([1/(1 + math.exp(-1)), 1/(1 + math.e)]))
+    torch.testing.assert_close(
+        en.boltzmann(torch.tensor([0, 1])), torch.tensor([1 / (1 + math.exp(-1)), 1 / (1 + math.e)])
+    )
     assert en.boltzmann(torch.zeros(3, dtype=torch.bfloat16), 0.1).dtype == torch.bfloat16
 
 
 def test_thermal_identities_hold_for_any_energies():
-    E = torch.randn(4, 30, dtype=torch.float64)*3
+    E = torch.randn(4, 30, dtype=torch.float64) * 3
     T = torch.tensor([0.1, 0.5, 2.0, 20.0], dtype=torch.float64)
     p = en.boltzmann(E, T)
-    torch.testing.assert_close(en.mean_energy(E, T) - T*en.entropy(p), -T*en.log_partition(E, T))
+    torch.testing.assert_close(
+        en.mean_energy(E, T) - T * en.entropy(p), -T * en.log_partition(E, T)
+    )
     torch.testing.assert_close(en.free_energy(E, T), en.free_energy(E, T, p))
     one_by_one = torch.stack([en.free_energy(e, float(t)) for e, t in zip(E, T)])
     torch.testing.assert_close(en.free_energy(E, T), one_by_one)
@@ -129,19 +143,19 @@ def test_no_distribution_has_less_free_energy():
     E, T = torch.randn(12, dtype=torch.float64), 0.6
     p = torch.randn(500, 12, dtype=torch.float64).mul(3).softmax(-1)
     excess = en.free_energy(E, T, p) - en.free_energy(E, T)
-    kl = (p*(p.log() - en.boltzmann(E, T).log())).sum(-1)
-    torch.testing.assert_close(excess, T*kl)
+    kl = (p * (p.log() - en.boltzmann(E, T).log())).sum(-1)
+    torch.testing.assert_close(excess, T * kl)
     assert (excess > 0).all()
 
 
 def test_log_partition_derivatives():
     E = torch.randn(20, dtype=torch.float64)
     beta = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
-    slope, = torch.autograd.grad(en.log_partition(E, 1/beta), beta, create_graph=True)
-    bend, = torch.autograd.grad(slope, beta)
-    p = en.boltzmann(E, 1/1.7)
-    torch.testing.assert_close(-slope, (p*E).sum())
-    torch.testing.assert_close(bend, (p*E**2).sum() - (p*E).sum()**2)
+    (slope,) = torch.autograd.grad(en.log_partition(E, 1 / beta), beta, create_graph=True)
+    (bend,) = torch.autograd.grad(slope, beta)
+    p = en.boltzmann(E, 1 / 1.7)
+    torch.testing.assert_close(-slope, (p * E).sum())
+    torch.testing.assert_close(bend, (p * E**2).sum() - (p * E).sum() ** 2)
 
 
 def test_forbidden_states():
@@ -153,46 +167,58 @@ def test_forbidden_states():
 
 def test_entropy_limits():
     assert float(en.entropy(torch.tensor([0.0, 1.0, 0.0]))) == 0
-    torch.testing.assert_close(en.entropy(torch.full((8,), 1/8)), torch.tensor(math.log(8)))
+    torch.testing.assert_close(en.entropy(torch.full((8,), 1 / 8)), torch.tensor(math.log(8)))
 
 
 def test_macrostates_partition_the_whole():
     E, label, T = torch.randn(40, dtype=torch.float64), torch.arange(40) % 7, 0.4
     F = en.macrostate_free_energy(E, label, T)
-    torch.testing.assert_close(en.boltzmann(F, T), torch.zeros(7).double().index_add(0, label, en.boltzmann(E, T)))
+    torch.testing.assert_close(
+        en.boltzmann(F, T), torch.zeros(7).double().index_add(0, label, en.boltzmann(E, T))
+    )
     torch.testing.assert_close(en.free_energy(F, T), en.free_energy(E, T))
     assert en.macrostate_free_energy(E[:2], torch.tensor([0, 2]))[1] == math.inf
 
 
 def test_grid_fills_the_box_once():
     points, cell = en.grid((-1, 0), (1, 3), (4, 6))
-    assert points.shape == (4, 6, 2) and math.isclose(cell*24, 6)
+    assert points.shape == (4, 6, 2) and math.isclose(cell * 24, 6)
     torch.testing.assert_close(points[0, 0], torch.tensor([-0.75, 0.25]))
     x, dx = en.grid(0, math.pi, 1000, dtype=torch.float64)
-    assert abs(float(x.sin().sum()*dx) - 2) < 1e-5
+    assert abs(float(x.sin().sum() * dx) - 2) < 1e-5
 
 
 def test_gaussian_integral_in_three_dimensions():
-    points, cell = en.grid((-9,)*3, (9,)*3, 60, dtype=torch.float64)
-    log_z = en.log_partition(points.square().sum(-1).flatten()/2, 1.3, cell)
-    assert abs(float(log_z) - 1.5*math.log(2*math.pi*1.3)) < 1e-6
+    points, cell = en.grid((-9,) * 3, (9,) * 3, 60, dtype=torch.float64)
+    log_z = en.log_partition(points.square().sum(-1).flatten() / 2, 1.3, cell)
+    assert abs(float(log_z) - 1.5 * math.log(2 * math.pi * 1.3)) < 1e-6
 
 
 def test_three_wells_on_the_published_grid_and_on_growing_boxes():
-    u, v = torch.linspace(-5, 5, 200, dtype=torch.float64), torch.linspace(-3, 5, 200, dtype=torch.float64)
+    u, v = (
+        torch.linspace(-5, 5, 200, dtype=torch.float64),
+        torch.linspace(-3, 5, 200, dtype=torch.float64),
+    )
     weights = (-en.three_wells(torch.stack(torch.meshgrid(u, v, indexing="ij"), -1))).exp()
-    assert abs(float(weights.sum()*(u[1]-u[0])*(v[1]-v[0])) - 155.78) < 0.005
+    assert abs(float(weights.sum() * (u[1] - u[0]) * (v[1] - v[0])) - 155.78) < 0.005
     for side, want in ((20, 475.0737), (40, 1675.0737)):
-        points, cell = en.grid((-side/2,)*2, (side/2,)*2, 320, dtype=torch.float64)
-        assert abs(float(en.log_partition(en.three_wells(points).flatten(), cell=cell).exp()) - want) < 1e-3
+        points, cell = en.grid((-side / 2,) * 2, (side / 2,) * 2, 320, dtype=torch.float64)
+        assert (
+            abs(float(en.log_partition(en.three_wells(points).flatten(), cell=cell).exp()) - want)
+            < 1e-3
+        )
 
 
 def test_samples_follow_the_law_and_the_generator():
     E, n = torch.tensor([0.0, 0.5, 1.0, 3.0]), 50_000
-    share = en.sample_states(E, n, 0.8).bincount(minlength=4)/n
+    share = en.sample_states(E, n, 0.8).bincount(minlength=4) / n
     p = en.boltzmann(E, 0.8)
-    assert ((share - p).abs() < 6*(p*(1-p)/n).sqrt()).all()   # a false alarm in fewer than 1 run in 10⁷
-    first, second = (en.sample_states(E, 20, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert (
+        (share - p).abs() < 6 * (p * (1 - p) / n).sqrt()
+    ).all()  # a false alarm in fewer than 1 run in 10⁷
+    first, second = (
+        en.sample_states(E, 20, generator=torch.Generator().manual_seed(3)) for _ in range(2)
+    )
     assert torch.equal(first, second)
 
 
@@ -217,7 +243,7 @@ BAD = {
     "no state allowed": (lambda: en.boltzmann(torch.tensor([math.inf, math.inf])), "E forbids"),
     "no axis of states": (lambda: en.log_partition(torch.tensor(1.0)), "E must hold"),
     "no states": (lambda: en.mean_energy(torch.zeros(3, 0)), "E must hold"),
-    "wrong p": (lambda: en.mean_energy(ROWS, 1.0, torch.ones(4)/4), "p must hold"),
+    "wrong p": (lambda: en.mean_energy(ROWS, 1.0, torch.ones(4) / 4), "p must hold"),
     "p above 1": (lambda: en.entropy(torch.tensor([0.5, 0.6])), "p must be"),
     "p below 0": (lambda: en.entropy(torch.tensor([-0.5, 1.5])), "p must be"),
     "p is NaN": (lambda: en.entropy(torch.tensor([math.nan, 1.0])), "p must be"),
@@ -225,21 +251,36 @@ BAD = {
     "lr 0": (lambda: en.gradient_descent(en.double_well, ROWS, lr=0), "lr .*must"),
     "lr NaN": (lambda: en.gradient_descent(en.double_well, ROWS, lr=math.nan), "lr .*must"),
     "n_steps −1": (lambda: en.gradient_descent(en.double_well, ROWS, n_steps=-1), "n_steps .*must"),
-    "n_steps 2.5": (lambda: en.gradient_descent(en.double_well, ROWS, n_steps=2.5), "n_steps .*must"),
+    "n_steps 2.5": (
+        lambda: en.gradient_descent(en.double_well, ROWS, n_steps=2.5),
+        "n_steps .*must",
+    ),
     "integers": (lambda: en.gradient(en.double_well, torch.arange(3)), "x .*must be"),
     "detached energy": (lambda: en.gradient(lambda x: x.detach(), ROWS), "does not depend"),
     "energy per pair": (lambda: en.curvature(lambda x: x.sum(-1), ROWS), "energy must give"),
     "points in 3-D": (lambda: en.three_wells(torch.zeros(4, 3)), "x must be"),
-    "a depth too many": (lambda: en.gaussian_wells(torch.zeros(4, 2), [[0, 0]], [1, 2], [1]), "depths and widths"),
+    "a depth too many": (
+        lambda: en.gaussian_wells(torch.zeros(4, 2), [[0, 0]], [1, 2], [1]),
+        "depths and widths",
+    ),
     "width 0": (lambda: en.gaussian_wells(torch.zeros(4, 2), [[0, 0]], [1], [0]), "widths .*must"),
     "confinement −1": (lambda: en.three_wells(torch.zeros(4, 2), -1), "confinement .*must"),
     "empty interval": (lambda: en.stationary_points(en.double_well, 1, -1), "low must"),
-    "flat energy": (lambda: en.stationary_points(lambda x: 0*x, -1, 1), "flat"),
+    "flat energy": (lambda: en.stationary_points(lambda x: 0 * x, -1, 1), "flat"),
     "reversed box": (lambda: en.grid(1, 0), "low must"),
     "too fine a grid": (lambda: en.grid((0, 0), (1, 1), 100_000), "cells"),
-    "minima of other size": (lambda: en.basin(en.three_wells, torch.zeros(3), torch.zeros(2, 2)), "minima must"),
-    "a label too few": (lambda: en.macrostate_free_energy(torch.zeros(3), torch.tensor([0, 1])), "label .*must"),
-    "negative label": (lambda: en.macrostate_free_energy(torch.zeros(2), torch.tensor([0, -1])), "label must"),
+    "minima of other size": (
+        lambda: en.basin(en.three_wells, torch.zeros(3), torch.zeros(2, 2)),
+        "minima must",
+    ),
+    "a label too few": (
+        lambda: en.macrostate_free_energy(torch.zeros(3), torch.tensor([0, 1])),
+        "label .*must",
+    ),
+    "negative label": (
+        lambda: en.macrostate_free_energy(torch.zeros(2), torch.tensor([0, -1])),
+        "label must",
+    ),
     "rows to sample": (lambda: en.sample_states(ROWS, 3), "E must be"),
 }
 
@@ -254,17 +295,28 @@ X6 = torch.linspace(-1, 1, 6)
 
 
 @pytest.mark.parametrize("door", [en.gradient, en.curvature, en.gradient_descent])
-@pytest.mark.parametrize("energy", [
-    lambda x: torch.zeros_like(x), lambda x: 3.0, lambda x: x.detach(), lambda x: torch.ones(6, requires_grad=True),
-])
+@pytest.mark.parametrize(
+    "energy",
+    [
+        lambda x: torch.zeros_like(x),
+        lambda x: 3.0,
+        lambda x: x.detach(),
+        lambda x: torch.ones(6, requires_grad=True),
+    ],
+)
 def test_an_energy_without_a_slope_is_refused_at_every_door(door, energy):
     with pytest.raises(ValueError, match="energy"):
         door(energy, X6)
 
 
 def test_the_free_energy_of_a_distribution_at_zero_temperature_is_its_mean_energy():
-    E, p = torch.randn(3, 7, dtype=torch.float64), torch.randn(3, 7, dtype=torch.float64).softmax(-1)
-    assert torch.equal(en.free_energy(E, 0, p), (p*E).sum(-1)) and torch.equal(en.mean_energy(E, 0.0, p), (p*E).sum(-1))
+    E, p = (
+        torch.randn(3, 7, dtype=torch.float64),
+        torch.randn(3, 7, dtype=torch.float64).softmax(-1),
+    )
+    assert torch.equal(en.free_energy(E, 0, p), (p * E).sum(-1)) and torch.equal(
+        en.mean_energy(E, 0.0, p), (p * E).sum(-1)
+    )
     for f in (en.free_energy, en.mean_energy):
         with pytest.raises(ValueError, match="T must be a finite temperature above 0"):
             f(E, 0)
@@ -282,15 +334,17 @@ def test_a_cold_free_energy_is_the_lowest_energy(dtype, T):
 
 def test_a_forbidden_state_has_a_slope():
     p = torch.tensor([0.5, 0.5, 0.0], requires_grad=True)
-    slope, = torch.autograd.grad(en.mean_energy(torch.tensor([1.0, 2.0, math.inf]), 1.0, p), p)
+    (slope,) = torch.autograd.grad(en.mean_energy(torch.tensor([1.0, 2.0, math.inf]), 1.0, p), p)
     assert slope[:2].tolist() == [1, 2] and slope.isfinite().all()
 
 
 BATCH = torch.rand(3, 5, generator=torch.Generator().manual_seed(1)) + 0.1
 MEMBERS = torch.tensor([0, 1, 1, 0, 2])
 TRANSFORMS = {
-    "double_well": (en.double_well, BATCH, True), "tilted_well": (en.tilted_well, BATCH, True),
-    "narrow_and_wide": (en.narrow_and_wide, BATCH, True), "three_wells": (en.three_wells, BATCH[:, :2], True),
+    "double_well": (en.double_well, BATCH, True),
+    "tilted_well": (en.tilted_well, BATCH, True),
+    "narrow_and_wide": (en.narrow_and_wide, BATCH, True),
+    "three_wells": (en.three_wells, BATCH[:, :2], True),
     "tilted_well_gradient": (en.tilted_well_gradient, BATCH, True),
     "log_partition": (lambda E: en.log_partition(E, 0.5), BATCH, True),
     "boltzmann": (lambda E: en.boltzmann(E, 0.5)[..., 0], BATCH, True),
@@ -319,9 +373,11 @@ def test_macrostates_under_vmap_and_grad():
     assert slope[[0, 3, 4]].abs().sum() == 0
 
 
-@pytest.mark.parametrize("name", ["boltzmann", "log_partition", "mean_energy", "free_energy", "entropy", "double_well"])
+@pytest.mark.parametrize(
+    "name", ["boltzmann", "log_partition", "mean_energy", "free_energy", "entropy", "double_well"]
+)
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     E = torch.rand(200, 500)
     x = E.softmax(-1) if name == "entropy" else E
     looking, blind = price(lambda: getattr(en, name)(x), monkeypatch)
-    assert looking < 3*blind + 1e-4, f"{1e6*looking:.0f} µs, {1e6*blind:.0f} without a look"
+    assert looking < 3 * blind + 1e-4, f"{1e6 * looking:.0f} µs, {1e6 * blind:.0f} without a look"

@@ -45,7 +45,9 @@ def _own_world(tmp_path, monkeypatch):
     before = dict(ex.SPECS)
     yield
     # a module of real checks that a test imported registers only once: keep what it brought
-    kept = {name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")}
+    kept = {
+        name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")
+    }
     ex.SPECS.clear()
     ex.SPECS.update({**kept, **before})
 
@@ -56,8 +58,13 @@ def spec():
     quick(
         "energy",
         energy,
-        [(torch.tensor([1.0, -1.0, 1.0]), W), Case(torch.tensor([[1.0, 1.0, -1.0], [1.0, 1.0, 1.0]]), W).note("two")],
-        oracle=lambda s, W: -sum(W[i, j] * s[..., i] * s[..., j] for i in range(3) for j in range(i)),
+        [
+            (torch.tensor([1.0, -1.0, 1.0]), W),
+            Case(torch.tensor([[1.0, 1.0, -1.0], [1.0, 1.0, 1.0]]), W).note("two"),
+        ],
+        oracle=lambda s, W: (
+            -sum(W[i, j] * s[..., i] * s[..., j] for i in range(3) for j in range(i))
+        ),
         mistakes=[
             Mistake("counted twice", lambda s, W: -((s @ W) * s).sum(-1)),
             Mistake("sign", lambda s, W: ((s @ W) * s).sum(-1) / 2),
@@ -71,7 +78,12 @@ def spec():
 
 def test_right(spec):
     assert diagnose("energy", energy).kind == "right"
-    assert diagnose("energy", lambda state, W: -torch.einsum("...i,ij,...j", state, W, state) / 2).status == "right"
+    assert (
+        diagnose(
+            "energy", lambda state, W: -torch.einsum("...i,ij,...j", state, W, state) / 2
+        ).status
+        == "right"
+    )
 
 
 def test_right_in_numpy_is_right_but_not_used_later(spec):
@@ -165,13 +177,19 @@ def test_none_and_ellipsis(spec):
 
 def test_wrong_shape(spec):
     v = diagnose("energy", lambda s, W: energy(s, W)[..., None])
-    assert v.kind == "shape" and v.message == "Got shape (1,), expected a single number." and not v.hint
+    assert (
+        v.kind == "shape"
+        and v.message == "Got shape (1,), expected a single number."
+        and not v.hint
+    )
 
 
 def test_named_mistakes_earn_their_own_hint(spec):
     for mistake in ex.SPECS["energy"].mistakes:
         assert diagnose("energy", mistake.wrong[0]).hint == mistake.hint
-    assert diagnose("energy", lambda s, W: -((s @ W) * s) / 2).kind == "shape"  # the hint stands beside the shape
+    assert (
+        diagnose("energy", lambda s, W: -((s @ W) * s) / 2).kind == "shape"
+    )  # the hint stands beside the shape
     assert verify("energy") == []
 
 
@@ -205,7 +223,11 @@ def test_inputs_are_copies_and_changes_are_told(spec):
         return out
 
     v = diagnose("energy", mine)
-    assert v.kind == "modified" and "`state`" in v.message and torch.equal(before, ex.SPECS["energy"].cases[0][0])
+    assert (
+        v.kind == "modified"
+        and "`state`" in v.message
+        and torch.equal(before, ex.SPECS["energy"].cases[0][0])
+    )
     ex.SPECS["energy"].may_modify = True
     assert diagnose("energy", mine).status == "right"
 
@@ -232,7 +254,12 @@ def test_required_type_and_tolerance():
         (torch.tensor([[1, 2], [3, 4]]), [torch.tensor([1, 2]), torch.tensor([3, 4])], 3, "shape"),
         (1 + 2j, torch.tensor(1 + 2j), 1.0, "value"),
         (None, None, 1, "value"),
-        ((torch.ones(2), torch.zeros(2)), torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.ones(2), "type"),
+        (
+            (torch.ones(2), torch.zeros(2)),
+            torch.tensor([[1.0, 1.0], [0.0, 0.0]]),
+            torch.ones(2),
+            "type",
+        ),
     ],
 )
 def test_values_of_many_types(want, good, bad, kind):
@@ -279,14 +306,18 @@ def asleep(state, W):
 def test_endless_loop_in_the_main_thread(spec, fn):
     start = time.perf_counter()
     v = diagnose("energy", fn)
-    assert v.kind == "timeout" and time.perf_counter() - start < 8 and dict(v.facts).get("your line")
+    assert (
+        v.kind == "timeout" and time.perf_counter() - start < 8 and dict(v.facts).get("your line")
+    )
     assert sys.gettrace() is None or "coverage" in str(sys.gettrace())
 
 
 @pytest.mark.parametrize("fn", [forever, asleep])
 def test_endless_loop_off_the_main_thread(spec, fn):
     found = []
-    thread = threading.Thread(target=lambda: found.extend([diagnose("energy", fn), diagnose("energy", energy)]))
+    thread = threading.Thread(
+        target=lambda: found.extend([diagnose("energy", fn), diagnose("energy", energy)])
+    )
     thread.start()
     thread.join(15)
     assert found[0].kind == "timeout" and found[1].status == "right"
@@ -305,7 +336,9 @@ def test_the_world_is_put_back(spec):
 
     limit = sys.getrecursionlimit()
     assert diagnose("energy", mine).status == "right"
-    assert torch.equal(states[0], torch.get_rng_state()) and np.array_equal(states[1], np.random.get_state()[1])
+    assert torch.equal(states[0], torch.get_rng_state()) and np.array_equal(
+        states[1], np.random.get_state()[1]
+    )
     assert states[2] == random.getstate() and torch.get_default_dtype() is torch.float32
     assert torch.is_grad_enabled() and sys.getrecursionlimit() == limit
 
@@ -317,7 +350,11 @@ def test_printing_is_kept_short(spec, capsys):
         return state.sum()
 
     v = diagnose("energy", mine)
-    assert "spam" in dict(v.facts)["your code printed"] and len(str(v)) < 1500 and capsys.readouterr().out == ""
+    assert (
+        "spam" in dict(v.facts)["your code printed"]
+        and len(str(v)) < 1500
+        and capsys.readouterr().out == ""
+    )
 
 
 # ---- in place, generators, modules -----------------------------------------------------------------------------------
@@ -402,7 +439,9 @@ class Unit(nn.Module):
 
 def variant(forward=None, init=None):
     "A Unit with another forward or constructor."
-    return type("Mine", (nn.Module,), {"__init__": init or _init, "forward": forward or Unit.forward})
+    return type(
+        "Mine", (nn.Module,), {"__init__": init or _init, "forward": forward or Unit.forward}
+    )
 
 
 def _init(self, n, m):
@@ -443,10 +482,18 @@ def unit():
 def test_modules(unit):
     assert verify("Unit") == [] and diagnose("Unit", variant()).status == "right"
     assert diagnose("Unit", variant(lambda self, v: torch.tanh(v @ self.W))).hint == "tanh"
-    assert "no parameter or buffer `W`; it has weight" in diagnose("Unit", variant(init=_init_renamed)).message
-    assert "shape (2, 3), expected (3, 2)" in diagnose("Unit", variant(init=_init_transposed)).message
+    assert (
+        "no parameter or buffer `W`; it has weight"
+        in diagnose("Unit", variant(init=_init_renamed)).message
+    )
+    assert (
+        "shape (2, 3), expected (3, 2)" in diagnose("Unit", variant(init=_init_transposed)).message
+    )
     assert "`b` among its parameters" in diagnose("Unit", variant(init=_init_more)).message
-    assert "nn.Module" in diagnose("Unit", type("Plain", (), {"__init__": lambda self, n, m: None})).message
+    assert (
+        "nn.Module"
+        in diagnose("Unit", type("Plain", (), {"__init__": lambda self, n, m: None})).message
+    )
     cut = diagnose("Unit", variant(lambda self, v: torch.sigmoid(v @ self.W).detach()))
     assert cut.kind == "value" and "gradient of W" in cut.message
 
@@ -462,7 +509,9 @@ def test_modules(unit):
             v.zero_()
         return out
 
-    assert diagnose("Unit", variant(lambda self, v: Unit.forward(self, v.clone()))).status == "right"
+    assert (
+        diagnose("Unit", variant(lambda self, v: Unit.forward(self, v.clone()))).status == "right"
+    )
     ex.SPECS["Unit"].grads = False
     assert diagnose("Unit", variant(changes)).kind == "modified"
 
@@ -507,11 +556,18 @@ def sampler():
 def test_sampler_verdicts(sampler):
     assert verify("fire") == []
     assert (
-        diagnose("fire", lambda h, generator=None: torch.bernoulli(torch.sigmoid(h), generator=generator)).kind
+        diagnose(
+            "fire", lambda h, generator=None: torch.bernoulli(torch.sigmoid(h), generator=generator)
+        ).kind
         == "right"
     )
     v = diagnose("fire", lambda h, generator=None: fire(h + 0.3, generator))
-    assert v.kind == "law" and v.title == ex._TITLES["law"] and not v.hint and "4000 draws" in dict(v.facts)["got"]
+    assert (
+        v.kind == "law"
+        and v.title == ex._TITLES["law"]
+        and not v.hint
+        and "4000 draws" in dict(v.facts)["got"]
+    )
     assert diagnose("fire", lambda h, generator=None: fire(h)).kind == "ignores"
     assert diagnose("fire", lambda h, generator=None: fire(h, generator)[:, None]).kind == "shape"
     assert diagnose("fire", lambda h, generator=None: None).kind == "type"
@@ -524,7 +580,9 @@ def test_sampler_verdicts(sampler):
         return out
 
     assert diagnose("fire", eats).kind == "modified"
-    assert diagnose("fire", lambda h, generator=None: fire(h, generator).double()).kind == "replaced"
+    assert (
+        diagnose("fire", lambda h, generator=None: fire(h, generator).double()).kind == "replaced"
+    )
 
 
 def test_samplers_give_no_false_alarm_and_no_wrong_hint_over_many_seeds(sampler):
@@ -538,7 +596,10 @@ def test_the_bound_holds_exactly_for_three_outcomes():
     n, p = 25, np.array([0.6, 0.3, 0.1])
     counts = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)])
     logp = np.array(
-        [math.lgamma(n + 1) - sum(math.lgamma(c + 1) for c in row) + (row * np.log(p)).sum() for row in counts]
+        [
+            math.lgamma(n + 1) - sum(math.lgamma(c + 1) for c in row) + (row * np.log(p)).sum()
+            for row in counts
+        ]
     )
     evidence = ex._evidence(counts, p)
     for alpha in (0.3, 0.05, 1e-3, 1e-6):
@@ -612,7 +673,9 @@ def test_strict(spec, monkeypatch):
 
 
 def test_check_never_raises(spec, capsys, monkeypatch):
-    assert check("no_such_exercise", energy) is energy and "o check called" in capsys.readouterr().out
+    assert (
+        check("no_such_exercise", energy) is energy and "o check called" in capsys.readouterr().out
+    )
     exercise("lost", "no_such_module_here", cases=[(1,)])
     assert check("lost", energy) is energy and "could not be loaded" in capsys.readouterr().out
     monkeypatch.setattr(ex, "diagnose", lambda *a: 1 / 0)
@@ -624,7 +687,12 @@ def test_html_is_escaped(spec):
         raise OSError("<script>alert(1)</script>")
 
     box = diagnose("energy", mine)._repr_html_()
-    assert "<script>" not in box and "&lt;script&gt;" in box and "✗" in box and "stops with an exception" in box
+    assert (
+        "<script>" not in box
+        and "&lt;script&gt;" in box
+        and "✗" in box
+        and "stops with an exception" in box
+    )
 
 
 def test_progress(spec, tmp_path, monkeypatch):
@@ -696,15 +764,22 @@ def test_verify_finds_unsound_specs():
 
     assert "no oracle" in problems()
     assert "oracle disagrees" in problems(oracle=lambda x: x * 3)
-    assert "passes" in problems(oracle=lambda x: x + x, mistakes=[Mistake("square", lambda x: x**2)])
+    assert "passes" in problems(
+        oracle=lambda x: x + x, mistakes=[Mistake("square", lambda x: x**2)]
+    )
     assert "earns" in problems(
-        oracle=lambda x: x + x, mistakes=[Mistake("a", lambda x: x * 3), Mistake("b", lambda x: x + 4)]
+        oracle=lambda x: x + x,
+        mistakes=[Mistake("a", lambda x: x * 3), Mistake("b", lambda x: x + 4)],
     )
     assert "share the hint" in problems(
         oracle=lambda x: x + x, mistakes=[Mistake("a", lambda x: x), Mistake("a", lambda x: x + 9)]
     )
     assert "itself fails" in problems(oracle=lambda x: x + x, returns=np.ndarray)
-    bad_law = {"kind": "sampler", "outcome": lambda x: x.long(), "oracle": lambda x: torch.tensor([0.5, 0.4])}
+    bad_law = {
+        "kind": "sampler",
+        "outcome": lambda x: x.long(),
+        "oracle": lambda x: torch.tensor([0.5, 0.4]),
+    }
     assert "sum to 1" in problems(**bad_law)
     assert "no check called" in verify("never_heard_of")[0]
 
@@ -746,5 +821,8 @@ def test_in_a_kernel_loops_are_stopped_and_exit_does_not_kill(tmp_path):
 
     NotebookClient(nb, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
     data = [c.outputs[0].data for c in (nb.cells[1], nb.cells[2], nb.cells[4])]
-    assert "it ran too long" in data[0]["text/plain"] and "your line: 2: while True: pass" in data[0]["text/plain"]
+    assert (
+        "it ran too long" in data[0]["text/plain"]
+        and "your line: 2: while True: pass" in data[0]["text/plain"]
+    )
     assert "leaves Python" in data[1]["text/plain"] and "role='status'" in data[1]["text/html"]

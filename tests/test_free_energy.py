@@ -22,7 +22,9 @@ def simplex(*shape, seed=0, dtype=torch.float64):
 def random_model(n_outcomes=3, n_states=4, n_actions=2, seed=0):
     A = simplex(n_states, n_outcomes, seed=seed).T.contiguous()
     B = simplex(n_actions, n_states, n_states, seed=seed + 1).mT.contiguous()
-    return E.DecisionModel(A, B, simplex(n_outcomes, seed=seed + 2).log(), simplex(n_states, seed=seed + 3))
+    return E.DecisionModel(
+        A, B, simplex(n_outcomes, seed=seed + 2).log(), simplex(n_states, seed=seed + 3)
+    )
 
 
 # the functional
@@ -34,7 +36,9 @@ def test_free_energy_bounds_the_surprise(dtype):
     surprise = -log_joint.logsumexp(-1)
     free = E.variational_free_energy(simplex(200, 6, seed=2, dtype=dtype), log_joint)
     assert free.dtype == dtype and bool((free >= surprise - 1e-4).all())
-    torch.testing.assert_close(E.variational_free_energy(log_joint.softmax(-1), log_joint), surprise)
+    torch.testing.assert_close(
+        E.variational_free_energy(log_joint.softmax(-1), log_joint), surprise
+    )
 
 
 def test_certain_and_impossible():
@@ -55,7 +59,9 @@ def test_mean_field_never_climbs_and_stops(shape):
         log_joint = 4 * torch.randn(shape, generator=generator(seed), dtype=torch.float64)
         start = simplex(shape[0], seed=seed), simplex(shape[1], seed=seed + 1)
         q1, q2, trace = E.factorised_posterior(log_joint, 200, start)
-        assert bool((trace.diff() <= 1e-10).all()) and bool(trace[-1] >= -log_joint.logsumexp((0, 1)) - 1e-10)
+        assert bool((trace.diff() <= 1e-10).all()) and bool(
+            trace[-1] >= -log_joint.logsumexp((0, 1)) - 1e-10
+        )
         torch.testing.assert_close(q1, (log_joint @ q2).softmax(-1), atol=1e-4, rtol=0)
         torch.testing.assert_close(q2, (q1 @ log_joint).softmax(-1))
 
@@ -86,7 +92,9 @@ def test_em_never_climbs(dim, k):
 
 def test_one_component_is_the_sample_moments():
     x = torch.randn(40, 3, generator=generator(0), dtype=torch.float64)
-    weights, means, covariances = E.mixture_update(x, torch.ones(40, 1, dtype=torch.float64), ridge=0.0)
+    weights, means, covariances = E.mixture_update(
+        x, torch.ones(40, 1, dtype=torch.float64), ridge=0.0
+    )
     torch.testing.assert_close((weights, means[0]), (torch.ones(1, dtype=torch.float64), x.mean(0)))
     torch.testing.assert_close(covariances[0], torch.cov(x.T, correction=0))
 
@@ -112,7 +120,12 @@ def test_rbm_free_energy_is_the_minimum(dtype):
     best = E.rbm_variational_free_energy(rbm, v, rbm.hidden_probability(v))
     torch.testing.assert_close(best, rbm.free_energy(v), atol=1e-4, rtol=1e-4)
     corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)), dtype=dtype)
-    assert bool((E.rbm_variational_free_energy(rbm, v[:, None], corners) >= rbm.free_energy(v)[:, None] - 1e-4).all())
+    assert bool(
+        (
+            E.rbm_variational_free_energy(rbm, v[:, None], corners)
+            >= rbm.free_energy(v)[:, None] - 1e-4
+        ).all()
+    )
 
 
 # autoencoder
@@ -120,7 +133,9 @@ def test_rbm_free_energy_is_the_minimum(dtype):
 
 def test_reparameterised_samples_have_their_law():
     n = 100_000
-    z = E.reparameterise(torch.full((n,), 2.0), torch.full((n,), math.log(9.0)), generator(5)).double()
+    z = E.reparameterise(
+        torch.full((n,), 2.0), torch.full((n,), math.log(9.0)), generator(5)
+    ).double()
     assert abs(z.mean() - 2) < 6 * 3 / n**0.5 and abs(z.var() - 9) < 6 * 9 * (2 / n) ** 0.5
 
 
@@ -130,7 +145,9 @@ def test_generators_repeat_and_leave_the_global_one_alone():
     runs = []
     for _ in range(2):
         vae = E.VAE(12, 2, 8, generator=generator(1))
-        runs.append((E.fit_vae(vae, x, 2, 7, generator=generator(2)), vae.elbo(x, generator(3)).tolist()))
+        runs.append(
+            (E.fit_vae(vae, x, 2, 7, generator=generator(2)), vae.elbo(x, generator(3)).tolist())
+        )
     net = E.PredictiveCodingNetwork([3, 2], generator=generator(0))
     E.run_agent(E.t_maze(), 0, generator=generator(4))
     assert runs[0] == runs[1] and len(net.W) == 1
@@ -150,7 +167,10 @@ def test_bounds_stand_in_order(small_vae):
     vae, x = small_vae
     with torch.no_grad():
         exact = vae.log_evidence(x, 400, 8.0)
-        k1, k20 = (torch.stack([vae.importance_bound(x, k, generator(s)) for s in range(60)]).mean(0) for k in (1, 20))
+        k1, k20 = (
+            torch.stack([vae.importance_bound(x, k, generator(s)) for s in range(60)]).mean(0)
+            for k in (1, 20)
+        )
         elbo = torch.stack([vae.elbo(x, generator(s)) for s in range(60)]).mean(0)
     assert elbo.mean() < k20.mean() < exact.mean() + 0.02
     assert abs(elbo.mean() - k1.mean()) < 0.05
@@ -169,8 +189,13 @@ def test_evidence_sums_to_one():
 @pytest.mark.parametrize("activation", ["tanh", "linear"])
 @pytest.mark.parametrize("top_variance", [2.0, math.inf])
 def test_drives_are_minus_the_gradient(activation, top_variance):
-    net = E.PredictiveCodingNetwork([4, 5, 2, 3], 0.3, top_variance, activation, torch.float64, generator(1))
-    x = [torch.randn(6, n, generator=generator(n), dtype=torch.float64, requires_grad=True) for n in net.sizes]
+    net = E.PredictiveCodingNetwork(
+        [4, 5, 2, 3], 0.3, top_variance, activation, torch.float64, generator(1)
+    )
+    x = [
+        torch.randn(6, n, generator=generator(n), dtype=torch.float64, requires_grad=True)
+        for n in net.sizes
+    ]
     for drive, grad in zip(net.drives(x), torch.autograd.grad(net.energy(x).sum(), x)):
         torch.testing.assert_close(drive, -grad)
 
@@ -179,7 +204,9 @@ def test_drives_are_minus_the_gradient(activation, top_variance):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_settling_never_climbs(step, dtype):
     for seed in range(5):
-        net = E.PredictiveCodingNetwork([6, 8, 8, 4], 0.01, 1.0, dtype=dtype, generator=generator(seed))
+        net = E.PredictiveCodingNetwork(
+            [6, 8, 8, 4], 0.01, 1.0, dtype=dtype, generator=generator(seed)
+        )
         x = [3 * torch.randn(7, n, generator=generator(seed + n), dtype=dtype) for n in net.sizes]
         settled, trace = net.infer(x, [0, 1, 2], 80, step)
         assert bool((trace.diff(dim=0) <= 0).all()) and trace.shape == (81, 7)
@@ -193,7 +220,9 @@ def test_what_is_observed_stays():
     seen = torch.tensor([True, False, True, False, False])
     settled, _ = net.infer(x, [0, 1], 300, observed=seen)
     assert torch.equal(settled[1][:, seen], x[1][:, seen])
-    torch.testing.assert_close(settled[1][:, ~seen], net.predictions(settled)[1][:, ~seen], atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        settled[1][:, ~seen], net.predictions(settled)[1][:, ~seen], atol=1e-3, rtol=0
+    )
 
 
 @pytest.mark.parametrize("sizes", [[8, 6, 3], [8, 6, 6, 3], [8, 6, 6, 6, 6, 3]])
@@ -230,7 +259,9 @@ def trajectories(m, policy):
         predicted = joint.sum(1)
         for o, s in itertools.product(range(len(m.C)), range(len(belief))):
             p = joint[o, s].item()
-            total += p * (math.log(predicted[o]) - m.C[o].item() - math.log(m.A[o, s])) if p > 0 else 0
+            total += (
+                p * (math.log(predicted[o]) - m.C[o].item() - math.log(m.A[o, s])) if p > 0 else 0
+            )
     return total
 
 
@@ -241,7 +272,9 @@ def test_policies_against_enumeration(seed):
     efe = E.expected_free_energy(m, policies)
     listed = [trajectories(m, p) for p in policies.tolist()]
     torch.testing.assert_close(efe.G, torch.tensor(listed, dtype=torch.float64))
-    torch.testing.assert_close((efe.risk + efe.ambiguity, -efe.epistemic - efe.pragmatic), (efe.G, efe.G))
+    torch.testing.assert_close(
+        (efe.risk + efe.ambiguity, -efe.epistemic - efe.pragmatic), (efe.G, efe.G)
+    )
     assert bool((efe.risk >= 0).all() and (efe.epistemic >= -1e-12).all())
 
 
@@ -267,7 +300,9 @@ def reacting_plans(m, belief, depth):
     return min(score(t, belief) for t in trees(depth))
 
 
-@pytest.mark.parametrize("shape, depth", [((2, 3, 2), 1), ((2, 3, 2), 3), ((3, 4, 2), 2), ((2, 2, 3), 2)])
+@pytest.mark.parametrize(
+    "shape, depth", [((2, 3, 2), 1), ((2, 3, 2), 3), ((3, 4, 2), 2), ((2, 2, 3), 2)]
+)
 def test_reacting_plans_against_all_trees(shape, depth):
     m = random_model(*shape, seed=3)
     best = E.plan_values(m, m.D, depth).min().item()
@@ -293,7 +328,9 @@ def test_single_precision_plans():
 
 @pytest.mark.parametrize("curiosity", [0.0, 0.5, 1.0])
 def test_the_sign_is_read_when_and_only_when(curiosity):
-    for u in torch.rand(60, 3, generator=generator(int(10 * curiosity)), dtype=torch.float64).tolist():
+    for u in torch.rand(
+        60, 3, generator=generator(int(10 * curiosity)), dtype=torch.float64
+    ).tolist():
         r, p, c = 0.5 + u[0] / 2, 0.55 + 0.45 * u[1], 4 * u[2]
         threshold = E.sign_threshold(r, c, p, curiosity).item()
         for side in (-1e-4, 1e-4):
@@ -307,7 +344,9 @@ def test_fixed_policies_ignore_the_stake():
     h = lambda x: -x * math.log(x) - (1 - x) * math.log(1 - x)
     for r, p, c in itertools.product([0.6, 0.85, 0.97], [0.7, 0.9], [0.1, 5.0]):
         for side in (-1e-4, 1e-4):
-            best = E.expected_free_energy(E.t_maze(r, c, h(p) - h(r) + side, p), policies).G.argmin()
+            best = E.expected_free_energy(
+                E.t_maze(r, c, h(p) - h(r) + side, p), policies
+            ).G.argmin()
             assert (policies[best][0].item() == 1) == (side < 0)
 
 
@@ -335,11 +374,20 @@ def test_pymdp_agrees():
 
     for m in (E.t_maze(0.9, 1.5, 0.2), E.t_maze(0.7, 3.0), random_model(4, 5, 3, seed=8)):
         A, B, C, qs = (utils.obj_array(1) for _ in range(4))
-        A[0], B[0], C[0], qs[0] = m.A.numpy(), m.B.permute(1, 2, 0).numpy(), m.C.numpy(), m.D.numpy()
+        A[0], B[0], C[0], qs[0] = (
+            m.A.numpy(),
+            m.B.permute(1, 2, 0).numpy(),
+            m.C.numpy(),
+            m.D.numpy(),
+        )
         policies = torch.cartesian_prod(*[torch.arange(len(m.B))] * 2)
-        _, minus_G = control.update_posterior_policies(qs, A, B, C, [p[:, None] for p in policies.numpy()])
+        _, minus_G = control.update_posterior_policies(
+            qs, A, B, C, [p[:, None] for p in policies.numpy()]
+        )
         ours = E.expected_free_energy(m, policies)
-        torch.testing.assert_close(ours.G, -torch.as_tensor(minus_G, dtype=torch.float64), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(
+            ours.G, -torch.as_tensor(minus_G, dtype=torch.float64), atol=1e-6, rtol=1e-6
+        )
 
 
 # pictures
@@ -408,7 +456,9 @@ def test_names_are_documented():
 
 LOGS = {
     "log_joint": lambda x: E.variational_free_energy(torch.full((1, 2), 0.5), x),
-    "log_likelihood": lambda x: E.complexity_accuracy(torch.full((1, 2), 0.5), torch.full((2,), 0.5), x),
+    "log_likelihood": lambda x: E.complexity_accuracy(
+        torch.full((1, 2), 0.5), torch.full((2,), 0.5), x
+    ),
     "log_density": lambda x: E.mixture_responsibilities(x, torch.full((2,), 0.5)),
     "log_preference": lambda x: E.risk_and_ambiguity(torch.ones(1), torch.full((2, 1), 0.5), x),
 }
@@ -419,7 +469,16 @@ def test_logarithms_may_be_minus_infinity_and_nothing_worse(name):
     logs = torch.tensor([-1.0, -math.inf])
     logs = logs if name == "log_preference" else logs[None]
     LOGS[name](logs)
-    for wrong in (logs * math.nan, -logs, logs.half(), logs.to("meta"), logs.numpy(), logs.int(), logs[:0], None):
+    for wrong in (
+        logs * math.nan,
+        -logs,
+        logs.half(),
+        logs.to("meta"),
+        logs.numpy(),
+        logs.int(),
+        logs[:0],
+        None,
+    ):
         with pytest.raises((ValueError, TypeError) if wrong is None else ValueError, match=name):
             LOGS[name](wrong)
 
@@ -434,7 +493,13 @@ def test_values_of_layers_are_looked_at(method):
     more = dict(infer=([1],), learn=(0.1,)).get(method, ())
     x = nn.forward(torch.ones(2, 3))
     call(x, *more)
-    bad = [x[:2], [*x[:2], x[2][:1]], [*x[:2], x[2] * math.nan], [x[0].double(), *x[1:]], [x[0].numpy(), *x[1:]]]
+    bad = [
+        x[:2],
+        [*x[:2], x[2][:1]],
+        [*x[:2], x[2] * math.nan],
+        [x[0].double(), *x[1:]],
+        [x[0].numpy(), *x[1:]],
+    ]
     for wrong in [*bad, [x[0].to("meta"), *x[1:]], x[0], None, 3]:
         with pytest.raises(ValueError, match=r"\bx\b"):
             call(wrong, *more)
@@ -446,7 +511,9 @@ def test_values_of_layers_are_looked_at(method):
 def forbidden_model():
     "Two actions; the second may lead to an outcome of preference −∞, the first cannot."
     A = torch.tensor([[0.6, 0.1], [0.4, 0.5], [0.0, 0.4]], dtype=torch.float64)
-    B = torch.stack([torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])]).double()
+    B = torch.stack(
+        [torch.tensor([[1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])]
+    ).double()
     return E.DecisionModel(A, B, torch.tensor([math.log(0.8), math.log(0.2), -math.inf]).double(),
                            torch.tensor([0.5, 0.5], dtype=torch.float64))  # fmt: skip
 
@@ -504,9 +571,15 @@ def transformed():
         "complexity_accuracy": (lambda q: E.complexity_accuracy(q, m.D, logs[0])[0], (q,)),
         "mixture_responsibilities": (lambda d: E.mixture_responsibilities(d, m.D).sum(-1), (logs,)),
         "gaussian_kl": (E.gaussian_kl, (logs, logs)),
-        "risk_and_ambiguity": (lambda s: E.risk_and_ambiguity(s, m.A, m.A[:, 0].log_softmax(0))[0], (q,)),
+        "risk_and_ambiguity": (
+            lambda s: E.risk_and_ambiguity(s, m.A, m.A[:, 0].log_softmax(0))[0],
+            (q,),
+        ),
         "information_gain": (lambda s: E.information_gain(s, m.A), (q,)),
-        "rbm_variational_free_energy": (lambda q: E.rbm_variational_free_energy(rbm, v[0], q), (q,)),
+        "rbm_variational_free_energy": (
+            lambda q: E.rbm_variational_free_energy(rbm, v[0], q),
+            (q,),
+        ),
         "VAE.encode": (lambda x: vae.encode(x)[0].sum(-1), (v,)),
     }
 
@@ -517,5 +590,7 @@ def test_transforms_see_through_the_checks(name):
     f, x = transformed()[name]
     want = torch.stack([f(*row) for row in zip(*x)])
     torch.testing.assert_close(torch.func.vmap(f)(*x), want)
-    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    torch.testing.assert_close(
+        torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0]
+    )
     assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape

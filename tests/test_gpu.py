@@ -21,9 +21,13 @@ def test_agrees_with_the_processor(entry):
     there = _tensors(entry.function(DEVICE)(**entry.legal(DEVICE)))
     assert [x.shape for x in here] == [x.shape for x in there]
     assert all(x.device.type == DEVICE for x in there)
-    if not any(isinstance(kind, Gen) for kind in entry.arguments.values()):  # a coin near its edge may fall otherwise
+    if not any(
+        isinstance(kind, Gen) for kind in entry.arguments.values()
+    ):  # a coin near its edge may fall otherwise
         for a, b in zip(here, there, strict=True):
-            torch.testing.assert_close(a.double(), b.cpu().double(), rtol=1e-3, atol=1e-4, equal_nan=True)
+            torch.testing.assert_close(
+                a.double(), b.cpu().double(), rtol=1e-3, atol=1e-4, equal_nan=True
+            )
 
 
 def test_training_learns_there():
@@ -37,4 +41,6 @@ def test_training_learns_there():
     before = log_likelihood(rbm, v)
     for step in range(2000):
         trainer.step(v, 0.1)
-    assert log_likelihood(rbm, v) > before + 1.5  # the best is −log 14 = −2.64, an untrained machine −6.2
+    assert (
+        log_likelihood(rbm, v) > before + 1.5
+    )  # the best is −log 14 = −2.64, an untrained machine −6.2

@@ -129,7 +129,9 @@ def cheated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cheats")
     library, out, found = Path(hopfield.__file__), folder / "written", {}
     for batch in (
-        itertools.batched(CHEATS, len(POINTS)) if sys.version_info >= (3, 12) else _batched(CHEATS, len(POINTS))
+        itertools.batched(CHEATS, len(POINTS))
+        if sys.version_info >= (3, 12)
+        else _batched(CHEATS, len(POINTS))
     ):
         names = dict(zip(POINTS, batch, strict=False))
         code = {
@@ -151,7 +153,13 @@ def _batched(things, n):
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_cheat_earns_nothing(cheated, cheat):
     grade = cheated[cheat]
-    assert grade.points == 0 and grade.status in ("wrong", "refused", "stopped", "missing", "open"), grade
+    assert grade.points == 0 and grade.status in (
+        "wrong",
+        "refused",
+        "stopped",
+        "missing",
+        "open",
+    ), grade
     assert grade.mistake or grade.status in ("missing", "open")
 
 
@@ -179,29 +187,42 @@ OWN = {  # a reader's answers: other code than the library's, with helpers and c
 def test_right_answers_earn_all_points_a_mistake_only_its_own_and_a_blank_none(tmp_path):
     right = solutions()
     rows = {g.exercise: g for g in gr.grade_submission(submission(tmp_path / "right.ipynb", right))}
-    assert {n: (g.points, g.max, g.status) for n, g in rows.items()} == {n: (p, p, "right") for n, p in POINTS.items()}
+    assert {n: (g.points, g.max, g.status) for n, g in rows.items()} == {
+        n: (p, p, "right") for n, p in POINTS.items()
+    }
     wrong = {**right, "overlaps": right["overlaps"].replace("/ xi.shape[1]", "/ len(xi)")}
     rows = {g.exercise: g for g in gr.grade_submission(submission(tmp_path / "wrong.ipynb", wrong))}
     assert [n for n, g in rows.items() if g.points != g.max] == ["overlaps"]
-    assert rows["overlaps"].status == "wrong" and rows["overlaps"].points == 0 and rows["overlaps"].mistake
+    assert (
+        rows["overlaps"].status == "wrong"
+        and rows["overlaps"].points == 0
+        and rows["overlaps"].mistake
+    )
     rows = gr.grade_submission(submission(tmp_path / "blank.ipynb", {}))
     assert {(g.points, g.status) for g in rows} == {(0, "open")} and sum(g.max for g in rows) == 8
 
 
 def test_answers_with_helpers_magics_and_cells_of_their_own(tmp_path):
-    path = submission(tmp_path / "own.ipynb", {n: textwrap.dedent(c).strip() for n, c in OWN.items()})
+    path = submission(
+        tmp_path / "own.ipynb", {n: textwrap.dedent(c).strip() for n, c in OWN.items()}
+    )
     nb = nbformat.read(path, 4)
     for c in nb.cells:
         c.metadata.pop("tags", None)  # as a tool may do
     at = next(i for i, c in enumerate(nb.cells) if "def async_step" in c.source)
-    nb.cells.insert(at + 3, nbformat.v4.new_code_cell(solutions()["async_step"]))  # the stub is left as it was
+    nb.cells.insert(
+        at + 3, nbformat.v4.new_code_cell(solutions()["async_step"])
+    )  # the stub is left as it was
     nb.cells.insert(0, nbformat.v4.new_code_cell("this is no Python"))
     nb.cells.insert(1, nbformat.v4.new_code_cell("1 / 0\nimport no_such_module\nwhile True: pass"))
     nb.cells += nb.cells  # every cell twice
     path.write_text(json.dumps(nb), encoding="utf-8")
     rows = {g.exercise: g for g in gr.grade_submission(path)}
     got = {n: g.status for n, g in rows.items()}
-    want = {n: "right" if n in ("build_hopfield_weights", "hopfield_energy", "async_step") else "open" for n in POINTS}
+    want = {
+        n: "right" if n in ("build_hopfield_weights", "hopfield_energy", "async_step") else "open"
+        for n in POINTS
+    }
     assert got == want, rows
 
 
@@ -211,9 +232,14 @@ def test_a_plain_chapter_and_nbgraders_copy_are_marked(tmp_path):
     nbformat.write(au.nbgrader_copy(nb), tmp_path / "nbgrader.ipynb")
     nbformat.write(au._released(au.nbgrader_copy(nb)), tmp_path / "released.ipynb")
     scores = {
-        f: [g.points for g in gr.grade_submission(tmp_path / f"{f}.ipynb")] for f in ("plain", "nbgrader", "released")
+        f: [g.points for g in gr.grade_submission(tmp_path / f"{f}.ipynb")]
+        for f in ("plain", "nbgrader", "released")
     }
-    assert scores == {"plain": list(POINTS.values()), "nbgrader": list(POINTS.values()), "released": [0] * 6}
+    assert scores == {
+        "plain": list(POINTS.values()),
+        "nbgrader": list(POINTS.values()),
+        "released": [0] * 6,
+    }
 
 
 def test_a_deleted_stub_and_forged_points_change_nothing(tmp_path):
@@ -324,7 +350,8 @@ def test_no_file_stops_the_next_and_the_table_says_all(tmp_path, capsys):
     )
     submission(folder / "zoe" / "=cmd.ipynb", solutions())
     submission(
-        folder / "odd\udcff.ipynb", {"overlaps": CHEATS["raises what no terminal can show"].replace("NAME", "overlaps")}
+        folder / "odd\udcff.ipynb",
+        {"overlaps": CHEATS["raises what no terminal can show"].replace("NAME", "overlaps")},
     )
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.ipynb")
@@ -342,12 +369,22 @@ def test_no_file_stops_the_next_and_the_table_says_all(tmp_path, capsys):
     said = capsys.readouterr()
     assert "8 of 8 points" in said.out and "Traceback" not in said.out + said.err
     before = out.read_text(encoding="utf-8")
-    assert run("grade", folder / "crash.ipynb", "--csv", out) == 2 and out.read_text(encoding="utf-8") == before
+    assert (
+        run("grade", folder / "crash.ipynb", "--csv", out) == 2
+        and out.read_text(encoding="utf-8") == before
+    )
 
 
 def test_the_table_holds_no_formula(tmp_path):
     au._write_csv([("=1+1", "@x", "-2", "+3", "\tok\n=2", 5)], tmp_path / "t.csv")
-    assert next(csv.reader((tmp_path / "t.csv").open(encoding="utf-8"))) == ["'=1+1", "'@x", "'-2", "'+3", "ok =2", "5"]
+    assert next(csv.reader((tmp_path / "t.csv").open(encoding="utf-8"))) == [
+        "'=1+1",
+        "'@x",
+        "'-2",
+        "'+3",
+        "ok =2",
+        "5",
+    ]
 
 
 def test_points_come_from_the_chapter_or_count_one(tmp_path, monkeypatch):
@@ -364,16 +401,24 @@ def test_points_come_from_the_chapter_or_count_one(tmp_path, monkeypatch):
 def test_where_nothing_can_fork_each_answer_has_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "fork", raising=False)
     path = submission(
-        tmp_path / "s.ipynb", {"overlaps": solutions()["overlaps"], "hopfield_energy": "import os\nos._exit(0)"}
+        tmp_path / "s.ipynb",
+        {"overlaps": solutions()["overlaps"], "hopfield_energy": "import os\nos._exit(0)"},
     )
     cells = gr._read_cells(path)
     found = gr._run(["overlaps", "hopfield_energy", "energy_change"], cells, 60)
-    assert [found[n][0] for n in ("overlaps", "hopfield_energy", "energy_change")] == ["right", "missing", "open"]
+    assert [found[n][0] for n in ("overlaps", "hopfield_energy", "energy_change")] == [
+        "right",
+        "missing",
+        "open",
+    ]
 
 
 def test_progress_is_collected(tmp_path, capsys):
     (tmp_path / "a").mkdir()
-    ada = {"overlaps": {"status": "done", "when": "2026-01-01T10:00:00"}, "x": {"status": "tried", "when": ""}}
+    ada = {
+        "overlaps": {"status": "done", "when": "2026-01-01T10:00:00"},
+        "x": {"status": "tried", "when": ""},
+    }
     (tmp_path / "a" / "progress.json").write_text(json.dumps(ada), encoding="utf-8")
     (tmp_path / "bad.json").write_bytes(b"\xff\x00nonsense")
     out = tmp_path / "t.csv"
@@ -381,5 +426,7 @@ def test_progress_is_collected(tmp_path, capsys):
     rows = list(csv.DictReader(out.open(encoding="utf-8")))
     assert [(r["exercise"], r["status"]) for r in rows] == [("overlaps", "done"), ("x", "tried")]
     assert run("collect", tmp_path) == 1 and "nothing readable" in capsys.readouterr().out
-    assert run("collect", tmp_path / "none") == 2 and run("collect", tmp_path / "a", "--csv", out) == 2
+    assert (
+        run("collect", tmp_path / "none") == 2 and run("collect", tmp_path / "a", "--csv", out) == 2
+    )
     assert run("collect", tmp_path / "a", "--csv", out, "--overwrite") == 0

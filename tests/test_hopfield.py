@@ -44,7 +44,11 @@ def loop(state, W, order, ties, max_sweeps=None):
             n, moved = n + 1, False
             for i in order.tolist():
                 h = W[i] @ s
-                new = (-s[i] if s[i] * h < -tie else s[i]) if ties == "keep" else (1.0 if h >= -tie else -1.0)
+                new = (
+                    (-s[i] if s[i] * h < -tie else s[i])
+                    if ties == "keep"
+                    else (1.0 if h >= -tie else -1.0)
+                )
                 if new != s[i]:
                     s[i], moved = new, True
         sweeps.append(n)
@@ -60,7 +64,10 @@ def loop(state, W, order, ties, max_sweeps=None):
 def test_recall_is_the_loop(n, dtype, ties):
     for seed, diagonal in ((1, 0.0), (2, 0.0), (3, 0.25)):
         W = grid_couplings(n, seed, dtype, diagonal)
-        s, order = spins(2, 3, n, seed=seed + 9, dtype=dtype), torch.randperm(n, generator=generator(seed))
+        s, order = (
+            spins(2, 3, n, seed=seed + 9, dtype=dtype),
+            torch.randperm(n, generator=generator(seed)),
+        )
         want, sweeps = loop(s, W, order, ties)
         for block in (1, 5, 32, 128):
             got, m = H.recall(s, W, order, ties=ties, block=block, return_sweeps=True)
@@ -92,18 +99,26 @@ def test_ties_were_really_met():
 @pytest.mark.parametrize("ties", ["keep", "up"])
 @pytest.mark.parametrize("n, p", [(10, 1), (10, 4), (65, 9), (100, 30), (301, 12)])
 def test_pattern_space_is_weight_space(n, p, ties):
-    xi, s, order = spins(p, n, seed=n), spins(3, 7, n, seed=p), torch.randperm(n, generator=generator(1))
+    xi, s, order = (
+        spins(p, n, seed=n),
+        spins(3, 7, n, seed=p),
+        torch.randperm(n, generator=generator(1)),
+    )
     W = H.build_hopfield_weights(xi.double())
     want, sweeps = H.recall(s.double(), W, order, ties=ties, return_sweeps=True)
     for block in (3, 64, 512):
         got, m = H.recall_patterns(s, xi, order, ties=ties, block=block, return_sweeps=True)
         assert torch.equal(got.double(), want) and torch.equal(m, sweeps)
-    assert torch.equal(H.recall(s, H.build_hopfield_weights(xi), order, ties=ties), want.float())  # rounding is a tie
+    assert torch.equal(
+        H.recall(s, H.build_hopfield_weights(xi), order, ties=ties), want.float()
+    )  # rounding is a tie
 
 
 def test_pattern_space_in_float64_when_float32_cannot_count():
     xi, s = spins(3, 50, seed=1), spins(4, 50, seed=2)
-    many = xi.repeat(2**24 // 150 + 1, 1)  # P·N just over 2²⁴; the same three patterns over and over
+    many = xi.repeat(
+        2**24 // 150 + 1, 1
+    )  # P·N just over 2²⁴; the same three patterns over and over
     assert torch.equal(H.recall_patterns(s, many, "fixed"), H.recall_patterns(s, xi, "fixed"))
 
 
@@ -112,7 +127,9 @@ def test_orders_and_batches():
     order = torch.randperm(40, generator=generator(3))
     assert torch.equal(H.recall(s, W, generator=generator(3)), H.recall(s, W, order))
     assert torch.equal(H.recall(s, W, "fixed"), H.recall(s, W, torch.arange(40)))
-    assert torch.equal(torch.stack([H.recall(x, W, order) for x in s[:20]]), H.recall(s, W, order)[:20])
+    assert torch.equal(
+        torch.stack([H.recall(x, W, order) for x in s[:20]]), H.recall(s, W, order)[:20]
+    )
     assert H.recall(s[0].view(5, 8), W, order).shape == (5, 8)
     assert H.recall(s[:6].view(1, 2, 3, 40), W, order).shape == (1, 2, 3, 40)
     before = s.clone()
@@ -121,7 +138,11 @@ def test_orders_and_batches():
 
 
 def test_max_sweeps():
-    W, s, order = grid_couplings(60, 9), spins(30, 60, seed=10), torch.randperm(60, generator=generator(4))
+    W, s, order = (
+        grid_couplings(60, 9),
+        spins(30, 60, seed=10),
+        torch.randperm(60, generator=generator(4)),
+    )
     _, sweeps = H.recall(s, W, order, return_sweeps=True)
     assert sweeps.max() > 3
     for k in (1, 2, 3):
@@ -154,7 +175,9 @@ def test_energy_never_rises_and_the_end_is_a_fixed_point(ties, diagonal):
     for seed in range(10):
         W = gaussian_couplings(50, seed).fill_diagonal_(diagonal)
         s = spins(50, seed=seed, dtype=torch.float64)
-        end, energies, states = H.hopfield_update(s, W, ties=ties, max_steps=10_000, generator=generator(seed))
+        end, energies, states = H.hopfield_update(
+            s, W, ties=ties, max_steps=10_000, generator=generator(seed)
+        )
         assert all(b <= a + 1e-12 for a, b in zip(energies, energies[1:]))
         assert all((a != b).sum() == 1 for a, b in zip(states, states[1:]))
         assert torch.equal(states[-1], end) and len(states) == len(energies)
@@ -173,13 +196,19 @@ def test_recall_ends_at_fixed_points(load):
 
 
 def test_energy_change_is_the_difference():
-    W, s = gaussian_couplings(12, 3).fill_diagonal_(0.3), spins(4, 5, 12, seed=1, dtype=torch.float64)
+    W, s = (
+        gaussian_couplings(12, 3).fill_diagonal_(0.3),
+        spins(4, 5, 12, seed=1, dtype=torch.float64),
+    )
     for i in range(12):
         t = s.clone()
         t[..., i] *= -1
-        assert torch.allclose(H.energy_change(s, W, i), H.hopfield_energy(t, W) - H.hopfield_energy(s, W))
+        assert torch.allclose(
+            H.energy_change(s, W, i), H.hopfield_energy(t, W) - H.hopfield_energy(s, W)
+        )
         assert torch.equal(
-            H.async_step(s, W, i)[..., i], torch.where(H.local_field(s, W)[..., i] >= 0, 1.0, -1.0).double()
+            H.async_step(s, W, i)[..., i],
+            torch.where(H.local_field(s, W)[..., i] >= 0, 1.0, -1.0).double(),
         )
 
 
@@ -196,10 +225,23 @@ def test_known_numbers():
 
     glyphs = torch.stack(list(glyphs_5x5().values()))
     W = H.build_hopfield_weights(glyphs)
-    assert torch.allclose(H.hopfield_energy(glyphs.flatten(1), W), torch.tensor([-16.8, -11.04, -16.8]), atol=1e-4)
+    assert torch.allclose(
+        H.hopfield_energy(glyphs.flatten(1), W), torch.tensor([-16.8, -11.04, -16.8]), atol=1e-4
+    )
     shapes = 2 * torch.stack(list(shapes_8x8().values())[:8]).flatten(1) - 1
-    assert H.unstable_bits(shapes, H.build_hopfield_weights(shapes)).tolist() == [6, 6, 6, 6, 6, 8, 0, 15]
-    assert H.identify(torch.stack([glyphs[2], -glyphs[1], H.letters("A")[0, :5]]).flatten(1), glyphs).tolist() == [
+    assert H.unstable_bits(shapes, H.build_hopfield_weights(shapes)).tolist() == [
+        6,
+        6,
+        6,
+        6,
+        6,
+        8,
+        0,
+        15,
+    ]
+    assert H.identify(
+        torch.stack([glyphs[2], -glyphs[1], H.letters("A")[0, :5]]).flatten(1), glyphs
+    ).tolist() == [
         3,
         -2,
         0,
@@ -212,7 +254,10 @@ def test_three_bars_always_end_in_their_majority():
     bars[2].diagonal()[:] = 1
     W, g = H.build_hopfield_weights(bars), generator(0)
     ends = torch.cat(
-        [H.recall(H.corrupt_pattern(bars[0].flatten(), 0.3, n=100, generator=g), W, generator=g) for _ in range(300)]
+        [
+            H.recall(H.corrupt_pattern(bars[0].flatten(), 0.3, n=100, generator=g), W, generator=g)
+            for _ in range(300)
+        ]
     )
     assert (ends == bars.sum(0).sign().flatten()).all()
 
@@ -327,7 +372,11 @@ def test_pattern_memory_buttons():
     m.noise.value = 0.1
     picture = bytes(m.view.picture.value)
     m.buttons["Corrupt"].click()
-    assert (m.grid.spins != a).sum() == 3 and "3 of 36" in m.status.value and bytes(m.view.picture.value) != picture
+    assert (
+        (m.grid.spins != a).sum() == 3
+        and "3 of 36" in m.status.value
+        and bytes(m.view.picture.value) != picture
+    )
     m.buttons["Step"].click()
     assert (m.grid.spins != a).sum() == 2 and "1 flip," in m.status.value and len(m.energies) == 2
     m.buttons["Recall"].click()
@@ -347,7 +396,9 @@ def test_pattern_memory_buttons():
 
 
 def test_drawing_after_a_recall_forgets_the_old_trace():
-    m = H.PatternMemory(3, 3, {"a": spins(9, seed=1), "b": spins(9, seed=2)}, generator=generator(0))
+    m = H.PatternMemory(
+        3, 3, {"a": spins(9, seed=1), "b": spins(9, seed=2)}, generator=generator(0)
+    )
     for _ in range(12):  # more than the figure shows, and more than fit
         m.grid.spins = H.random_patterns(1, 9, generator=m.generator)[0]
         assert m.energies == []
@@ -366,7 +417,9 @@ def test_drawing_after_a_recall_forgets_the_old_trace():
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_hopfield", ROOT / "benchmarks" / "hopfield.py")
+    spec = importlib.util.spec_from_file_location(
+        "bench_hopfield", ROOT / "benchmarks" / "hopfield.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -403,7 +456,9 @@ nb = nbformat.read("nbs/01_hopfield.ipynb", 4)
 NotebookClient(nb, timeout=300, resources={"metadata": {"path": "nbs"}}).execute()
 """
     env = dict(os.environ, SILEN_SEED=str(seed), SILEN_PROGRESS="off", OMP_NUM_THREADS="1")
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, encoding="utf-8"
+    )
     assert run.returncode == 0, run.stderr[-2000:]
 
 
@@ -415,10 +470,20 @@ NotebookClient(nb, timeout=300, resources={"metadata": {"path": "nbs"}}).execute
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     "In all less than three times the work and a tenth of a millisecond; the old async_step took 600 times its work."
     N = 2000
-    W, s, xi = gaussian_couplings(N, 1, torch.float32) / N**0.5, spins(N, seed=2), spins(40, N, seed=3)
+    W, s, xi = (
+        gaussian_couplings(N, 1, torch.float32) / N**0.5,
+        spins(N, seed=2),
+        spins(40, N, seed=3),
+    )
     arguments = {"async_step": (s, W, 3), "energy_change": (s, W, 3)}.get(name, (s, W))
     arguments = (s, xi) if name in ("overlaps", "pattern_field", "identify") else arguments
-    extra = dict(max_sweeps=1) if name == "recall" else dict(max_steps=1) if name == "hopfield_update" else {}
+    extra = (
+        dict(max_sweeps=1)
+        if name == "recall"
+        else dict(max_steps=1)
+        if name == "hopfield_update"
+        else {}
+    )
     few = 3 if name in ("recall", "hopfield_update") else 30
     looking, blind = price(lambda: getattr(H, name)(*arguments, **extra), monkeypatch, few)
     assert looking < 3 * blind + 1e-4, f"{1e6 * looking:.0f} µs, {1e6 * blind:.0f} without a look"
@@ -444,11 +509,17 @@ def test_single_steps_refuse_nan_where_they_touch_it():
 @pytest.mark.parametrize("ties", ["keep", "up"])
 @pytest.mark.parametrize("shape", ["(N,)", "(..., N)"])
 def test_held_units_never_move_and_the_others_come_to_rest(ties, shape):
-    W, s, order = grid_couplings(40, 7), spins(3, 200, 40, seed=8), torch.randperm(40, generator=generator(3))
+    W, s, order = (
+        grid_couplings(40, 7),
+        spins(3, 200, 40, seed=8),
+        torch.randperm(40, generator=generator(3)),
+    )
     held = torch.rand((40,) if shape == "(N,)" else s.shape, generator=generator(5)) < 0.3
     out = H.recall(s, W, order, ties=ties, fixed=held)
     mask = held.expand(s.shape)
-    assert torch.equal(out[mask], s[mask]) and not torch.equal(out, H.recall(s, W, order, ties=ties))
+    assert torch.equal(out[mask], s[mask]) and not torch.equal(
+        out, H.recall(s, W, order, ties=ties)
+    )
     assert (H.hopfield_energy(out, W) <= H.hopfield_energy(s, W)).all()
     field, tie = out @ W, H._tie(W)
     assert not ((out * field < -tie) & ~mask).any()  # no free unit is outvoted
@@ -473,7 +544,9 @@ def test_held_units_in_pattern_space_and_in_a_history():
     want = H.recall(s.double(), W, order, fixed=held)
     assert torch.equal(H.recall_patterns(s, xi, order, fixed=held).double(), want)
     for async_update in (True, False):
-        end, energies, states = H.hopfield_update(s[0].double(), W, async_update, fixed=held, generator=generator(2))
+        end, energies, states = H.hopfield_update(
+            s[0].double(), W, async_update, fixed=held, generator=generator(2)
+        )
         assert all(torch.equal(x[held], s[0].double()[held]) for x in states) and len(states) > 1
     assert torch.equal(H.recall(s.double(), W, order, fixed=torch.ones(60) > 0), s.double())
     picture = H.recall(s[0].view(6, 10).double(), W, order, fixed=held.view(6, 10))
@@ -492,7 +565,9 @@ def test_half_a_picture_held_calls_up_the_other_half():
 
 def test_dynamics_run_on_parameters():
     xi, s = spins(12, 80, seed=1), spins(40, 80, seed=2)
-    W = torch.nn.Parameter(gaussian_couplings(80, 1, torch.float32))  # over 16 sweeps: the fields are made anew
+    W = torch.nn.Parameter(
+        gaussian_couplings(80, 1, torch.float32)
+    )  # over 16 sweeps: the fields are made anew
     out, sweeps = H.recall(s, W, return_sweeps=True, order="fixed")
     assert sweeps.max() > 3 and not out.requires_grad
     big = torch.nn.Parameter(torch.diag(torch.ones(299), 1) + torch.diag(torch.ones(299), -1))
@@ -519,7 +594,11 @@ def test_recall_of_a_parameter_beyond_sixteen_sweeps():
 E6 = spins(4, 6, seed=2), grid_couplings(6, 1), spins(3, 6, seed=5)
 TRANSFORMS = {
     "hopfield_energy of states": (lambda x: H.hopfield_energy(x, E6[1]), E6[0], False),
-    "hopfield_energy of weights": (lambda W: H.hopfield_energy(E6[0], W), torch.stack([E6[1]] * 3), True),
+    "hopfield_energy of weights": (
+        lambda W: H.hopfield_energy(E6[0], W),
+        torch.stack([E6[1]] * 3),
+        True,
+    ),
     "local_field": (lambda W: H.local_field(E6[0], W), torch.stack([E6[1]] * 3), True),
     "energy_change": (lambda W: H.energy_change(E6[0], W, 2), torch.stack([E6[1]] * 3), True),
     "async_step": (lambda x: H.async_step(x, E6[1], 2), E6[0], False),
@@ -540,7 +619,11 @@ def test_vmap_compile_and_grad(f, batch, slope):
 @pytest.mark.parametrize("rounds", [1, 3, 8])
 @pytest.mark.parametrize("ties", ["keep", "up"])
 def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds, ties):
-    xi, s, held = spins(30, 200, seed=1), spins(50, 200, seed=2), torch.rand(50, 200, generator=generator(1)) < 0.2
+    xi, s, held = (
+        spins(30, 200, seed=1),
+        spins(50, 200, seed=2),
+        torch.rand(50, 200, generator=generator(1)) < 0.2,
+    )
     W, order = H.build_hopfield_weights(xi.double()), torch.randperm(200, generator=generator(1))
 
     def runs():
@@ -559,5 +642,11 @@ def test_each_row_of_a_batch_can_be_damaged_on_its_own():
     out = H.corrupt_pattern(X, 0.2, generator=generator(1), each=True)
     assert out.shape == X.shape and ((out != X).sum(1) == 10).all()
     many = H.corrupt_pattern(X, 0.2, 3, generator(1), each=True)
-    assert many.shape == (3, 20, 50) and ((many != X).sum(2) == 10).all() and not torch.equal(many[0], many[1])
-    assert (H.corrupt_pattern(X, 0.2, generator=generator(1)) != X).sum() == 200  # the whole tensor is one pattern
+    assert (
+        many.shape == (3, 20, 50)
+        and ((many != X).sum(2) == 10).all()
+        and not torch.equal(many[0], many[1])
+    )
+    assert (
+        H.corrupt_pattern(X, 0.2, generator=generator(1)) != X
+    ).sum() == 200  # the whole tensor is one pattern

@@ -24,9 +24,31 @@ class Agent:
 
     def __init__(self, port, arguments, log, share):
         self.log = open(log, "w", encoding="utf-8")
-        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
-        command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", f"silen-{port}"]
-        command += ["--rdzv-conf", "last_call_timeout=1", "--max-restarts", "5", "--monitor-interval", "0.2"]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            "2",
+            "--nproc_per_node",
+            "1",
+        ]
+        command += [
+            "--rdzv-backend",
+            "c10d",
+            "--rdzv-endpoint",
+            f"127.0.0.1:{port}",
+            "--rdzv-id",
+            f"silen-{port}",
+        ]
+        command += [
+            "--rdzv-conf",
+            "last_call_timeout=1",
+            "--max-restarts",
+            "5",
+            "--monitor-interval",
+            "0.2",
+        ]
         self.process = subprocess.Popen(
             [*command, "-m", "silen_lib.train", *arguments],
             stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -37,7 +59,10 @@ class Agent:
         "The process id of its one worker."
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1]) == self.process.pid:
+                if (
+                    int((folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1])
+                    == self.process.pid
+                ):
                     if b"silen_lib.train" in (folder / "cmdline").read_bytes():
                         return int(folder.name)
             except OSError:
@@ -58,7 +83,9 @@ class Agent:
 
 
 def last_step(out):
-    return max((int(p.stem.split("-")[1]) for p in (out / "checkpoints").glob("step-*.pt")), default=0)
+    return max(
+        (int(p.stem.split("-")[1]) for p in (out / "checkpoints").glob("step-*.pt")), default=0
+    )
 
 
 def until(condition, deadline, what):
@@ -68,15 +95,33 @@ def until(condition, deadline, what):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the workers in /proc")
-@pytest.mark.parametrize("share", [True, False], ids=["torchrun's default", "a store of its own each time"])
+@pytest.mark.parametrize(
+    "share", [True, False], ids=["torchrun's default", "a store of its own each time"]
+)
 def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
     """With torch's default a machine that replaces another cannot join (torch 2.13: the agents that stay never tell it
     where the workers meet), whatever the workers do; so there only a worker dies. See the README for the variable."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     out, deadline = tmp_path / "out", time.monotonic() + LIMIT
-    arguments = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
-    arguments += ["--checkpoint-every", "5", "--epochs", str(os.environ.get("SILEN_EPOCHS", 400)), "--out", str(out)]
+    arguments = [
+        "--dataset",
+        "digits",
+        "--n-hidden",
+        "16",
+        "--temperatures",
+        "0",
+        "--wandb",
+        "disabled",
+    ]
+    arguments += [
+        "--checkpoint-every",
+        "5",
+        "--epochs",
+        str(os.environ.get("SILEN_EPOCHS", 400)),
+        "--out",
+        str(out),
+    ]
     agents = [Agent(port, arguments, tmp_path / "0.log", share)]
     try:
         time.sleep(1)  # the first agent holds the store
@@ -96,7 +141,9 @@ def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
             agents.append(Agent(port, arguments, tmp_path / "2.log", share))
             until(lambda: log().count("resuming after") == 2, deadline, "after a dead machine")
             assert last_step(out) >= at_second
-            until(lambda: last_step(out) > at_second + 30, deadline, "progress after a dead machine")
+            until(
+                lambda: last_step(out) > at_second + 30, deadline, "progress after a dead machine"
+            )
         for agent in (agents[0], agents[-1]):
             assert agent.process.wait(max(deadline - time.monotonic(), 1)) == 0
     finally:
@@ -105,7 +152,10 @@ def test_a_worker_and_then_a_machine_die_and_the_run_goes_on(tmp_path, share):
         for path in sorted(tmp_path.glob("*.log")):
             print(path.name, path.read_text(encoding="utf-8")[-3000:])
     state = t.newest_checkpoint(out / "checkpoints")
-    epochs = [int(line.split(",")[0]) for line in (out / "history.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    epochs = [
+        int(line.split(",")[0])
+        for line in (out / "history.csv").read_text(encoding="utf-8").splitlines()[1:]
+    ]
     assert epochs == list(range(1, state["row"]["epoch"] + 1)), "every epoch once"
     assert len(state["ranks"]) == 2
     assert not list(out.glob("previous-*")), "a restart sets nothing aside"

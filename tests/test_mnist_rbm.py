@@ -42,15 +42,33 @@ def rows(folder):
 
 
 def test_what_a_run_leaves_behind(tmp_path):
-    done = run("--dataset", "digits", "--epochs", 3, "--temperatures", 200, "--wandb", "disabled", "--out", tmp_path)
+    done = run(
+        "--dataset",
+        "digits",
+        "--epochs",
+        3,
+        "--temperatures",
+        200,
+        "--wandb",
+        "disabled",
+        "--out",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "test log-likelihood" in done.stdout and "ex/s" in done.stderr
     state = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert state["W"].shape == (64, 100) and state["a"].shape == (64,) and state["b"].shape == (100,)
+    assert (
+        state["W"].shape == (64, 100) and state["a"].shape == (64,) and state["b"].shape == (100,)
+    )
     assert [int(r["epoch"]) for r in rows(tmp_path)] == [1, 2, 3]
-    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["dataset_used"] == "digits"
+    assert (
+        json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["dataset_used"]
+        == "digits"
+    )
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert result["n_temperatures"] == 200 and result["test_forward"] != result["held_out_forward"] < 0
+    assert (
+        result["n_temperatures"] == 200 and result["test_forward"] != result["held_out_forward"] < 0
+    )
     for name in ("filters", "samples", "curves"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(tmp_path.glob(".*")), "no temporary files stay"
@@ -58,8 +76,13 @@ def test_what_a_run_leaves_behind(tmp_path):
 
 def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
     """Its command line runs as wandb's agent would run it; an option given again, after it, wins."""
-    sweep = yaml.safe_load((Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text(encoding="utf-8"))
-    first = {k: v.get("value", v.get("min", v.get("values", [None])[0])) for k, v in sweep["parameters"].items()}
+    sweep = yaml.safe_load(
+        (Path(__file__).parent.parent / "nbs" / "sweep.yaml").read_text(encoding="utf-8")
+    )
+    first = {
+        k: v.get("value", v.get("min", v.get("values", [None])[0]))
+        for k, v in sweep["parameters"].items()
+    }
     args = [f"--{name}={value}" for name, value in first.items()]
     t.Config(**{k.replace("-", "_"): v for k, v in first.items()}).check()
     command = [args if word == "${args}" else [word] for word in sweep["command"]]
@@ -70,12 +93,17 @@ def test_the_sweep_file_names_options_and_a_result_that_exist(tmp_path):
         env={**os.environ, "WANDB_RUN_ID": "abc", "PATH": path},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sweep["metric"]["name"] in json.loads((tmp_path / "runs/sweep/abc/result.json").read_text(encoding="utf-8"))
+    assert sweep["metric"]["name"] in json.loads(
+        (tmp_path / "runs/sweep/abc/result.json").read_text(encoding="utf-8")
+    )
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert t.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)]) == 0
+        assert (
+            t.main([*SMALL, "--epochs", "2", "--seed", str(seed), "--out", str(tmp_path / name)])
+            == 0
+        )
     W = {name: torch.load(tmp_path / name / "model.pt", weights_only=True)["W"] for name in "abc"}
     assert torch.equal(W["a"], W["b"]) and not torch.equal(W["a"], W["c"])
 
@@ -87,7 +115,10 @@ def test_seconds_is_training_wall_time(tmp_path):
 
 
 def test_stochastic_binarisation(tmp_path):
-    assert t.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)]) == 0
+    assert (
+        t.main([*SMALL, "--epochs", "2", "--binarisation", "stochastic", "--out", str(tmp_path)])
+        == 0
+    )
 
 
 # ── wandb ──
@@ -96,7 +127,18 @@ def test_stochastic_binarisation(tmp_path):
 def test_offline_run_holds_what_the_history_holds(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    done = run("--dataset", "digits", "--n-hidden", 16, "--epochs", 4, "--temperatures", 100, "--out", tmp_path)
+    done = run(
+        "--dataset",
+        "digits",
+        "--n-hidden",
+        16,
+        "--epochs",
+        4,
+        "--temperatures",
+        100,
+        "--out",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     logged, kept = read(tmp_path), rows(tmp_path)
     scalars = [row for row in logged["history"] if "recon_error" in row]
@@ -138,7 +180,9 @@ def test_a_key_and_no_network_returns_within_thirty_seconds(tmp_path, network):
     took = time.perf_counter() - start
     assert done.returncode == 0, done.stderr
     assert "online failed" in done.stdout and "wandb offline" in done.stdout
-    assert took < 30 + 10, f"{took:.0f} s"  # 10 s for Python, torch and the training itself on a busy machine
+    assert took < 30 + 10, (
+        f"{took:.0f} s"
+    )  # 10 s for Python, torch and the training itself on a busy machine
     assert len(read(tmp_path / "out")["history"]) >= 1
 
 
@@ -152,7 +196,9 @@ def test_disabled_never_imports_wandb(tmp_path):
     code = "import sys; from silen_lib.train import main; code = main(sys.argv[1:]); "
     code += "assert 'wandb' not in sys.modules; sys.exit(code)"
     args = [*SMALL, "--epochs", "1", "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, encoding="utf-8", timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, encoding="utf-8", timeout=120
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -172,7 +218,10 @@ def test_damaged_mnist_stops_with_its_name(tmp_path, tiny_mnist, no_network, cap
     raw.mkdir(parents=True)
     for name, content in tiny_mnist.items():
         (raw / name).write_bytes(content[:50])
-    assert t.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")]) == 2
+    assert (
+        t.main(["--data", str(tmp_path), "--wandb", "disabled", "--out", str(tmp_path / "out")])
+        == 2
+    )
     assert "train-images-idx3-ubyte.gz is damaged" in capsys.readouterr().err
 
 
@@ -197,7 +246,10 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
         (["--k", "0"], "--k is 0"),
         (["--lr", "nan"], "--lr is nan"),
         (["--momentum", "1"], "--momentum is 1.0; it must lie in [0, 1)"),
-        (["--batch-size", "5000"], "--batch-size is 5000 and --held-out 200; digits has 1400 training images"),
+        (
+            ["--batch-size", "5000"],
+            "--batch-size is 5000 and --held-out 200; digits has 1400 training images",
+        ),
         (["--device", "abacus"], "device is 'abacus'"),
         (["--wandb", "sideways"], "wandb mode is 'sideways'"),
         (["--epochs", "1", "--seconds", "1"], "exclude each other"),
@@ -220,20 +272,34 @@ def test_bad_input_to_the_trainer():
         m.train_rbm_production(rbm, [], 1, progress=False)
     with pytest.raises(ValueError, match="n_visible is 0"):
         m.ProductionRBM(0, 3)
-    wrong = [dict(lr=-1), dict(lr=float("inf")), dict(lr=float("nan")), dict(seconds=0), dict(seconds=float("inf"))]
+    wrong = [
+        dict(lr=-1),
+        dict(lr=float("inf")),
+        dict(lr=float("nan")),
+        dict(seconds=0),
+        dict(seconds=float("inf")),
+    ]
     for settings in [*wrong, dict(n_epochs=0), dict(n_epochs=1.5), dict(n_epochs=float("inf"))]:
         ((name, value),) = settings.items()
         with pytest.raises(ValueError, match=f"{name} is {value}"):
-            m.train_rbm_production(rbm, torch.zeros(8, 4), **{"n_epochs": 1, "progress": False, **settings})
+            m.train_rbm_production(
+                rbm, torch.zeros(8, 4), **{"n_epochs": 1, "progress": False, **settings}
+            )
     with pytest.raises(FloatingPointError, match="smaller lr"):  # the trainer's own
-        m.train_rbm_production(m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, lr=1e38, progress=False)
+        m.train_rbm_production(
+            m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, lr=1e38, progress=False
+        )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_monitor_that_is_not_finite_stops_the_run(monkeypatch, value):
     monkeypatch.setattr(m, "monitor", lambda *_: dict(recon_error=0.1, pseudo_likelihood=value))
-    with pytest.raises(FloatingPointError, match=f"epoch 1: pseudo_likelihood is {value}.*diverged"):
-        m.train_rbm_production(m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, progress=False)
+    with pytest.raises(
+        FloatingPointError, match=f"epoch 1: pseudo_likelihood is {value}.*diverged"
+    ):
+        m.train_rbm_production(
+            m.ProductionRBM(4, 3), (torch.rand(64, 4) > 0.5).float(), 3, progress=False
+        )
 
 
 FULL_DISK = """
@@ -256,7 +322,9 @@ def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
         timeout=120,
     )
     assert done.returncode == 1, done.stderr
-    assert "could not save" in done.stderr and "model.pt" in done.stderr and "untouched" in done.stderr
+    assert (
+        "could not save" in done.stderr and "model.pt" in done.stderr and "untouched" in done.stderr
+    )
     assert (tmp_path / "model.pt").read_bytes() == before
     assert not [p for p in tmp_path.glob(".*")], "no half-written file stays"
 
@@ -264,8 +332,12 @@ def test_a_file_that_cannot_grow_leaves_the_previous_one_whole(tmp_path):
 def test_a_full_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs privileges; the RLIMIT_FSIZE test covers the same code")
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True
+    ).returncode:
+        pytest.skip(
+            "mounting a small disk needs privileges; the RLIMIT_FSIZE test covers the same code"
+        )
     try:
         assert t.main([*SMALL, "--epochs", "1", "--out", str(disk / "out")]) == 0
         before = (disk / "out" / "model.pt").read_bytes()
@@ -285,7 +357,16 @@ def test_a_full_disk(tmp_path):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupt_saves_and_says_where(tmp_path, name):
     process = subprocess.Popen(
-        [sys.executable, "-m", "silen_lib.train", *SMALL, "--epochs", "100000", "--out", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "silen_lib.train",
+            *SMALL,
+            "--epochs",
+            "100000",
+            "--out",
+            str(tmp_path),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -321,14 +402,20 @@ def test_call_forms_of_the_source_notebook():
     assert rbm.energy(v1, h).shape == rbm.free_energy(v).shape == (96,)
     assert isinstance(contrastive_divergence(rbm, v, k=1, lr=0.1), float)
 
-    loader = DataLoader(TensorDataset(v.view(-1, 1, 8, 8), torch.zeros(96)), batch_size=40, shuffle=True)
+    loader = DataLoader(
+        TensorDataset(v.view(-1, 1, 8, 8), torch.zeros(96)), batch_size=40, shuffle=True
+    )
     model = m.ProductionRBM(n_visible=64, n_hidden=16, device=torch.device("cpu"))
     history = m.train_rbm_production(
         model, loader, n_epochs=2, lr=0.01, momentum=0.9, weight_decay=0.0001, k=1, use_wandb=False
     )
     assert len(history["recon_error"]) == len(history["free_energy"]) == 2
-    assert {"weight_mean", "weight_std", "weight_max", "weight_norm"} <= set(model.get_weight_stats())
-    assert {"dead_units", "saturated_units", "fraction_active"} <= set(model.get_hidden_activation_stats(v))
+    assert {"weight_mean", "weight_std", "weight_max", "weight_norm"} <= set(
+        model.get_weight_stats()
+    )
+    assert {"dead_units", "saturated_units", "fraction_active"} <= set(
+        model.get_hidden_activation_stats(v)
+    )
     assert model.device.type == "cpu"
 
 
@@ -352,14 +439,22 @@ def test_the_default_settings_reach_a_likelihood_the_old_ones_do_not():
 
     def score(rbm, **settings):
         m.train_rbm_production(
-            rbm, Batches(train, 128, torch.Generator().manual_seed(0)), 3, progress=False, **settings
+            rbm,
+            Batches(train, 128, torch.Generator().manual_seed(0)),
+            3,
+            progress=False,
+            **settings,
         )
         return log_likelihood(rbm, test, ais(rbm, 1500, 100, m.log_odds(train)).log_Z)
 
     ours = m.ProductionRBM(784, 500)
     ours.a.data = m.log_odds(train)
     old = m.ProductionRBM(784, 500, weight_std=4 * (6 / 1284) ** 0.5)
-    assert score(ours) > score(old, lr=0.01, momentum=0.9, weight_decay=0.0001, persistent=False, centred=False) + 8
+    assert (
+        score(ours)
+        > score(old, lr=0.01, momentum=0.9, weight_decay=0.0001, persistent=False, centred=False)
+        + 8
+    )
 
 
 def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
@@ -369,7 +464,9 @@ def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
     p = torch.softmax(-rbm.free_energy(states), 0).detach().reshape([2] * 6)
     want = sum((p / p.sum(i, keepdim=True)).log() for i in range(6)).flatten()
     torch.testing.assert_close(m.full_pseudo_likelihood(rbm, states), want, atol=1e-12, rtol=0)
-    one = torch.stack([m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]).mean(0)
+    one = torch.stack(
+        [m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]
+    ).mean(0)
     torch.testing.assert_close(one.detach(), want, atol=1e-12, rtol=0)
 
 

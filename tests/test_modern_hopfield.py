@@ -45,7 +45,9 @@ def test_a_step_is_attention(shape, dtype, eps):
     new, weights = M.modern_hopfield_update(x, xi, d**-0.5)
     want = F.scaled_dot_product_attention(x, xi, xi)
     assert (new - want).abs().max() <= eps * max(1, want.abs().max())
-    assert (M.modern_hopfield_retrieve(x, xi, d**-0.5) - want).abs().max() <= eps * max(1, want.abs().max())
+    assert (M.modern_hopfield_retrieve(x, xi, d**-0.5) - want).abs().max() <= eps * max(
+        1, want.abs().max()
+    )
     assert weights.shape == (n, P) and torch.allclose(weights.sum(-1), torch.ones(n, dtype=dtype))
     assert new.dtype == weights.dtype == dtype
 
@@ -64,7 +66,9 @@ def test_energy_never_rises():
             before, after = (M.modern_hopfield_energy(s, xi, beta) for s in (x, new))
             scale = 1 + x.square().sum(-1) + xi.square().sum(-1).max() + math.log(P) / beta
             assert ((after - before + (new - x).square().sum(-1) / 2) / scale).max() < 1e-13
-            assert bool((M.modern_hopfield_energy(x, xi, beta, constant=True) >= -1e-12 * scale).all())
+            assert bool(
+                (M.modern_hopfield_energy(x, xi, beta, constant=True) >= -1e-12 * scale).all()
+            )
             checked += len(x)
     assert checked >= 30_000
 
@@ -75,12 +79,20 @@ def test_no_overflow(beta, dtype):
     xi = normal(20, 8, seed=3, dtype=dtype) * 1000
     x = torch.cat([xi[:5], -xi[:5], torch.zeros(1, 8, dtype=dtype)])
     new, weights = M.modern_hopfield_update(x, xi, beta)
-    for value in (new, weights, M.modern_hopfield_energy(x, xi, beta), M.modern_hopfield_retrieve(x, xi, beta)):
+    for value in (
+        new,
+        weights,
+        M.modern_hopfield_energy(x, xi, beta),
+        M.modern_hopfield_retrieve(x, xi, beta),
+    ):
         assert bool(value.isfinite().all())
 
 
 def test_gradient_is_state_minus_step():
-    x, xi = normal(9, 5, seed=4, dtype=torch.float64).requires_grad_(), normal(6, 5, seed=5, dtype=torch.float64)
+    x, xi = (
+        normal(9, 5, seed=4, dtype=torch.float64).requires_grad_(),
+        normal(6, 5, seed=5, dtype=torch.float64),
+    )
     for beta in (0.05, 1.0, 30.0):
         (grad,) = torch.autograd.grad(M.modern_hopfield_energy(x, xi, beta).sum(), x)
         assert torch.allclose(grad, x - M.modern_hopfield_update(x, xi, beta)[0], atol=1e-12)
@@ -89,10 +101,15 @@ def test_gradient_is_state_minus_step():
 def test_beta_may_be_learned():
     beta = torch.tensor(0.7, requires_grad=True)
     x, xi = normal(4, 3, seed=6), normal(5, 3, seed=7)
-    for value in (M.modern_hopfield_energy(x, xi, beta), M.modern_hopfield_retrieve(x, xi, beta, n_steps=2)):
+    for value in (
+        M.modern_hopfield_energy(x, xi, beta),
+        M.modern_hopfield_retrieve(x, xi, beta, n_steps=2),
+    ):
         (grad,) = torch.autograd.grad(value.sum(), beta)
         assert grad.abs() > 0
-    assert torch.allclose(M.modern_hopfield_retrieve(x, xi, beta), M.modern_hopfield_update(x, xi, 0.7)[0], atol=1e-6)
+    assert torch.allclose(
+        M.modern_hopfield_retrieve(x, xi, beta), M.modern_hopfield_update(x, xi, 0.7)[0], atol=1e-6
+    )
 
 
 def test_tutorial_call_forms():
@@ -102,7 +119,9 @@ def test_tutorial_call_forms():
     assert M.modern_hopfield_energy(query, stored).shape == ()
     assert M.modern_hopfield_energy(query.unsqueeze(0), stored, beta=8.0).shape == (1,)
     retrieved, attention = M.modern_hopfield_update(query.unsqueeze(0), stored, beta=8.0)
-    assert retrieved.shape == (1, 64) and attention.shape == (1, 10) and attention.argmax().item() == 3
+    assert (
+        retrieved.shape == (1, 64) and attention.shape == (1, 10) and attention.argmax().item() == 3
+    )
     assert M.modern_hopfield_update(query, stored)[0].shape == (64,)
 
 
@@ -135,7 +154,9 @@ def test_memory_does_not_grow_with_queries_times_patterns():
         pytest.skip("peak memory is read from /proc")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=env, cwd=ROOT)
+    run = subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=True, env=env, cwd=ROOT
+    )
     assert float(run.stdout) < 60  # MB; the matrix of weights alone is 537
 
 
@@ -151,22 +172,35 @@ BAD_STEP = [
     (dict(patterns=torch.ones(2, 3, dtype=torch.float64)), "convert one of them"),
     (dict(patterns=torch.tensor([[1.0, 2.0, math.nan]])), "patterns contains NaN"),
     (dict(x=torch.tensor([1.0, math.inf, 0.0])), "x contains NaN or infinity"),
-    (dict(x=torch.ones(3, dtype=torch.int64)), "x has dtype torch.int64; it must be floating point"),
+    (
+        dict(x=torch.ones(3, dtype=torch.int64)),
+        "x has dtype torch.int64; it must be floating point",
+    ),
     (dict(x=[1.0, 2.0, 3.0]), "x is a list; it must be a torch tensor"),
     (dict(x=torch.tensor(1.0)), r"x has shape \(\)"),
 ]
 
 
 @pytest.mark.parametrize(("bad", "message"), BAD_STEP)
-@pytest.mark.parametrize("f", [M.modern_hopfield_energy, M.modern_hopfield_update, M.modern_hopfield_retrieve])
+@pytest.mark.parametrize(
+    "f", [M.modern_hopfield_energy, M.modern_hopfield_update, M.modern_hopfield_retrieve]
+)
 def test_bad_input_is_named(f, bad, message):
     with pytest.raises(ValueError, match=message):
         f(**(dict(x=torch.ones(3), patterns=torch.ones(2, 3), beta=1.0) | bad))
 
 
 BAD_OTHER = [
-    (lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), n_steps=0), "n_steps is 0"),
-    (lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), values=torch.ones(3, 3)), "values has shape"),
+    (
+        lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), n_steps=0),
+        "n_steps is 0",
+    ),
+    (
+        lambda: M.modern_hopfield_retrieve(
+            torch.ones(3), torch.ones(2, 3), values=torch.ones(3, 3)
+        ),
+        "values has shape",
+    ),
     (lambda: M.dense_energy(torch.ones(3), torch.ones(2, 3), 1), "power is 1"),
     (lambda: M.flip_costs(torch.ones(3), torch.ones(2, 3), 2.5), "power is 2.5"),
     (lambda: M.dense_update(torch.ones(3), torch.ones(2, 4)), "state has shape"),
@@ -175,7 +209,10 @@ BAD_OTHER = [
     (lambda: M.pattern_separation(torch.ones(1, 3)), "at least two patterns"),
     (lambda: M.half_capacity(1), "d is 1"),
     (lambda: M.add_noise_snr(torch.ones(3), math.nan), "snr_db is nan"),
-    (lambda: M.universal_retrieve(torch.ones(3), torch.ones(2, 3), torch.ones(4, 3), torch.sign), "values has shape"),
+    (
+        lambda: M.universal_retrieve(torch.ones(3), torch.ones(2, 3), torch.ones(4, 3), torch.sign),
+        "values has shape",
+    ),
     (lambda: M.HopfieldAttention(6, 4), "embed_dim is 6"),
     (lambda: M.HopfieldAttention(6, 3, n_steps=0), "n_steps is 0"),
     (lambda: M.HopfieldAttention(6, 3, beta=-1.0), "beta is -1"),
@@ -220,7 +257,10 @@ def test_exponential_memory_of_many_neurons():
     "Overlaps of 2,000 would overflow any exponential."
     xi = spins(50, 2000, seed=24, dtype=torch.float32)
     cue = xi[0] * (1 - 2 * (torch.rand(2000, generator=generator(25)) < 0.3).float())
-    assert M.dense_energy(xi, xi, "exp").isfinite().all() and M.flip_costs(xi, xi, "exp").isfinite().all()
+    assert (
+        M.dense_energy(xi, xi, "exp").isfinite().all()
+        and M.flip_costs(xi, xi, "exp").isfinite().all()
+    )
     assert torch.equal(M.dense_update(cue, xi, "exp", sweeps=1, generator=generator(2)), xi[0])
 
 
@@ -247,8 +287,12 @@ def test_sparsemax_is_the_projection():
     a = M.sparsemax(z)
     assert torch.allclose(a.sum(-1), torch.ones(200, dtype=a.dtype)) and a.min() == 0
     other = torch.softmax(normal(500, 1, 9, seed=31, dtype=torch.float64) * 3, -1)
-    assert bool(((z - a).norm(dim=-1) <= (z - other).norm(dim=-1) + 1e-12).all())  # no point of the simplex is nearer
-    assert torch.allclose(M.sparsemax(z + 1e6), a, atol=1e-8) and M.sparsemax(z[0, :1]).tolist() == [1.0]
+    assert bool(
+        ((z - a).norm(dim=-1) <= (z - other).norm(dim=-1) + 1e-12).all()
+    )  # no point of the simplex is nearer
+    assert torch.allclose(M.sparsemax(z + 1e6), a, atol=1e-8) and M.sparsemax(
+        z[0, :1]
+    ).tolist() == [1.0]
 
 
 def test_entmax15_solves_its_equation():
@@ -283,10 +327,19 @@ def both(*args, seed=0, **kwargs):
 def outcome(layer, inputs, **kwargs):
     "Outputs, weights, and the gradients of all parameters and inputs."
     layer.zero_grad()
-    x = [i.clone().requires_grad_() for i in inputs] if len(inputs) > 1 else [inputs[0].clone().requires_grad_()] * 3
+    x = (
+        [i.clone().requires_grad_() for i in inputs]
+        if len(inputs) > 1
+        else [inputs[0].clone().requires_grad_()] * 3
+    )
     out, weights = layer(*x, **kwargs)
     (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view(out.shape)).sum().backward()
-    return [out, *([] if weights is None else [weights]), *(p.grad for p in layer.parameters()), *(i.grad for i in x)]
+    return [
+        out,
+        *([] if weights is None else [weights]),
+        *(p.grad for p in layer.parameters()),
+        *(i.grad for i in x),
+    ]
 
 
 def worst(a, b):
@@ -303,7 +356,9 @@ def attn_mask(kind, B, H, L, S):
     if kind == "none":
         return None
     shape = (L, S) if kind.endswith("2") else (B * H, L, S)
-    return torch.randn(shape) if "float" in kind else (torch.rand(shape) < 0.4) & (torch.arange(S) > 0)
+    return (
+        torch.randn(shape) if "float" in kind else (torch.rand(shape) < 0.4) & (torch.arange(S) > 0)
+    )
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -312,16 +367,26 @@ def test_layer_is_torchs(widths, batch_first):
     E, H, kdim, vdim = widths
     warnings.simplefilter("ignore")
     for (B, L, S), extra in itertools.product(SIZES, range(3)):
-        more = dict(bias=extra < 2, add_bias_kv=extra > 0, add_zero_attn=extra == 2, kdim=kdim, vdim=vdim)
+        more = dict(
+            bias=extra < 2, add_bias_kv=extra > 0, add_zero_attn=extra == 2, kdim=kdim, vdim=vdim
+        )
         theirs, ours = both(E, H, batch_first=batch_first, **more)
         shape = lambda n, d: (B, n, d) if batch_first else (n, B, d)
-        x = [torch.randn(shape(L, E)), torch.randn(shape(S, kdim or E)), torch.randn(shape(S, vdim or E))]
+        x = [
+            torch.randn(shape(L, E)),
+            torch.randn(shape(S, kdim or E)),
+            torch.randn(shape(S, vdim or E)),
+        ]
         if L == S and kdim is None and vdim is None:
             x = x[:1]
-        for kind, padded, need, average in itertools.product(ATTN, (0, 1, 2), (True, False), (True, False)):
+        for kind, padded, need, average in itertools.product(
+            ATTN, (0, 1, 2), (True, False), (True, False)
+        ):
             if not need and not average:
                 continue
-            pad = [None, (torch.rand(B, S) < 0.4) & (torch.arange(S) > 0), torch.randn(B, S)][padded]
+            pad = [None, (torch.rand(B, S) < 0.4) & (torch.arange(S) > 0), torch.randn(B, S)][
+                padded
+            ]
             kwargs = dict(attn_mask=attn_mask(kind, B, H, L, S), key_padding_mask=pad, need_weights=need,
                           average_attn_weights=average)  # fmt: skip
             assert worst(outcome(theirs, x, **kwargs), outcome(ours, x, **kwargs)) <= 1e-5
@@ -334,7 +399,10 @@ def test_unbatched_causal_and_dtype(need):
     causal = dict(attn_mask=CAUSAL(5).double(), is_causal=True)
     for kwargs in (dict(), causal, dict(attn_mask=torch.randn(2, 5, 5).double()),
                    dict(key_padding_mask=torch.tensor([False, True, False, False, True]))):  # fmt: skip
-        a, b = outcome(theirs, [x], need_weights=need, **kwargs), outcome(ours, [x], need_weights=need, **kwargs)
+        a, b = (
+            outcome(theirs, [x], need_weights=need, **kwargs),
+            outcome(ours, [x], need_weights=need, **kwargs),
+        )
         assert worst(a, b) <= 1e-12 and b[0].dtype == torch.float64
 
 
@@ -344,7 +412,9 @@ def test_fully_masked_rows_as_in_torch(need):
     x, pad = torch.randn(2, 3, 8), torch.tensor([[True] * 3, [False, True, False]])
     a, b = (layer(x, x, x, key_padding_mask=pad, need_weights=need)[0] for layer in (theirs, ours))
     assert torch.allclose(a, b, atol=1e-6, equal_nan=True)
-    assert bool(b[0].isnan().all()) if need else torch.allclose(b[0], ours.out_proj.bias.expand(3, 8))
+    assert (
+        bool(b[0].isnan().all()) if need else torch.allclose(b[0], ours.out_proj.bias.expand(3, 8))
+    )
     assert bool(b[1].isfinite().all())
 
 
@@ -389,7 +459,9 @@ def test_masked_keys_stay_out_of_reach_in_every_step():
     changed = other.clone()
     changed[:, 3:] = 99.0
     for need in (True, False):
-        a, b = (layer(x, y, y, key_padding_mask=pad, need_weights=need)[0] for y in (other, changed))
+        a, b = (
+            layer(x, y, y, key_padding_mask=pad, need_weights=need)[0] for y in (other, changed)
+        )
         assert torch.allclose(a, b, atol=1e-6)
 
 
@@ -403,11 +475,15 @@ def test_learned_beta_loads_folds_and_learns():
     assert learned.log_beta.grad.abs().min() > 0
     for layer in (learned, M.HopfieldAttention(8, 2, kdim=8, vdim=3, bias=False, beta=2.0)):
         inputs = (x, x, torch.randn(2, 5, layer.vdim)) if layer.vdim == 3 else (x, x, x)
-        assert torch.allclose(layer.as_multihead_attention()(*inputs)[0], layer(*inputs)[0], atol=1e-5)
+        assert torch.allclose(
+            layer.as_multihead_attention()(*inputs)[0], layer(*inputs)[0], atol=1e-5
+        )
     again = M.HopfieldAttention(8, 2, batch_first=True, learn_beta=True)
     again.load_state_dict(learned.state_dict())
     assert torch.allclose(again(x, x, x)[0], learned(x, x, x)[0])
-    with pytest.raises(RuntimeError, match="log_beta"):  # a fixed β must not swallow a learned one silently
+    with pytest.raises(
+        RuntimeError, match="log_beta"
+    ):  # a fixed β must not swallow a learned one silently
         theirs.load_state_dict(learned.state_dict())
 
 
@@ -437,7 +513,11 @@ BAD_CALLS = [
     (lambda x: (x, x[:1], x[:1]), {}, "batches of 2 and 1"),
     (lambda x: (x, [1], x), {}, "key is a list"),
     (lambda x: (x, x, x), dict(attn_mask=torch.zeros(2, 2)), "attn_mask has shape"),
-    (lambda x: (x, x, x), dict(attn_mask=torch.zeros(3, 3, dtype=torch.int64)), "attn_mask must be a tensor"),
+    (
+        lambda x: (x, x, x),
+        dict(attn_mask=torch.zeros(3, 3, dtype=torch.int64)),
+        "attn_mask must be a tensor",
+    ),
     (lambda x: (x, x, x), dict(key_padding_mask=torch.zeros(3, 2)), "key_padding_mask has shape"),
     (lambda x: (x, x, x), dict(is_causal=True), "is_causal"),
 ]
@@ -471,7 +551,10 @@ def test_benchmark_runs_small():
     finally:
         sys.path.pop(0)
     rows = bench.measure(n_queries=32, n_patterns=64, dims=(16,), repeats=2)
-    assert {r["what"] for r in rows} >= {"F.scaled_dot_product_attention", "modern_hopfield_retrieve"}
+    assert {r["what"] for r in rows} >= {
+        "F.scaled_dot_product_attention",
+        "modern_hopfield_retrieve",
+    }
     assert all(r["ms"] > 0 for r in rows if r["ms"] is not None)
 
 
@@ -522,11 +605,16 @@ def test_half_precision_agrees_with_float32(dtype):
                  n_steps=3))  # fmt: skip
     for f in calls:
         want, got = f(x, xi, 0.5), f(x.to(dtype), xi.to(dtype), 0.5)
-        assert got.dtype == dtype and (got.float() - want).abs().max() <= eps * max(1, want.abs().max())
+        assert got.dtype == dtype and (got.float() - want).abs().max() <= eps * max(
+            1, want.abs().max()
+        )
     layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2)
     tokens = normal(2, 4, 8, seed=52)
     got = copy.deepcopy(layer).to(dtype)(*[tokens.to(dtype)] * 3)[0]
-    assert got.dtype == dtype and (got.float() - layer(tokens, tokens, tokens)[0]).abs().max() <= 4 * eps
+    assert (
+        got.dtype == dtype
+        and (got.float() - layer(tokens, tokens, tokens)[0]).abs().max() <= 4 * eps
+    )
 
 
 # held units
@@ -552,7 +640,9 @@ def test_settling_holds_units():
     fixed = torch.tensor([True, False, False, True, False])
     end, weights = M.hopfield_settle(x, xi, 2.0, fixed=fixed)
     assert torch.equal(end[:, fixed], x[:, fixed])
-    assert torch.allclose(end[:, ~fixed], M.modern_hopfield_update(end, xi, 2.0)[0][:, ~fixed], atol=1e-9)
+    assert torch.allclose(
+        end[:, ~fixed], M.modern_hopfield_update(end, xi, 2.0)[0][:, ~fixed], atol=1e-9
+    )
     a, b = M.hopfield_settle(x, xi, 2.0), M.hopfield_settle(x, xi, 2.0, fixed=torch.zeros(5).bool())
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
@@ -582,7 +672,9 @@ def test_vmap_grad_and_compile(f):
 def test_vmap_over_beta():
     betas = torch.tensor([0.5, 2.0])
     got = torch.func.vmap(lambda b: M.modern_hopfield_energy(X, XI, b))(betas)
-    assert torch.allclose(got, torch.stack([M.modern_hopfield_energy(X, XI, b.item()) for b in betas]), atol=1e-6)
+    assert torch.allclose(
+        got, torch.stack([M.modern_hopfield_energy(X, XI, b.item()) for b in betas]), atol=1e-6
+    )
 
 
 # the layer in what torch builds around it
@@ -591,7 +683,9 @@ def test_vmap_over_beta():
 def encoders(swapped, **how):
     "A built encoder of torch's, and its copy in which some layers attend by ours."
     torch.manual_seed(0)
-    theirs = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2).eval()
+    theirs = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2
+    ).eval()
     mixed = copy.deepcopy(theirs)
     for i in swapped:
         ours = M.HopfieldAttention(16, 4, batch_first=True, **how)
@@ -619,7 +713,9 @@ def test_swapped_into_a_built_encoder(swapped, lengths):
     assert (compiled - want)[~pad].abs().max() <= 1e-5
 
 
-@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.filterwarnings(
+    "ignore:enable_nested_tensor is True", "ignore:The PyTorch API of nested tensors"
+)
 def test_an_encoder_built_from_our_layer():
     theirs, _ = encoders(())
     block = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
@@ -628,7 +724,9 @@ def test_an_encoder_built_from_our_layer():
     ours.load_state_dict(theirs.state_dict())
     x, pad = normal(2, 6, 16, seed=81), torch.arange(6) >= torch.tensor([6, 3])[:, None]
     with torch.no_grad():
-        assert (ours(x, src_key_padding_mask=pad) - theirs(x, src_key_padding_mask=pad))[~pad].abs().max() <= 1e-5
+        assert (ours(x, src_key_padding_mask=pad) - theirs(x, src_key_padding_mask=pad))[
+            ~pad
+        ].abs().max() <= 1e-5
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -647,7 +745,9 @@ def test_what_a_checkpoint_was_made_with():
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     assert set(saved) == set(nn.Sequential(nn.MultiheadAttention(8, 2)).state_dict())
-    nn.Sequential(M.HopfieldAttention(8, 2, n_steps=2, beta=0.7, batch_first=True, dropout=0.5)).load_state_dict(saved)
+    nn.Sequential(
+        M.HopfieldAttention(8, 2, n_steps=2, beta=0.7, batch_first=True, dropout=0.5)
+    ).load_state_dict(saved)
     nn.Sequential(nn.MultiheadAttention(8, 2)).load_state_dict(saved)
     others = [(dict(n_steps=5, beta=0.7), "n_steps is 2 in the checkpoint and 5 here"), (dict(n_steps=2),
         "beta is 0.7"),
@@ -656,7 +756,9 @@ def test_what_a_checkpoint_was_made_with():
     for how, message in others:
         for strict in (True, False):
             with pytest.raises(RuntimeError, match=message):
-                nn.Sequential(M.HopfieldAttention(8, 2, **how)).load_state_dict(saved, strict=strict)
+                nn.Sequential(M.HopfieldAttention(8, 2, **how)).load_state_dict(
+                    saved, strict=strict
+                )
     with pytest.raises(RuntimeError, match="num_heads is 2 in the checkpoint and 4 here"):
         nn.Sequential(M.HopfieldAttention(8, 4, n_steps=2, beta=0.7)).load_state_dict(saved)
     older = dict(saved)  # without metadata, as nn.MultiheadAttention's: the weights are taken
@@ -669,14 +771,20 @@ def test_the_layer_says_what_it_is():
     assert "learn_beta=True" in repr(M.HopfieldAttention(8, 2, learn_beta=True))
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
+)
 def test_copies_traces_exports_compiles_and_refuses_to_be_scripted():
     layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2).eval()
     x = (TOKENS,) * 3
     want = layer(*x)[0]
     whole = torch.export.export(layer, x).module()
-    for other in (copy.deepcopy(layer), torch.jit.trace(layer, x), torch.compile(layer, backend="eager",
-        fullgraph=True), whole):
+    for other in (
+        copy.deepcopy(layer),
+        torch.jit.trace(layer, x),
+        torch.compile(layer, backend="eager", fullgraph=True),
+        whole,
+    ):
         assert torch.allclose(other(*x)[0], want, atol=1e-6)
     for module in (layer, encoders((0,))[1]):
         with pytest.raises(NotImplementedError, match="cannot be scripted; use torch.jit.trace"):
@@ -688,7 +796,9 @@ def test_copies_traces_exports_compiles_and_refuses_to_be_scripted():
 
 
 def test_masks_elsewhere_are_named():
-    for how in (dict(attn_mask=torch.zeros(3, 3, device="meta")), dict(key_padding_mask=torch.zeros(2, 3,
-        device="meta"))):
+    for how in (
+        dict(attn_mask=torch.zeros(3, 3, device="meta")),
+        dict(key_padding_mask=torch.zeros(2, 3, device="meta")),
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(how))} is on meta"):
             HEADS(TOKENS, TOKENS, TOKENS, **how)

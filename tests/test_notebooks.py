@@ -46,7 +46,13 @@ def _command(*args, cwd, **env):
     command = [sys.executable, "-m", "silen_lib.notebooks", *map(str, args)]
     env = {**os.environ, "PYTHONUTF8": "1", **env}
     return subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", timeout=300, cwd=cwd, env=env
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
+        cwd=cwd,
+        env=env,
     )
 
 
@@ -62,15 +68,26 @@ def test_a_notebook_that_fails_does_not_stop_the_next_one(tmp_path):
         report = run.stderr.split(f"✗ {name}\n")[1].split("\n✗ ")[0]
         assert words in report, report
     for name, content in before.items():
-        assert (tmp_path / name).read_bytes() == content or name == "good.ipynb", "one that failed stays as it was"
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "folder.ipynb"]), "nothing is left behind"
+        assert (tmp_path / name).read_bytes() == content or name == "good.ipynb", (
+            "one that failed stays as it was"
+        )
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "folder.ipynb"]), (
+        "nothing is left behind"
+    )
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_any_terminal(tmp_path, encoding):
     _write(tmp_path / "good.ipynb", "print('✓')")
     _write(tmp_path / "bad.ipynb", "raise ValueError('✗ ± β')")
-    run = _command("--check", "good.ipynb", "bad.ipynb", cwd=tmp_path, PYTHONUTF8="0", PYTHONIOENCODING=encoding)
+    run = _command(
+        "--check",
+        "good.ipynb",
+        "bad.ipynb",
+        cwd=tmp_path,
+        PYTHONUTF8="0",
+        PYTHONIOENCODING=encoding,
+    )
     assert run.returncode == 1 and "ok good.ipynb" in run.stdout and "x bad.ipynb" in run.stderr
     assert "UnicodeEncodeError" not in run.stderr and "1 of 2 failed" in run.stdout
     assert _command("--help", cwd=tmp_path, PYTHONIOENCODING=encoding).returncode == 0
@@ -82,13 +99,18 @@ def test_outside_the_course_it_says_so(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         notebooks.main()
     assert stop.value.code == 2
-    assert "this is no checkout of the course: go into one, or name the notebooks" in capsys.readouterr().err
+    assert (
+        "this is no checkout of the course: go into one, or name the notebooks"
+        in capsys.readouterr().err
+    )
 
 
 def test_somebody_elses_notebooks_are_left_alone(tmp_path, monkeypatch, capsys):
     "An nbdev project around the virtual environment that the library is installed in."
     (tmp_path / "nbs").mkdir()
-    (tmp_path / "settings.ini").write_text("[DEFAULT]\nlib_name = theirs\nnbs_path = nbs\n", encoding="utf-8")
+    (tmp_path / "settings.ini").write_text(
+        "[DEFAULT]\nlib_name = theirs\nnbs_path = nbs\n", encoding="utf-8"
+    )
     theirs = _write(tmp_path / "nbs" / "index.ipynb", "open('was_run', 'w', encoding='utf-8')")
     before = theirs.read_bytes()
     monkeypatch.setattr(core, "__file__", str(tmp_path / ".venv" / "lib" / "silen_lib" / "core.py"))
@@ -101,7 +123,9 @@ def test_somebody_elses_notebooks_are_left_alone(tmp_path, monkeypatch, capsys):
 
 def test_without_nbdev_nothing_is_run_in_vain(tmp_path, monkeypatch, capsys):
     real = notebooks.importlib.util.find_spec
-    monkeypatch.setattr(notebooks.importlib.util, "find_spec", lambda name: None if name == "nbdev" else real(name))
+    monkeypatch.setattr(
+        notebooks.importlib.util, "find_spec", lambda name: None if name == "nbdev" else real(name)
+    )
     monkeypatch.setattr(notebooks, "run", lambda *a, **k: pytest.fail("it began"))
     monkeypatch.setattr(sys, "argv", ["silen-notebooks", "a.ipynb"])
     with pytest.raises(SystemExit):
@@ -163,7 +187,9 @@ def test_the_committed_metadata_are_what_jupyterlab_writes(path):
     metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
     version = metadata["language_info"].pop("version")
     del language["version"]
-    assert metadata == {"kernelspec": kernel, "language_info": language}, "run `silen-notebooks --clean` on it"
+    assert metadata == {"kernelspec": kernel, "language_info": language}, (
+        "run `silen-notebooks --clean` on it"
+    )
     assert version.startswith("3.")
 
 

@@ -59,7 +59,9 @@ def test_shape_decides():
     assert data(P.show_images(torch.ones(4, 16), shape=(4, 16)))[0].shape == (4, 16)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.bool]
+)
 def test_dtypes_and_gradients(dtype):
     x = torch.ones(2, 3, 3).to(dtype)
     if dtype.is_floating_point:
@@ -135,13 +137,19 @@ def test_one_style_of_mark():
     P.plot_points([0, 1], [0, np.nan], 0.1, ax=ax)
     P.plot_guess(y=0.5, ax=ax)
     assert ax.lines[0].get_linestyle() == "--" and len(plt.get_fignums()) == 1
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["theory", "your guess", "measured"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "theory",
+        "your guess",
+        "measured",
+    ]
 
 
 def test_extrema_are_where_they_should_be():
     ax = P.plot_energy_1d(lambda x: x**4 / 2 - x**3 - 2 * x**2 + 3 * x, (-2, 3), n=2000)
     valleys, hills = np.sort(ax.lines[1].get_xdata()), ax.lines[2].get_xdata()
-    assert np.allclose(valleys, [-1.2020, 2.1108], atol=3e-3) and np.allclose(hills, [0.5912], atol=3e-3)
+    assert np.allclose(valleys, [-1.2020, 2.1108], atol=3e-3) and np.allclose(
+        hills, [0.5912], atol=3e-3
+    )
 
 
 def test_contours_know_which_axis_is_which():
@@ -149,8 +157,13 @@ def test_contours_know_which_axis_is_which():
     fig, ax = P.subplots(figsize=(4, 4))
     P.plot_energy_2d(lambda p: p[..., 0], colorbar=False, ax=ax)
     pixels, box = drawn(fig)[..., :3].astype(int), ax.get_window_extent()
-    at = lambda u, v: pixels[pixels.shape[0] - 1 - int(box.y0 + v * box.height), int(box.x0 + u * box.width)]  # noqa: E731
-    assert at(0.9, 0.5).sum() > at(0.1, 0.5).sum() + 150 and np.abs(at(0.5, 0.1) - at(0.5, 0.9)).max() < 3
+    at = lambda u, v: pixels[
+        pixels.shape[0] - 1 - int(box.y0 + v * box.height), int(box.x0 + u * box.width)
+    ]  # noqa: E731
+    assert (
+        at(0.9, 0.5).sum() > at(0.1, 0.5).sum() + 150
+        and np.abs(at(0.5, 0.1) - at(0.5, 0.9)).max() < 3
+    )
 
 
 def test_energies_may_be_numpy_constant_or_want_no_gradient():
@@ -164,7 +177,9 @@ def test_helpers_draw_on_object_oriented_figures():
     before = plt.get_fignums()
     fig, axs = P.subplots(2, 3)
     P.plot_energy_1d(torch.cos, path=[0.0, 1.0], label="cos", ax=axs[0, 0])
-    P.plot_energy_2d(lambda p: (p**2).sum(-1), path=torch.zeros(4, 2), points=[(0, 0)], ax=axs[0, 1])
+    P.plot_energy_2d(
+        lambda p: (p**2).sum(-1), path=torch.zeros(4, 2), points=[(0, 0)], ax=axs[0, 1]
+    )
     P.plot_weights(torch.eye(3), ax=axs[0, 2])
     P.plot_energy_trace(torch.ones(3, 100), label="runs", ax=axs[1, 0])
     P.plot_histogram(torch.arange(10.0), ax=axs[1, 1])

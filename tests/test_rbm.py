@@ -16,7 +16,14 @@ from silen_lib import rbm as R
 from silen_lib.data import bars_and_stripes, shapes_8x8
 from silen_lib.exercises import verify
 
-EXERCISES = ["rbm_energy", "block_gibbs", "rbm_free_energy", "rbm_log_partition", "cd_gradient", "ais_increment"]
+EXERCISES = [
+    "rbm_energy",
+    "block_gibbs",
+    "rbm_free_energy",
+    "rbm_log_partition",
+    "cd_gradient",
+    "ais_increment",
+]
 DTYPES = [torch.float32, torch.float64]
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
@@ -34,7 +41,10 @@ def generator(seed, device="cpu"):
 
 
 def machine(n_visible, n_hidden, scale=1.0, seed=0, dtype=torch.float64, device="cpu"):
-    g, rbm = generator(seed), R.RBM(n_visible, n_hidden, 0.0, device, dtype, generator(0)).requires_grad_(False)
+    g, rbm = (
+        generator(seed),
+        R.RBM(n_visible, n_hidden, 0.0, device, dtype, generator(0)).requires_grad_(False),
+    )
     for p in rbm.parameters():
         p.copy_(torch.randn(p.shape, generator=g, dtype=torch.float64) * scale)
     return rbm
@@ -86,7 +96,11 @@ def test_every_known_mistake_earns_its_own_hint(name):
 @pytest.mark.parametrize("n_visible, n_hidden", [(1, 1), (3, 2), (2, 5), (4, 4)])
 def test_everything_against_enumeration(n_visible, n_hidden):
     rbm = machine(n_visible, n_hidden, seed=n_visible)
-    v, h, E = R.all_states(n_visible, torch.float64), R.all_states(n_hidden, torch.float64), joint(rbm)
+    v, h, E = (
+        R.all_states(n_visible, torch.float64),
+        R.all_states(n_hidden, torch.float64),
+        joint(rbm),
+    )
     p = torch.softmax(-E.flatten(), 0).view_as(E)
     torch.testing.assert_close(rbm.energy(v[:, None], h), E)
     torch.testing.assert_close(rbm.free_energy(v), -torch.logsumexp(-E, 1))
@@ -94,7 +108,9 @@ def test_everything_against_enumeration(n_visible, n_hidden):
     torch.testing.assert_close(rbm.visible_probability(h), p.T @ v / p.sum(0)[:, None])
     log_Z = torch.logsumexp(-E.flatten(), 0).item()
     assert rbm.log_partition() == pytest.approx(log_Z, abs=1e-10)
-    assert R.log_likelihood(rbm, v[:3]) == pytest.approx(p.sum(1)[:3].log().mean().item(), abs=1e-10)
+    assert R.log_likelihood(rbm, v[:3]) == pytest.approx(
+        p.sum(1)[:3].log().mean().item(), abs=1e-10
+    )
     assert R.log_likelihood(rbm, v[:3], log_Z=log_Z + 1) == pytest.approx(
         p.sum(1)[:3].log().mean().item() - 1, abs=1e-10
     )
@@ -223,7 +239,9 @@ def test_one_round_has_the_exact_transition_law():
     for start in (0, 5):
         v = R.all_states(3, torch.float64)[start].repeat(n, 1)
         assert within(codes(rbm.gibbs(v)).bincount(minlength=8), P[start])
-        assert within(codes(rbm.gibbs(v, 3)).bincount(minlength=8), torch.linalg.matrix_power(P, 3)[start])
+        assert within(
+            codes(rbm.gibbs(v, 3)).bincount(minlength=8), torch.linalg.matrix_power(P, 3)[start]
+        )
 
 
 def test_exact_samples_have_the_exact_law():
@@ -263,7 +281,9 @@ def test_completion_has_the_conditional_law_and_keeps_what_is_known():
 def test_coins_are_fair_in_each_lane(target):
     n = 200_000
     lanes = R.Coins().toss_(torch.full((n, 4), target)).mean(0)
-    assert bool(((lanes - target).abs() < 6 * (target * (1 - target) / n) ** 0.5 + 2**-17 + 8 / n).all())
+    assert bool(
+        ((lanes - target).abs() < 6 * (target * (1 - target) / n) ** 0.5 + 2**-17 + 8 / n).all()
+    )
 
 
 def test_coins_do_not_know_each_other():
@@ -306,14 +326,19 @@ def expected_cd(rbm, data, k):
     v, J = R.all_states(rbm.n_visible, torch.float64), (-joint(rbm)).exp()
     P = torch.linalg.matrix_power((J / J.sum(1, keepdim=True)) @ (J / J.sum(0)).T, k)
     p = codes(data).bincount(minlength=len(v)).double() / len(data) @ P
-    return data.T @ rbm.hidden_probability(data) / len(data) - v.T @ (p[:, None] * rbm.hidden_probability(v))
+    return data.T @ rbm.hidden_probability(data) / len(data) - v.T @ (
+        p[:, None] * rbm.hidden_probability(v)
+    )
 
 
 @pytest.mark.parametrize("scale", [0.5, 1, 2])
 def test_cd_goes_to_the_exact_gradient_as_k_grows(scale):
     rbm, data = machine(5, 4, scale, seed=3), bits(30, 5, seed=8)
     true = exact_gradient(rbm, data)[0]
-    errors = [((expected_cd(rbm, data, k) - true).norm() / true.norm()).item() for k in (1, 3, 10, 30, 100, 1000)]
+    errors = [
+        ((expected_cd(rbm, data, k) - true).norm() / true.norm()).item()
+        for k in (1, 3, 10, 30, 100, 1000)
+    ]
     assert all(y < max(x, 1e-12) for x, y in zip(errors, errors[1:])) and errors[-1] < 1e-6
     rate = math.exp(-1 / R.relaxation_time(rbm))
     assert errors[2] <= 50 * errors[0] * rate**9
@@ -332,7 +357,9 @@ def test_naive_cd_has_the_expected_mean(k):
     rbm, data = machine(5, 4, seed=5), bits(20, 5, seed=6)
     moved = machine(5, 4, seed=5)
     R.contrastive_divergence(moved, data.repeat(5000, 1), k=k, lr=1.0)
-    assert bool(((moved.W - rbm.W - expected_cd(rbm, data, k)).abs() < 6 * 0.5 / 100_000**0.5).all())
+    assert bool(
+        ((moved.W - rbm.W - expected_cd(rbm, data, k)).abs() < 6 * 0.5 / 100_000**0.5).all()
+    )
 
 
 def written_out(rbm, v, chain, trainer, lam, lr):
@@ -342,7 +369,9 @@ def written_out(rbm, v, chain, trainer, lam, lr):
     p, q = rbm.hidden_probability(v), rbm.hidden_probability(chain)
     dW = (v - mu).T @ (p - lam) / len(v) - (chain - mu).T @ (q - lam) / len(chain)
     da = v.mean(0) - chain.mean(0) - dW @ lam
-    db = p.mean(0) - q.mean(0) - dW.T @ mu + trainer.sparsity * (trainer.sparsity_target - p.mean(0))
+    db = (
+        p.mean(0) - q.mean(0) - dW.T @ mu + trainer.sparsity * (trainer.sparsity_target - p.mean(0))
+    )
     return dW - trainer.weight_decay * rbm.W, da, db
 
 
@@ -350,7 +379,13 @@ def written_out(rbm, v, chain, trainer, lam, lr):
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize(
     "extra",
-    [{}, dict(weight_decay=0.01), dict(sparsity=0.3), dict(momentum=0.8), dict(k=3, momentum=0.5, weight_decay=0.1)],
+    [
+        {},
+        dict(weight_decay=0.01),
+        dict(sparsity=0.3),
+        dict(momentum=0.8),
+        dict(k=3, momentum=0.5, weight_decay=0.1),
+    ],
 )
 @pytest.mark.parametrize("batch_size, n_chains, n", [(8, 8, 8), (8, 5, 3), (1, 16, 1)])
 def test_the_trainer_is_the_written_out_update(persistent, centred, extra, batch_size, n_chains, n):
@@ -380,12 +415,19 @@ def test_the_trainer_is_the_written_out_update(persistent, centred, extra, batch
         torch.testing.assert_close(trainer.lam, lam.lerp(activity, trainer.hidden_rate))
 
 
-@pytest.mark.parametrize("extra", [{}, dict(momentum=0.5), dict(weight_decay=0.1), dict(reduce=lambda tensors: None)])
+@pytest.mark.parametrize(
+    "extra", [{}, dict(momentum=0.5), dict(weight_decay=0.1), dict(reduce=lambda tensors: None)]
+)
 def test_bfloat16_products_round_the_update_and_nothing_else(extra):
     """The update of weights from rounded factors lies within a few parts in 256 of the exact one."""
-    rbm, before = R.RBM(60, 40, weight_std=0.3, generator=generator(1)), R.RBM(60, 40, generator=generator(1))
+    rbm, before = (
+        R.RBM(60, 40, weight_std=0.3, generator=generator(1)),
+        R.RBM(60, 40, generator=generator(1)),
+    )
     before.load_state_dict(rbm.state_dict())
-    trainer = R.Trainer(rbm, 50, data_mean=torch.full((60,), 0.4), product_dtype=torch.bfloat16, **extra)
+    trainer = R.Trainer(
+        rbm, 50, data_mean=torch.full((60,), 0.4), product_dtype=torch.bfloat16, **extra
+    )
     v, lam = bits(50, 60, dtype=torch.float32), trainer.lam.clone()
     trainer.step(v, 1.0)
     states = (trainer.X + trainer.mu).round(decimals=5)  # the rows are centred in place
@@ -403,7 +445,9 @@ def test_a_trainer_with_bfloat16_products_at_rest_samples_the_model():
     for _ in range(30):
         trainer.step(torch.zeros(1, 3), 0.0)
     states = (trainer.X[1 : 1 + n] @ torch.tensor([4.0, 2.0, 1.0])).long()
-    exact = torch.softmax(-rbm.free_energy(torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)), 0)
+    exact = torch.softmax(
+        -rbm.free_energy(torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)), 0
+    )
     assert (states.bincount(minlength=8) / n - exact).abs().sum() / 2 < 0.03
 
 
@@ -411,7 +455,9 @@ def test_plain_cd_1_of_the_trainer_has_the_naive_mean():
     rbm, data = machine(5, 4, seed=5), bits(20, 5, seed=6)
     moved = machine(5, 4, seed=5)
     R.Trainer(moved, 100_000, persistent=False, centred=False).step(data.repeat(5000, 1), 1.0)
-    assert bool(((moved.W - rbm.W - expected_cd(rbm, data, 1)).abs() < 6 * 0.5 / 100_000**0.5 + 1e-4).all())
+    assert bool(
+        ((moved.W - rbm.W - expected_cd(rbm, data, 1)).abs() < 6 * 0.5 / 100_000**0.5 + 1e-4).all()
+    )
 
 
 def test_reduce_is_called_with_everything_that_is_averaged():
@@ -420,7 +466,11 @@ def test_reduce_is_called_with_everything_that_is_averaged():
     settings = dict(data_mean=torch.full((6,), 0.5, dtype=torch.float64))
     one = R.Trainer(a, 8, generator=generator(1), **settings)
     two = R.Trainer(
-        b, 8, generator=generator(1), reduce=lambda tensors: seen.append([t.shape for t in tensors]), **settings
+        b,
+        8,
+        generator=generator(1),
+        reduce=lambda tensors: seen.append([t.shape for t in tensors]),
+        **settings,
     )
     for i in range(4):
         one.step(bits(8, 6, seed=i), 0.1), two.step(bits(8, 6, seed=i), 0.1)
@@ -455,7 +505,9 @@ def test_a_trainer_resumes_bit_for_bit(settings):
     for batch in data.split(10):
         second.step(batch, 0.1)
     assert all(torch.equal(p, q) for p, q in zip(rbm.parameters(), other.parameters()))
-    assert all(torch.equal(x, second.state_dict()[name]) for name, x in trainer.state_dict().items())
+    assert all(
+        torch.equal(x, second.state_dict()[name]) for name, x in trainer.state_dict().items()
+    )
 
 
 def test_a_state_dict_of_other_settings_is_refused():
@@ -495,7 +547,9 @@ def errors(n, scale, temperatures, chains, seed, **settings):
     return torch.tensor(z)
 
 
-@pytest.mark.parametrize("scale, settings", [(1.0, {}), (2.0, {}), (1.0, dict(base=True)), (1.0, dict(reverse=True))])
+@pytest.mark.parametrize(
+    "scale, settings", [(1.0, {}), (2.0, {}), (1.0, dict(base=True)), (1.0, dict(reverse=True))]
+)
 def test_ais_is_within_three_standard_errors(scale, settings):
     z = errors(200, scale, 60, 100, seed=1000, **settings)
     assert (z.abs() < 3).double().mean() >= 0.99
@@ -513,7 +567,9 @@ def test_few_temperatures_flatter_forward_and_the_reverse_errs_upwards():
     rbm = machine(12, 10, 2.0, dtype=torch.float32)
     forward = [R.ais(rbm, 2, 3, generator=generator(i)).log_Z for i in range(60)]
     back = [
-        R.ais(rbm, 2, reverse_from=R.exact_samples(rbm, 3, generator(i)), generator=generator(i)).log_Z
+        R.ais(
+            rbm, 2, reverse_from=R.exact_samples(rbm, 3, generator(i)), generator=generator(i)
+        ).log_Z
         for i in range(60)
     ]
     exact = rbm.log_partition()
@@ -526,7 +582,10 @@ def test_one_interval_of_the_walk_is_the_increment():
     for now, after in ((0.0, 0.1), (0.3, 0.7), (1.0, 0.5)):
         walked = R._anneal(v.clone(), rbm.W, rbm.a, rbm.b, a0, [now, after], R.Coins(), lambda x: x)
         torch.testing.assert_close(walked, R.ais_increment(v, rbm.W, rbm.a, rbm.b, a0, now, after))
-        log_f = [v @ (a0 * (1 - t) + t * rbm.a) + F.softplus(t * (v @ rbm.W + rbm.b)).sum(-1) for t in (now, after)]
+        log_f = [
+            v @ (a0 * (1 - t) + t * rbm.a) + F.softplus(t * (v @ rbm.W + rbm.b)).sum(-1)
+            for t in (now, after)
+        ]
         torch.testing.assert_close(walked, log_f[1] - log_f[0])
 
 
@@ -534,7 +593,10 @@ def test_ais_of_a_machine_without_weights_is_exact():
     rbm = machine(7, 3)
     rbm.W.zero_(), rbm.b.zero_()
     estimate = R.ais(rbm, 5, 4)
-    assert estimate.log_Z == pytest.approx(rbm.log_partition(), abs=1e-9) and estimate.standard_error < 1e-9
+    assert (
+        estimate.log_Z == pytest.approx(rbm.log_partition(), abs=1e-9)
+        and estimate.standard_error < 1e-9
+    )
     assert estimate.effective_samples == pytest.approx(4)
     assert "forward, 5 temperatures, 4 effective samples" in str(estimate)
     assert math.isnan(R.ais(rbm, 5, 1).standard_error)
@@ -543,9 +605,13 @@ def test_ais_of_a_machine_without_weights_is_exact():
 def test_the_error_bar_sees_heavy_weights_that_are_in_nobodys_hands():
     light = torch.zeros(100, dtype=torch.float64)
     assert R._log_mean(light) == (0.0, 0.0, pytest.approx(100))
-    _, error, effective = R._log_mean(2.5 * torch.randn(100, generator=generator(0), dtype=torch.float64))
+    _, error, effective = R._log_mean(
+        2.5 * torch.randn(100, generator=generator(0), dtype=torch.float64)
+    )
     assert error > 0.8 and effective < 40
-    assert math.isfinite(R._log_mean(1e4 * torch.randn(50, generator=generator(0), dtype=torch.float64))[1])
+    assert math.isfinite(
+        R._log_mean(1e4 * torch.randn(50, generator=generator(0), dtype=torch.float64))[1]
+    )
 
 
 def test_ais_reports_its_progress():
@@ -561,7 +627,12 @@ def test_relaxation_time_is_the_second_eigenvalue():
     for seed in range(5):
         rbm = machine(5, 3, 1.5, seed=seed)
         J = (-joint(rbm)).exp()
-        second = torch.linalg.eigvals((J / J.sum(1, keepdim=True)) @ (J / J.sum(0)).T).abs().sort().values[-2]
+        second = (
+            torch.linalg.eigvals((J / J.sum(1, keepdim=True)) @ (J / J.sum(0)).T)
+            .abs()
+            .sort()
+            .values[-2]
+        )
         assert R.relaxation_time(rbm) == pytest.approx((-1 / second.log()).item(), rel=1e-6)
     frozen = machine(5, 5, 50)
     frozen.a.copy_(-frozen.W.sum(1) / 2), frozen.b.copy_(-frozen.W.sum(0) / 2)
@@ -580,7 +651,11 @@ def test_larger_weights_relax_by_orders_of_magnitude_slower():
 
 def test_temperature_divides_the_energy_and_spares_the_original():
     rbm = R.RBM(5, 3)
-    warm, v, h = rbm.at_temperature(2.0), bits(4, 5, dtype=torch.float32), bits(4, 3, seed=1, dtype=torch.float32)
+    warm, v, h = (
+        rbm.at_temperature(2.0),
+        bits(4, 5, dtype=torch.float32),
+        bits(4, 3, seed=1, dtype=torch.float32),
+    )
     torch.testing.assert_close(warm.energy(v, h), rbm.energy(v, h) / 2)
     assert warm.W.data_ptr() != rbm.W.data_ptr() and isinstance(warm, R.RBM)
     for T in (0.0, -1.0, math.inf, math.nan):
@@ -603,7 +678,9 @@ def test_widget_callbacks():
     state = torch.get_rng_state()
     R.draw_cd(rbm, shapes[0]), R.draw_dream(rbm, shapes[0])
     assert torch.equal(state, torch.get_rng_state())
-    assert R.plot_bipartite(3, 5) is not None and R.plot_bipartite(2, 2, restricted=False) is not None
+    assert (
+        R.plot_bipartite(3, 5) is not None and R.plot_bipartite(2, 2, restricted=False) is not None
+    )
 
 
 def test_a_vector_fills_the_most_square_picture():
@@ -623,8 +700,14 @@ def test_a_vector_fills_the_most_square_picture():
         (lambda: R.RBM(0, 3), "n_visible is 0"),
         (lambda: R.RBM(3, 2.5), "n_hidden is 2.5"),
         (lambda: R.RBM(True, 3), "n_visible is True"),
-        (lambda: R.RBM(3, 2).energy(torch.zeros(4), torch.zeros(2)), "v has shape (4,); its last dimension must be 3"),
-        (lambda: R.RBM(3, 2).energy(torch.zeros(3), torch.zeros(3)), "h has shape (3,); its last dimension must be 2"),
+        (
+            lambda: R.RBM(3, 2).energy(torch.zeros(4), torch.zeros(2)),
+            "v has shape (4,); its last dimension must be 3",
+        ),
+        (
+            lambda: R.RBM(3, 2).energy(torch.zeros(3), torch.zeros(3)),
+            "h has shape (3,); its last dimension must be 2",
+        ),
         (lambda: R.RBM(3, 2).free_energy(torch.tensor(1.0)), "v has shape ()"),
         (lambda: R.RBM(3, 2).hidden_probability(torch.zeros(5, 2)), "v has shape (5, 2)"),
         (lambda: R.RBM(3, 2).visible_probability(torch.zeros(5, 3)), "h has shape (5, 3)"),
@@ -636,7 +719,10 @@ def test_a_vector_fills_the_most_square_picture():
         (lambda: R.log_likelihood(R.RBM(2, 2), torch.tensor([-1.0, 1.0])), "v spans -1 … 1"),
         (lambda: R.log_likelihood(R.RBM(2, 2), torch.tensor([math.nan, 1.0])), "without NaN"),
         (lambda: R.log_likelihood(R.RBM(3, 2), torch.zeros(0, 3)), "v is empty"),
-        (lambda: R.contrastive_divergence(R.RBM(3, 2), torch.zeros(4, 5)), "v_data has shape (4, 5)"),
+        (
+            lambda: R.contrastive_divergence(R.RBM(3, 2), torch.zeros(4, 5)),
+            "v_data has shape (4, 5)",
+        ),
         (lambda: R.contrastive_divergence(R.RBM(3, 2), torch.zeros(4, 3), k=0), "k is 0"),
         (lambda: R.Trainer(R.RBM(3, 2)), "data_mean is None"),
         (lambda: R.Trainer(R.RBM(3, 2), data_mean=torch.zeros(4)), "data_mean has shape (4,)"),
@@ -646,19 +732,31 @@ def test_a_vector_fills_the_most_square_picture():
         (lambda: R.Trainer(R.RBM(3, 2), centred=False, momentum=1.0), "momentum is 1.0"),
         (lambda: R.Trainer(R.RBM(3, 2), centred=False, weight_decay=-1.0), "weight_decay is -1.0"),
         (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity=math.nan), "sparsity is nan"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity_target=0.0), "sparsity_target is 0.0"),
+        (
+            lambda: R.Trainer(R.RBM(3, 2), centred=False, sparsity_target=0.0),
+            "sparsity_target is 0.0",
+        ),
         (lambda: R.Trainer(R.RBM(3, 2), centred=False, hidden_rate=2.0), "hidden_rate is 2.0"),
-        (lambda: R.Trainer(R.RBM(3, 2), centred=False, product_dtype=torch.float16), "product_dtype is torch.float16"),
+        (
+            lambda: R.Trainer(R.RBM(3, 2), centred=False, product_dtype=torch.float16),
+            "product_dtype is torch.float16",
+        ),
         (lambda: R.ais(R.RBM(3, 2), 0), "n_temperatures is 0"),
         (lambda: R.ais(R.RBM(3, 2), 5, 0), "n_chains is 0"),
         (lambda: R.ais(R.RBM(3, 2), 5, base_bias=torch.zeros(4)), "base_bias has shape (4,)"),
-        (lambda: R.ais(R.RBM(3, 2), 5, reverse_from=torch.zeros(4, 4)), "reverse_from has shape (4, 4)"),
+        (
+            lambda: R.ais(R.RBM(3, 2), 5, reverse_from=torch.zeros(4, 4)),
+            "reverse_from has shape (4, 4)",
+        ),
         (lambda: R.ais(R.RBM(3, 2), 5, reverse_from=torch.zeros(3)), "reverse_from has shape (3,)"),
         (lambda: R.ais(R.RBM(3, 2), 5, reverse_from=-torch.ones(4, 3)), "reverse_from spans -1"),
         (lambda: R.exact_samples(R.RBM(3, 2), 0), "n is 0"),
         (lambda: R.exact_samples(R.RBM(30, 2), 5), "n is 30"),
         (lambda: R.relaxation_time(R.RBM(13, 2)), "at most 12"),
-        (lambda: R.complete(R.RBM(3, 2), torch.zeros(3), torch.ones(4).bool()), "known has shape (4,)"),
+        (
+            lambda: R.complete(R.RBM(3, 2), torch.zeros(3), torch.ones(4).bool()),
+            "known has shape (4,)",
+        ),
         (lambda: R.complete(R.RBM(3, 2), torch.zeros(4), torch.ones(3).bool()), "v has shape (4,)"),
         (lambda: R.complete(R.RBM(3, 2), torch.zeros(3), torch.ones(3).bool(), k=0), "k is 0"),
         (lambda: R.draw_cd(R.RBM(4, 2), torch.zeros(4), steps=7), "steps is 7"),
@@ -674,6 +772,7 @@ def test_bad_input_is_named(call, words):
 
 
 # small machines, batches that do not fit, divergence
+
 
 def parts():
     "A small machine's parameters and states by name."
@@ -696,7 +795,9 @@ def test_a_batch_that_does_not_fit_is_refused_in_words_and_changes_nothing(rows)
     assert all(torch.equal(before[k], after[k]) for k in before)
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int64, torch.float16, torch.float64]
+)
 def test_batches_of_bits_of_any_dtype_train_alike(dtype):
     machines = []
     for kind in (torch.float32, dtype):
@@ -709,7 +810,9 @@ def test_batches_of_bits_of_any_dtype_train_alike(dtype):
 
 
 @pytest.mark.parametrize("lr", [1e30, 1e38])
-@pytest.mark.parametrize("settings", [{}, dict(momentum=0.9), dict(persistent=False), dict(centred=False)])
+@pytest.mark.parametrize(
+    "settings", [{}, dict(momentum=0.9), dict(persistent=False), dict(centred=False)]
+)
 def test_divergence_is_said(lr, settings):
     rbm, v = R.RBM(6, 4), bits(8, 6, dtype=torch.float32)
     trainer = R.Trainer(rbm, 8, data_mean=torch.full((6,), 0.5), **settings)
@@ -739,7 +842,11 @@ def test_half_precision_is_refused_by_name(dtype):
     with pytest.raises(ValueError, match="dtype is"):
         R.RBM(5, 4, dtype=dtype)
     half = R.RBM(5, 4).to(dtype)
-    for use in (lambda: R.Trainer(half, centred=False), lambda: R.ais(half, 5), lambda: R.exact_samples(half, 5)):
+    for use in (
+        lambda: R.Trainer(half, centred=False),
+        lambda: R.ais(half, 5),
+        lambda: R.exact_samples(half, 5),
+    ):
         with pytest.raises(ValueError, match="rbm.W has dtype"):
             use()
     with pytest.raises(ValueError, match="has dtype"):
@@ -751,8 +858,14 @@ def transformed():
     return {
         "rbm_energy": (lambda v, h: R.rbm_energy(v, h, p["W"], p["a"], p["b"]), (p["v"], p["h"])),
         "rbm_free_energy": (lambda v: R.rbm_free_energy(v, p["W"], p["a"], p["b"]), (p["v"],)),
-        "rbm_log_partition": (lambda W: R.rbm_log_partition(W, p["a"], p["b"]), (torch.stack([p["W"]] * 3),)),
-        "ais_increment": (lambda v: R.ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2), (p["v"],)),
+        "rbm_log_partition": (
+            lambda W: R.rbm_log_partition(W, p["a"], p["b"]),
+            (torch.stack([p["W"]] * 3),),
+        ),
+        "ais_increment": (
+            lambda v: R.ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2),
+            (p["v"],),
+        ),
         "energy": (rbm.energy, (p["v"], p["h"])),
         "free_energy": (rbm.free_energy, (p["v"],)),
         "hidden_probability": (rbm.hidden_probability, (p["v"],)),
@@ -766,7 +879,9 @@ def test_transforms_see_through_the_checks(name):
     f, x = transformed()[name]
     want = torch.stack([f(*row) for row in zip(*x)])
     torch.testing.assert_close(torch.func.vmap(f)(*x), want)
-    torch.testing.assert_close(torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0])
+    torch.testing.assert_close(
+        torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0]
+    )
     assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape
 
 
@@ -785,7 +900,11 @@ def test_a_state_that_would_broadcast_is_refused_and_nothing_is_loaded():
     mean = torch.full((6,), 0.5)
     one, four = (R.Trainer(R.RBM(6, 4), 4, n_chains=n, data_mean=mean) for n in (1, 4))
     before = four.state_dict()
-    for wrong in (one.state_dict(), before | dict(lam=torch.zeros(1)), before | dict(coins=torch.zeros(3))):
+    for wrong in (
+        one.state_dict(),
+        before | dict(lam=torch.zeros(1)),
+        before | dict(coins=torch.zeros(3)),
+    ):
         with pytest.raises(RuntimeError, match="h has shape|lam has shape|coins"):
             four.load_state_dict(wrong)
     assert all(torch.equal(x, four.state_dict()[name]) for name, x in before.items())

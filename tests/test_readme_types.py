@@ -51,7 +51,11 @@ def stored(statement: ast.AST) -> list[tuple[str, bool]]:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         flat = [t for target in targets if target for t in getattr(target, "elts", [target])]
         for t in flat:
-            if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id == "self":
+            if (
+                isinstance(t, ast.Attribute)
+                and isinstance(t.value, ast.Name)
+                and t.value.id == "self"
+            ):
                 found.append((t.attr, len(flat) == 1))
     return found
 
@@ -61,8 +65,12 @@ def test_init_says_what_an_object_stores(module):
     for node in classes(module):
         methods = [child for child in node.body if isinstance(child, ast.FunctionDef)]
         init = [pair for method in methods if method.name == "__init__" for pair in stored(method)]
-        assert all(alone for _, alone in init), f"{node.name}.__init__ stores several things in one statement"
-        later = {name for method in methods for name, _ in stored(method)} - {name for name, _ in init}
+        assert all(alone for _, alone in init), (
+            f"{node.name}.__init__ stores several things in one statement"
+        )
+        later = {name for method in methods for name, _ in stored(method)} - {
+            name for name, _ in init
+        }
         assert not later, f"{node.name} stores {sorted(later)} outside __init__"
         assert not re.search(r"\b(setattr|locals)\(|__dict__", ast.unparse(node)), node.name
 
@@ -70,16 +78,26 @@ def test_init_says_what_an_object_stores(module):
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory) -> dict[str, set[int]]:
     "{file: lines with an error}, by pyright: each Python program of the README, and the wrong ones."
-    pyright = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which("pyright")
+    pyright = shutil.which("pyright", path=str(Path(sys.executable).parent)) or shutil.which(
+        "pyright"
+    )
     if pyright is None:
         pytest.skip("pyright is not installed")
     folder = tmp_path_factory.mktemp("programs")
-    programs = re.findall(r"(?ms)^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"))
+    programs = re.findall(
+        r"(?ms)^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8")
+    )
     assert programs
     files = {f"readme_{i}.py": text for i, text in enumerate(programs)} | {"wrong.py": WRONG}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    command = [pyright, "--outputjson", "--pythonpath", sys.executable, *(str(folder / name) for name in files)]
+    command = [
+        pyright,
+        "--outputjson",
+        "--pythonpath",
+        sys.executable,
+        *(str(folder / name) for name in files),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300)
     if done.returncode not in (0, 1):
         pytest.skip(f"pyright does not run here: {(done.stderr or done.stdout)[-200:]}")

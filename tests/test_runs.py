@@ -60,10 +60,27 @@ def test_resume_is_bit_for_bit(tmp_path, monkeypatch, settings):
     with monkeypatch.context() as patch, pytest.raises(Stop):
         stop_after(patch, 3)
         m.main([*args, "--out", str(tmp_path / "cut")])
-    assert m.main(["--resume", "--wandb", "disabled", "--temperatures", "0", "--out", str(tmp_path / "cut")]) == 0
+    assert (
+        m.main(
+            [
+                "--resume",
+                "--wandb",
+                "disabled",
+                "--temperatures",
+                "0",
+                "--out",
+                str(tmp_path / "cut"),
+            ]
+        )
+        == 0
+    )
     assert same(model(tmp_path / "whole"), model(tmp_path / "cut"))
     drop = lambda folder: [  # noqa: E731  (times differ, everything else may not)
-        {k: v for k, v in zip(head.split(","), line.split(",")) if k not in ("seconds", "examples_per_second")}
+        {
+            k: v
+            for k, v in zip(head.split(","), line.split(","))
+            if k not in ("seconds", "examples_per_second")
+        }
         for head, *lines in [(folder / "history.csv").read_text(encoding="utf-8").splitlines()]
         for line in lines
     ]
@@ -100,7 +117,9 @@ def test_the_last_few_and_the_best_are_kept(tmp_path):
     best = m.load_checkpoint(folder / "best.pt")
     with open(tmp_path / "history.csv", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
-    assert best["row"]["pseudo_likelihood"] == max(float(row["pseudo_likelihood"]) for row in history)
+    assert best["row"]["pseudo_likelihood"] == max(
+        float(row["pseudo_likelihood"]) for row in history
+    )
 
 
 HARM = {
@@ -108,7 +127,9 @@ HARM = {
     "empty": lambda p: p.write_bytes(b""),
     "text": lambda p: p.write_text("hello", encoding="utf-8"),
     "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
-    "code": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"], "f": Path("/")}, p),
+    "code": lambda p: torch.save(
+        {"kind": "silen-rbm", "format": m.CHECKPOINT["format"], "f": Path("/")}, p
+    ),
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
     "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"]}, p),
 }
@@ -120,7 +141,9 @@ WORDS = {
 
 
 @pytest.mark.parametrize("harm", list(HARM))
-def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(tmp_path, capsys, harm):
+def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(
+    tmp_path, capsys, harm
+):
     args = [*SMALL, "--epochs", "4", "--out", str(tmp_path)]
     assert m.main(args) == 0
     before = model(tmp_path)
@@ -131,7 +154,11 @@ def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(tm
     capsys.readouterr()
     assert m.main([*args, "--resume"]) == 0
     out = capsys.readouterr().out
-    assert newest.name in out and WORDS.get(harm, "cannot be read") in out and "resuming after epoch 3" in out
+    assert (
+        newest.name in out
+        and WORDS.get(harm, "cannot be read") in out
+        and "resuming after epoch 3" in out
+    )
     assert same(before, model(tmp_path)), "the last epoch was repeated exactly"
 
 
@@ -148,7 +175,10 @@ def test_a_folder_of_useless_checkpoints_is_neither_resumed_nor_emptied(tmp_path
     before = [path.read_bytes() for path in files]
     capsys.readouterr()
     assert m.main([*args, "--resume"]) == 2
-    assert "holds checkpoints and none can be resumed; choose another folder" in capsys.readouterr().err
+    assert (
+        "holds checkpoints and none can be resumed; choose another folder"
+        in capsys.readouterr().err
+    )
     assert [path.read_bytes() for path in files] == before
 
 
@@ -158,7 +188,10 @@ def test_resuming_with_automatic_precision_keeps_the_one_that_was_used(monkeypat
     assert m.main([*args, "--epochs", "2"]) == 0
     monkeypatch.setattr(m, "fast_bfloat16", lambda device: False)
     assert m.main([*args, "--epochs", "2", "--resume"]) == 0
-    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"] == "bfloat16"
+    assert (
+        json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"]
+        == "bfloat16"
+    )
 
 
 def test_a_checkpoint_from_a_gpu_can_be_resumed_on_a_cpu(tmp_path, capsys):
@@ -201,7 +234,19 @@ def test_killed_again_and_again_it_gets_through(tmp_path):
 
 
 def test_the_gap_can_stop_a_run(tmp_path, capsys):
-    args = [*SMALL, "--n-hidden", "200", "--epochs", "400", "--held-out", "1200", "--lr", "0.2", "--max-gap", "2"]
+    args = [
+        *SMALL,
+        "--n-hidden",
+        "200",
+        "--epochs",
+        "400",
+        "--held-out",
+        "1200",
+        "--lr",
+        "0.2",
+        "--max-gap",
+        "2",
+    ]
     assert m.main([*args, "--batch-size", "50", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "the free-energy gap has grown by" in out
@@ -232,8 +277,17 @@ print("grown", peaks[-1] - peaks[20], "kB over", len(peaks) - 21, "epochs")
 
 
 def torchrun(*args, timeout=240, env=ENV, processes=2):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return subprocess.run([*command, *map(str, args)], capture_output=True, encoding="utf-8", timeout=timeout, env=env)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+    ]
+    return subprocess.run(
+        [*command, *map(str, args)], capture_output=True, encoding="utf-8", timeout=timeout, env=env
+    )
 
 
 GRADIENT = """
@@ -276,15 +330,30 @@ def test_two_workers_share_one_gradient_bit_for_bit(tmp_path):
 
 
 def test_two_workers_train_and_agree_with_one(tmp_path):
-    args = ["--dataset", "digits", "--n-hidden", 32, "--wandb", "disabled", "--epochs", 100, "--temperatures", 1000]
+    args = [
+        "--dataset",
+        "digits",
+        "--n-hidden",
+        32,
+        "--wandb",
+        "disabled",
+        "--epochs",
+        100,
+        "--temperatures",
+        1000,
+    ]
     done = torchrun("-m", "silen_lib.train", *args, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "on 2 workers" in done.stdout and done.stdout.count("saved model.pt") == 1
     assert m.main([*map(str, args), "--out", str(tmp_path / "one")]) == 0
-    results = {n: (tmp_path / n / "result.json").read_text(encoding="utf-8") for n in ("one", "two")}
+    results = {
+        n: (tmp_path / n / "result.json").read_text(encoding="utf-8") for n in ("one", "two")
+    }
     score = {n: json.loads(text)["test_forward"] for n, text in results.items()}
     assert score["one"] > -20, score  # learned: a model without weights has −24.25
-    assert abs(score["one"] - score["two"]) < 0.5, score  # nats; seeds of one worker differ by a few hundredths
+    assert abs(score["one"] - score["two"]) < 0.5, (
+        score
+    )  # nats; seeds of one worker differ by a few hundredths
 
 
 def test_a_dead_worker_is_replaced_and_the_run_goes_on(tmp_path):
@@ -306,7 +375,12 @@ sys.exit(m.main(sys.argv[1:]))
     done = torchrun("--max-restarts", 1, tmp_path / "dying.py", *args)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resuming after epoch" in done.stdout
-    assert m.load_checkpoint(sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))[-1])["row"]["epoch"] == 8
+    assert (
+        m.load_checkpoint(sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))[-1])["row"][
+            "epoch"
+        ]
+        == 8
+    )
 
 
 def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
@@ -315,7 +389,16 @@ def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
     code += "sys.exit(m.main(sys.argv[1:]))"
     (tmp_path / "dying.py").write_text(code, encoding="utf-8")
     start = time.perf_counter()
-    done = torchrun("--max-restarts", 0, tmp_path / "dying.py", *SMALL, "--epochs", 1000, "--out", tmp_path / "out")
+    done = torchrun(
+        "--max-restarts",
+        0,
+        tmp_path / "dying.py",
+        *SMALL,
+        "--epochs",
+        1000,
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode != 0 and time.perf_counter() - start < 150
 
 
@@ -336,9 +419,16 @@ def test_bfloat16_is_chosen_where_the_processor_is_made_for_it(monkeypatch, foun
 
 @pytest.mark.parametrize(
     "wish, fast, got",
-    [("auto", 1, "bfloat16"), ("auto", 0, "float32"), ("float32", 1, "float32"), ("bfloat16", 0, "bfloat16")],
+    [
+        ("auto", 1, "bfloat16"),
+        ("auto", 0, "float32"),
+        ("float32", 1, "float32"),
+        ("bfloat16", 0, "bfloat16"),
+    ],
 )
-def test_the_precision_that_was_used_is_written_down(monkeypatch, tmp_path, capsys, wish, fast, got):
+def test_the_precision_that_was_used_is_written_down(
+    monkeypatch, tmp_path, capsys, wish, fast, got
+):
     monkeypatch.setattr(m, "fast_bfloat16", lambda device: fast)
     assert m.main([*SMALL, "--precision", wish, "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"] == got

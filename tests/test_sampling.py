@@ -12,12 +12,26 @@ from arviz_stats.base import array_stats
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
-from silen_lib.energy import boltzmann, double_well, gaussian_wells, grid, sample_states, three_wells, tilted_well
+from silen_lib.energy import (
+    boltzmann,
+    double_well,
+    gaussian_wells,
+    grid,
+    sample_states,
+    three_wells,
+    tilted_well,
+)
 from silen_lib.exercises import diagnose, verify
 from silen_lib.hopfield import hopfield_energy
 from silen_lib.rbm import RBM, all_states
 
-EXERCISES = ["acceptance_probability", "langevin_step", "mala_log_ratio", "autocorrelation", "split_rhat"]
+EXERCISES = [
+    "acceptance_probability",
+    "langevin_step",
+    "mala_log_ratio",
+    "autocorrelation",
+    "split_rhat",
+]
 DTYPES = [torch.float32, torch.float64]
 WALLED = partial(three_wells, confinement=0.1)
 WELL = S.separable(tilted_well)
@@ -58,7 +72,11 @@ def test_a_langevin_step_in_place_is_told_so_and_one_kick_for_the_whole_batch_is
         return x.add_((2 * step_size * T) ** 0.5 * torch.randn(x.shape, generator=generator))
 
     def one_kick(x, slope, step_size, T=1.0, generator=None):
-        return x - step_size * slope + (2 * step_size * T) ** 0.5 * torch.randn(x.shape[-1], generator=generator)
+        return (
+            x
+            - step_size * slope
+            + (2 * step_size * T) ** 0.5 * torch.randn(x.shape[-1], generator=generator)
+        )
 
     assert diagnose("langevin_step", in_place).kind == "modified"
     assert diagnose("langevin_step", one_kick).kind == "law"
@@ -88,11 +106,15 @@ def test_the_limit_notices_a_wrong_temperature():
     assert gap_on_line(step, spring, -8, 8, 1.0, 60) > S.dkw_limit(20_000)
 
 
-@pytest.mark.parametrize("eta,k,T", [(0.05, 1, 1.0), (0.2, 1, 1.0), (0.5, 1, 1.0), (0.3, 4, 0.5), (0.9, 2, 2.0)])
+@pytest.mark.parametrize(
+    "eta,k,T", [(0.05, 1, 1.0), (0.2, 1, 1.0), (0.5, 1, 1.0), (0.3, 4, 0.5), (0.9, 2, 2.0)]
+)
 def test_variance_of_unadjusted_langevin(eta, k, T):
     theory = T / k / (1 - eta * k / 2)
     n, burn = 200_000, math.ceil(math.log(1e-10) / math.log((1 - eta * k) ** 2 + 1e-12)) + 1
-    x = S.sample(S.langevin(lambda x: k * x.square().sum(-1) / 2, eta, T), torch.randn(n, 1), 1, burn=burn).x
+    x = S.sample(
+        S.langevin(lambda x: k * x.square().sum(-1) / 2, eta, T), torch.randn(n, 1), 1, burn=burn
+    ).x
     assert abs(x.var() - theory) < 6 * theory * (2 / n) ** 0.5
     assert abs(x.mean()) < 6 * (theory / n) ** 0.5
 
@@ -140,11 +162,15 @@ def test_a_leaning_proposal_needs_its_ratio():
             back = torch.where(new < 0, 0.9, 0.3)
             forth = torch.where(x < 0, 0.9, 0.3)
             return new, torch.where(flip, (back / forth).log(), 0.0).sum(-1) * ratio
+
         return propose
 
     def energy(x):
         return 0.4 * x.sum(-1) + 0.4
-    gaps = [gap_of_states(S.metropolis_hastings(energy, leaning(r)), states, E, 1.0, 15) for r in (1, 0)]
+
+    gaps = [
+        gap_of_states(S.metropolis_hastings(energy, leaning(r)), states, E, 1.0, 15) for r in (1, 0)
+    ]
     assert gaps[0] < S.dkw_limit(20_000) < gaps[1]
 
 
@@ -167,17 +193,29 @@ def test_tempering_spins_with_a_column_of_temperatures():
     E = hopfield_energy(states, W)
     energy = partial(hopfield_energy, W=W)
     starts = torch.stack([states[sample_states(E, 20_000, t)] for t in T])
-    run = S.sample(S.tempered(energy, T, lambda t: S.metropolis_hastings(energy, S.flip_one(), t)), starts, 1, burn=10)
+    run = S.sample(
+        S.tempered(energy, T, lambda t: S.metropolis_hastings(energy, S.flip_one(), t)),
+        starts,
+        1,
+        burn=10,
+    )
     for row, t in zip(run.x[:, :, 0], T):
         where = (row.unsqueeze(1) == states).all(-1).float().argmax(1)
-        assert S.cdf_distance(where, torch.arange(32.0).double(), boltzmann(E.double(), t)) < S.dkw_limit(20_000)
+        assert S.cdf_distance(
+            where, torch.arange(32.0).double(), boltzmann(E.double(), t)
+        ) < S.dkw_limit(20_000)
 
 
 def test_a_bridge_is_crossed_by_tempering_only():
     start = torch.full((400, 1), 2.1)
     alone = S.sample(S.mala(WELL, 0.05, 0.15), start, 1, burn=600).x
     ladder = [0.15, 0.25, 0.4, 0.65, 1.0, 1.6, 2.5]
-    trade = S.sample(S.tempered(WELL, ladder, lambda t: S.mala(WELL, 0.05, t)), start.expand(7, 400, 1), 1, burn=600)
+    trade = S.sample(
+        S.tempered(WELL, ladder, lambda t: S.mala(WELL, 0.05, t)),
+        start.expand(7, 400, 1),
+        1,
+        burn=600,
+    )
     assert (alone > 0.6).all() and (trade.x[0] < 0.6).double().mean() > 0.97
 
 
@@ -195,7 +233,9 @@ def test_dtype_is_kept_and_a_generator_decides_everything(make, dtype):
     a, b = (S.sample(make(), start, 9, burn=2, thin=3, generator=g(5)) for _ in range(2))
     assert torch.equal(a.x, b.x) and a.x.dtype == dtype and a.x.shape == (7, 9, 2)
     assert torch.equal(start, before) and torch.equal(torch.get_rng_state(), state)
-    assert not a.x.requires_grad and not torch.equal(a.x, S.sample(make(), start, 9, 2, 3, generator=g(6)).x)
+    assert not a.x.requires_grad and not torch.equal(
+        a.x, S.sample(make(), start, 9, 2, 3, generator=g(6)).x
+    )
 
 
 def test_tempered_with_a_generator():
@@ -207,7 +247,7 @@ def test_tempered_with_a_generator():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_tempered_follows_the_walkers_dtype(dtype):
-    step = S.tempered(WALLED, torch.tensor([1.0, 2.0]), lambda t: S.mala(WALLED, 0.1*t**0.5, t))
+    step = S.tempered(WALLED, torch.tensor([1.0, 2.0]), lambda t: S.mala(WALLED, 0.1 * t**0.5, t))
     last = S.sample(step, torch.randn(2, 4, 2).to(dtype), 6).last
     assert last.x.dtype == last.E.dtype == last.slope.dtype == dtype
 
@@ -219,7 +259,9 @@ def test_chains_go_on_where_they_stopped():
     second = S.sample(step, first.last, 10, generator=generator)
     whole = S.sample(step, start, 20, generator=g(2))
     assert torch.equal(torch.cat([first.x, second.x], 1), whole.x)
-    assert torch.allclose((first.acceptance + second.acceptance) / 2, whole.acceptance.to(first.acceptance.dtype))
+    assert torch.allclose(
+        (first.acceptance + second.acceptance) / 2, whole.acceptance.to(first.acceptance.dtype)
+    )
 
 
 def test_thinning_keeps_every_thin_th():
@@ -240,7 +282,8 @@ def test_what_walkers_carry_is_what_is_true_there():
     for _ in range(5):
         w = step(w)
         E, slope = S.energy_and_gradient(WALLED, w.x)
-        torch.testing.assert_close(E, w.E); torch.testing.assert_close(slope, w.slope)
+        torch.testing.assert_close(E, w.E)
+        torch.testing.assert_close(slope, w.slope)
 
 
 def test_exchanges_only_permute():
@@ -252,7 +295,8 @@ def test_exchanges_only_permute():
         assert torch.equal(new.E.sort(0).values, w.E.sort(0).values) and swap.any()
         torch.testing.assert_close(WALLED(new.x), new.E)
         still = torch.ones(4, 50, dtype=torch.bool)
-        still[first:-1:2] &= ~swap; still[first + 1::2][: len(swap)] &= ~swap
+        still[first:-1:2] &= ~swap
+        still[first + 1 :: 2][: len(swap)] &= ~swap
         assert torch.equal(new.x[still], w.x[still])
 
 
@@ -266,8 +310,13 @@ def test_step_sizes_and_temperatures_for_each_chain():
 
 def test_gradient_of_the_wells_by_hand():
     x = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    wells = dict(centres=torch.randn(6, 3), depths=torch.rand(6) + 1, widths=torch.rand(6) + 0.5, confinement=0.3)
-    slope, = torch.autograd.grad(gaussian_wells(x, **wells).sum(), x)
+    wells = dict(
+        centres=torch.randn(6, 3),
+        depths=torch.rand(6) + 1,
+        widths=torch.rand(6) + 0.5,
+        confinement=0.3,
+    )
+    (slope,) = torch.autograd.grad(gaussian_wells(x, **wells).sum(), x)
     torch.testing.assert_close(S.gaussian_wells_gradient(x.detach(), **wells), slope)
 
 
@@ -300,7 +349,9 @@ def test_convergence_is_arviz():
     for k in range(3):
         a = x[..., k].double().numpy()
         got = [float(v[k]) for v in (c.error, c.ess, c.rhat)]
-        np.testing.assert_allclose(got, [array_stats.mcse(a), array_stats.ess(a), array_stats.rhat(a)], rtol=1e-6)
+        np.testing.assert_allclose(
+            got, [array_stats.mcse(a), array_stats.ess(a), array_stats.rhat(a)], rtol=1e-6
+        )
     torch.testing.assert_close(c.mean, x.double().mean((0, 1)))
 
 
@@ -321,7 +372,9 @@ def test_nan_proposals_are_refused():
 
 def test_a_wall_is_never_crossed_and_what_is_inside_is_uniform():
     box = S.separable(lambda x: torch.where((x > 0) & (x < 1), 0.0, math.inf))
-    end = S.sample(S.metropolis_hastings(box, S.gaussian_walk(0.5)), torch.rand(20_000, 1), 1, burn=20).x
+    end = S.sample(
+        S.metropolis_hastings(box, S.gaussian_walk(0.5)), torch.rand(20_000, 1), 1, burn=20
+    ).x
     assert ((end > 0) & (end < 1)).all()
     x, _ = grid(0.0, 1.0, 100, dtype=torch.float64)
     assert S.cdf_distance(end, x, torch.full((100,), 0.01).double()) < S.dkw_limit(20_000)
@@ -358,7 +411,9 @@ def test_no_chains_and_one_chain_without_a_batch():
 def test_flips_change_one_unit():
     x = torch.randint(0, 2, (500, 9)).float()
     new, ratio = S.flip_one(0, 1)(x)
-    assert ((new != x).sum(-1) == 1).all() and set(new.unique().tolist()) <= {0.0, 1.0} and ratio == 0
+    assert (
+        ((new != x).sum(-1) == 1).all() and set(new.unique().tolist()) <= {0.0, 1.0} and ratio == 0
+    )
     counts = (new != x).sum(0)
     assert (counts > 0).all()
 
@@ -367,9 +422,9 @@ def test_flips_change_one_unit():
 def test_dkw_limit_bounds_honest_draws(n):
     "Measured on 2,000 sets of uniform numbers at an alarm of 1 in 10: no more than that are beyond it."
     u = torch.rand(2000, n, dtype=torch.float64).sort(1).values
-    ranks = torch.arange(1, n + 1)/n
-    D = torch.maximum((ranks - u).amax(1), (u - ranks + 1/n).amax(1))
-    assert (D > S.dkw_limit(n, 0.1)).double().mean() < 0.1 + 6*(0.09/2000)**0.5
+    ranks = torch.arange(1, n + 1) / n
+    D = torch.maximum((ranks - u).amax(1), (u - ranks + 1 / n).amax(1))
+    assert (D > S.dkw_limit(n, 0.1)).double().mean() < 0.1 + 6 * (0.09 / 2000) ** 0.5
 
 
 # bad input
@@ -447,7 +502,9 @@ def test_what_would_go_wrong_silently_is_named(call, words):
 def test_a_temperature_below_the_smallest_float32_is_not_0():
     "1e-60 is 0 in float32, and 0/0 no number: equal energies are taken, higher ones are not."
     for T in (1e-60, torch.tensor(1e-60, dtype=torch.float64)):
-        p = S.acceptance_probability(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, -1.0]), T)
+        p = S.acceptance_probability(
+            torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 2.0, -1.0]), T
+        )
         assert p.tolist() == [1, 0, 1]
 
 

@@ -33,52 +33,117 @@ def bell(x, sigma):
 # bad input
 
 BAD = {
-    "x is int": (lambda: S.mixture_score(torch.ones(3, 2).long(), W, MEANS, 0.5), "x has dtype torch.int64"),
+    "x is int": (
+        lambda: S.mixture_score(torch.ones(3, 2).long(), W, MEANS, 0.5),
+        "x has dtype torch.int64",
+    ),
     "x is a list": (lambda: S.mixture_score([1.0, 2.0], W, MEANS, 0.5), "x is a list"),
     "x has another d": (lambda: S.mixture_score(normal(3, 5), W, MEANS, 0.5), "do not fit"),
-    "weights and means differ": (lambda: S.mixture_score(normal(3, 2), W[:1], MEANS, 0.5), "do not fit"),
-    "weights must sum to 1": (lambda: S.mixture_log_density(normal(3, 2), 2 * W, MEANS, 0.5), "weights must sum to 1"),
-    "a negative weight": (lambda: S.mixture_score(normal(3, 2), torch.tensor([1.5, -0.5]), MEANS, 0.5), "≥ 0"),
+    "weights and means differ": (
+        lambda: S.mixture_score(normal(3, 2), W[:1], MEANS, 0.5),
+        "do not fit",
+    ),
+    "weights must sum to 1": (
+        lambda: S.mixture_log_density(normal(3, 2), 2 * W, MEANS, 0.5),
+        "weights must sum to 1",
+    ),
+    "a negative weight": (
+        lambda: S.mixture_score(normal(3, 2), torch.tensor([1.5, -0.5]), MEANS, 0.5),
+        "≥ 0",
+    ),
     "no width at all": (lambda: S.mixture_score(normal(3, 2), W, MEANS, 0.0), "point mass"),
     "sigma is negative": (lambda: islands(normal(3, 2), -1.0), "sigma spans -1"),
     "sigma is NaN": (lambda: islands(normal(3, 2), math.nan), "sigma is nan"),
     "sigma is infinite": (lambda: islands(normal(3, 2), math.inf), "finite"),
     "no draws": (lambda: S.sample_mixture(0, W, MEANS, 0.5), "n is 0"),
-    "score changes the shape": (lambda: S.score_trace(lambda x: x.sum(-1), normal(3, 2)), "score gave shape"),
-    "noise of another shape": (lambda: S.denoising_score_matching(bell, normal(3, 2), 1.0, normal(3, 1)), "noise has"),
-    "loss with sigma < 0": (lambda: S.denoising_score_matching(bell, normal(3, 2), -1.0, normal(3, 2)), "sigma spans"),
+    "score changes the shape": (
+        lambda: S.score_trace(lambda x: x.sum(-1), normal(3, 2)),
+        "score gave shape",
+    ),
+    "noise of another shape": (
+        lambda: S.denoising_score_matching(bell, normal(3, 2), 1.0, normal(3, 1)),
+        "noise has",
+    ),
+    "loss with sigma < 0": (
+        lambda: S.denoising_score_matching(bell, normal(3, 2), -1.0, normal(3, 2)),
+        "sigma spans",
+    ),
     "net without data": (lambda: S.ScoreNet(normal(1, 2)), "data has shape"),
     "net with flat data": (lambda: S.ScoreNet(normal(9)), "data has shape"),
     "net at sigma 0": (lambda: S.ScoreNet(normal(9, 2))(normal(3, 2), 0.0), "sigma spans 0"),
-    "low above high": (lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 2.0, 1.0), "low and high"),
-    "no steps": (lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 1.0, 2.0, steps=0),
-        "steps is 0; it must be a whole number ≥ 1"),
+    "low above high": (
+        lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 2.0, 1.0),
+        "low and high",
+    ),
+    "no steps": (
+        lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 2), 1.0, 2.0, steps=0),
+        "steps is 0; it must be a whole number ≥ 1",
+    ),
     "ladder upwards": (lambda: S.sigma_ladder(1, 2, 5), "high, low and n"),
     "ladder to 0": (lambda: S.sigma_ladder(1, 0, 5), "high, low and n"),
     "ladder of one": (lambda: S.sigma_ladder(1, 0.1, 1), "n is 1; it must be a whole number ≥ 2"),
     "rising levels": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, 2.0]), "sigmas are"),
     "no levels": (lambda: S.annealed_langevin(bell, normal(3, 2), []), "sigmas are"),
-    "a negative rate": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], rate=-0.1), "rate is -0.1"),
-    "a negative eta": (lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1), "eta is -0.1"),
-    "a negative level": (lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]), "sigmas are"),
-    "step to the same level": (lambda: S.reverse_step(normal(2), normal(2), 1.0, 1.0, normal(2)), "next_sigma"),
-    "step below 0": (lambda: S.reverse_step(normal(2), normal(2), 1.0, -0.1, normal(2)), "next_sigma"),
+    "a negative rate": (
+        lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], rate=-0.1),
+        "rate is -0.1",
+    ),
+    "a negative eta": (
+        lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1),
+        "eta is -0.1",
+    ),
+    "a negative level": (
+        lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]),
+        "sigmas are",
+    ),
+    "step to the same level": (
+        lambda: S.reverse_step(normal(2), normal(2), 1.0, 1.0, normal(2)),
+        "next_sigma",
+    ),
+    "step below 0": (
+        lambda: S.reverse_step(normal(2), normal(2), 1.0, -0.1, normal(2)),
+        "next_sigma",
+    ),
     "step by one score for all": (
-        lambda: S.reverse_step(normal(3, 2), normal(2), 2.0, 1.0, normal(3, 2)), "s has shape"),
+        lambda: S.reverse_step(normal(3, 2), normal(2), 2.0, 1.0, normal(3, 2)),
+        "s has shape",
+    ),
     "step with one noise for all": (
-        lambda: S.reverse_step(normal(3, 2), normal(3, 2), 2.0, 1.0, normal(1, 2)), "noise has shape"),
-    "flow of no points": (lambda: S.flow_log_density(bell, normal(0, 2), [1.0, 2.0], normal(9, 2)), "x has shape"),
+        lambda: S.reverse_step(normal(3, 2), normal(3, 2), 2.0, 1.0, normal(1, 2)),
+        "noise has shape",
+    ),
+    "flow of no points": (
+        lambda: S.flow_log_density(bell, normal(0, 2), [1.0, 2.0], normal(9, 2)),
+        "x has shape",
+    ),
     "flow with wider data": (
-        lambda: S.flow_log_density(bell, normal(3, 2), [1.0, 2.0], normal(9, 3)), "data has shape .* to go with x"),
-    "mixture in two places": (lambda: S.sample_mixture(2, W, MEANS.to("meta"), 0.5), "weights is on cpu and means on"),
+        lambda: S.flow_log_density(bell, normal(3, 2), [1.0, 2.0], normal(9, 3)),
+        "data has shape .* to go with x",
+    ),
+    "mixture in two places": (
+        lambda: S.sample_mixture(2, W, MEANS.to("meta"), 0.5),
+        "weights is on cpu and means on",
+    ),
     "net trained on wider data": (
-        lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 3), 1.0, 2.0), "data has shape .* to go with net"),
+        lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 3), 1.0, 2.0),
+        "data has shape .* to go with net",
+    ),
     "net's draws from wider data": (
-        lambda: S.sample_diffusion(S.ScoreNet(normal(9, 2)), normal(9, 3), 2, [2.0, 1.0]), "data has shape"),
+        lambda: S.sample_diffusion(S.ScoreNet(normal(9, 2)), normal(9, 3), 2, [2.0, 1.0]),
+        "data has shape",
+    ),
     "draws from data without numbers": (
-        lambda: S.sample_diffusion(bell, normal(9, 2).to("meta"), 2, [2.0, 1.0]), "data is on meta"),
-    "start from data without numbers": (lambda: S.noise_start(2, normal(9, 2).to("meta"), 1.0), "data is on meta"),
-    "flow with equal levels": (lambda: S.probability_flow(bell, normal(3, 2), [1.0, 1.0]), "sigmas are"),
+        lambda: S.sample_diffusion(bell, normal(9, 2).to("meta"), 2, [2.0, 1.0]),
+        "data is on meta",
+    ),
+    "start from data without numbers": (
+        lambda: S.noise_start(2, normal(9, 2).to("meta"), 1.0),
+        "data is on meta",
+    ),
+    "flow with equal levels": (
+        lambda: S.probability_flow(bell, normal(3, 2), [1.0, 1.0]),
+        "sigmas are",
+    ),
     "scores not square": (lambda: S.info_nce(normal(3, 4)), "scores has shape"),
     "no scores": (lambda: S.info_nce(normal(0, 0)), "scores has shape"),
     "temperature 0": (lambda: S.info_nce(normal(3, 3), 0.0), "temperature is 0"),
@@ -119,7 +184,10 @@ def test_a_weight_of_zero_is_no_component():
 
 def test_far_away_nothing_overflows():
     x = torch.tensor([[1e4, -1e4], [-1e6, 0.0]])
-    assert torch.isfinite(islands(x)).all() and torch.isfinite(S.mixture_log_density(x, W, MEANS, 0.5)).all()
+    assert (
+        torch.isfinite(islands(x)).all()
+        and torch.isfinite(S.mixture_log_density(x, W, MEANS, 0.5)).all()
+    )
 
 
 def test_great_noise_sees_one_gaussian():
@@ -130,7 +198,9 @@ def test_great_noise_sees_one_gaussian():
 
 
 def test_sample_mixture_has_the_moments():
-    x = S.sample_mixture(40_000, W.double(), MEANS.double(), torch.tensor([0.5, 2.0]).double(), generator(1))
+    x = S.sample_mixture(
+        40_000, W.double(), MEANS.double(), torch.tensor([0.5, 2.0]).double(), generator(1)
+    )
     mean = (W[:, None] * MEANS).sum(0).double()
     assert (x.mean(0) - mean).abs().max() < 6 * 4 / 200  # six standard errors
     on_second = x[x @ MEANS[1].double() > 12]
@@ -154,7 +224,10 @@ def test_implicit_and_denoising_agree_about_the_best_slope():
     clean, noise, sigma = normal(4000, 1), normal(4000, 1, seed=1), 0.7
     noisy = clean + sigma * noise
     ism = [S.implicit_score_matching(lambda x, a=a: -a * x, noisy).item() for a in (0.0, 1.0, 2.0)]
-    dsm = [S.denoising_score_matching(lambda x, s, a=a: -a * x, clean, sigma, noise).item() for a in (0.0, 1.0, 2.0)]
+    dsm = [
+        S.denoising_score_matching(lambda x, s, a=a: -a * x, clean, sigma, noise).item()
+        for a in (0.0, 1.0, 2.0)
+    ]
     best = [(4 * f[1] - 3 * f[0] - f[2]) / 2 / (2 * f[1] - f[0] - f[2]) for f in (ism, dsm)]
     assert abs(best[0] - 1 / noisy.square().mean().item()) < 1e-6
     assert abs(best[1] - 1 / 1.49) < 0.1
@@ -163,7 +236,9 @@ def test_implicit_and_denoising_agree_about_the_best_slope():
 @pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
 def test_weighted_loss_of_silence_is_d(sigma):
     "A model that says 0 pays |ε|², whatever sigma: 3 dimensions, 20,000 points, seven standard errors."
-    loss = S.denoising_score_matching(lambda x, s: 0 * x, normal(20_000, 3), sigma, normal(20_000, 3, seed=2))
+    loss = S.denoising_score_matching(
+        lambda x, s: 0 * x, normal(20_000, 3), sigma, normal(20_000, 3, seed=2)
+    )
     assert abs(loss.item() - 3) < 7 * math.sqrt(6 / 20_000)
 
 
@@ -174,7 +249,9 @@ def test_loss_hands_each_point_its_level():
         seen["sigma"] = sigma
         return x
 
-    S.denoising_score_matching(model, normal(4, 2), torch.tensor([1.0, 2.0, 3.0, 4.0]).double(), normal(4, 2))
+    S.denoising_score_matching(
+        model, normal(4, 2), torch.tensor([1.0, 2.0, 3.0, 4.0]).double(), normal(4, 2)
+    )
     assert seen["sigma"].tolist() == [1, 2, 3, 4]
     S.denoising_score_matching(model, normal(4, 2), 0.5, normal(4, 2))
     assert seen["sigma"].tolist() == [0.5] * 4
@@ -186,13 +263,17 @@ def test_loss_hands_each_point_its_level():
 def test_reverse_process_is_exact_for_a_gaussian_in_small_steps():
     start, ladder = math.sqrt(1 + 100) * normal(20_000, 1), S.sigma_ladder(10, 0.01, 400)
     x = S.reverse_diffusion(bell, start, ladder, generator=generator(3))
-    assert abs(x.std().item() - 1) < 0.02 + 6 / math.sqrt(40_000)  # discretisation, and six standard errors
+    assert abs(x.std().item() - 1) < 0.02 + 6 / math.sqrt(
+        40_000
+    )  # discretisation, and six standard errors
 
 
 @pytest.mark.parametrize("sigmas", [[5.0, 0.0], [5.0, 2.0, 0.0], [5.0, 4.9, 0.1, 0.0]])
 def test_one_data_point_is_found_in_any_number_of_steps(sigmas):
     point = normal(3, seed=4)
-    x = S.reverse_diffusion(lambda x, s: (point - x) / s**2, 5 * normal(9, 3), sigmas, generator=generator(5))
+    x = S.reverse_diffusion(
+        lambda x, s: (point - x) / s**2, 5 * normal(9, 3), sigmas, generator=generator(5)
+    )
     assert torch.allclose(x, point.expand(9, 3), atol=1e-12)
 
 
@@ -205,7 +286,9 @@ def test_keep_returns_every_state():
 
 def test_langevin_has_the_unadjusted_bias():
     "One level, one step size: the stationary variance of a unit normal is 1/(1 − η/2)."
-    x = S.annealed_langevin(lambda x, s: -x, normal(20_000, 1), [1.0], steps=60, eta=0.5, generator=generator(6))
+    x = S.annealed_langevin(
+        lambda x, s: -x, normal(20_000, 1), [1.0], steps=60, eta=0.5, generator=generator(6)
+    )
     assert abs(x.var().item() - 1 / 0.75) < 7 * 1.34 * math.sqrt(2 / 20_000)
 
 
@@ -220,10 +303,17 @@ def test_shares_of_two_modes():
     data = S.sample_mixture(20_000, W, MEANS, 0.5, generator(8))
     start, ladder = S.noise_start(20_000, data, 20, generator(9)), S.sigma_ladder(20, 0.1, 101)
     share = lambda x: (x @ MEANS[0] > 0).float().mean().item()
-    assert abs(share(S.reverse_diffusion(islands, start, ladder, generator=generator(10))) - 0.8) < 0.05
+    assert (
+        abs(share(S.reverse_diffusion(islands, start, ladder, generator=generator(10))) - 0.8)
+        < 0.05
+    )
     assert abs(share(S.probability_flow(islands, start, ladder)) - 0.8) < 0.05
     recipe = S.annealed_langevin(
-        islands, 2 * normal(20_000, 2, dtype=torch.float32), [2, 1, 0.5, 0.1], eta=0.01, generator=generator(11)
+        islands,
+        2 * normal(20_000, 2, dtype=torch.float32),
+        [2, 1, 0.5, 0.1],
+        eta=0.01,
+        generator=generator(11),
     )
     assert abs(share(recipe) - 0.583) < 0.03
 
@@ -256,7 +346,9 @@ def test_samplers_keep_no_graph():
 
 def test_flow_density_of_a_gaussian():
     data = normal(50_000, 2)
-    data = (data - data.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(data.T)).T)  # moments exactly 0, 1
+    data = (data - data.mean(0)) @ torch.linalg.inv(
+        torch.linalg.cholesky(torch.cov(data.T)).T
+    )  # moments exactly 0, 1
     x = normal(50, 2, seed=1)
     got = S.flow_log_density(bell, x, S.sigma_ladder(30, 0.01, 200)[::-1], data)
     want = -x.square().sum(1) / 2 / 1.0001 - math.log(2 * math.pi * 1.0001)
@@ -272,7 +364,10 @@ def test_net_starts_as_the_gaussian_and_keeps_dtype():
     C = torch.cov(data.T) + 0.49 * torch.eye(3)
     x = normal(5, 3, seed=2)
     assert torch.allclose(net(x, 0.7), -(x - data.mean(0)) @ torch.linalg.inv(C), atol=1e-9)
-    assert net(x, 0.7).dtype == torch.float64 and S.ScoreNet(data.float())(x.float(), 0.7).dtype == torch.float32
+    assert (
+        net(x, 0.7).dtype == torch.float64
+        and S.ScoreNet(data.float())(x.float(), 0.7).dtype == torch.float32
+    )
     assert net(x.reshape(5, 1, 3), torch.full((5, 1), 0.7)).shape == (5, 1, 3)
 
 
@@ -310,7 +405,11 @@ def test_training_is_reproducible_and_one_dimension_works():
 def test_info_nce_is_cross_entropy(size, dtype):
     scores = 50 * normal(size, size, dtype=dtype)
     got = S.info_nce(scores, 0.3)
-    assert torch.allclose(got, F.cross_entropy(scores / 0.3, torch.arange(size))) and got.dtype == dtype and got >= 0
+    assert (
+        torch.allclose(got, F.cross_entropy(scores / 0.3, torch.arange(size)))
+        and got.dtype == dtype
+        and got >= 0
+    )
 
 
 def test_info_nce_ignores_what_depends_on_the_query_only():
@@ -328,7 +427,9 @@ def test_info_nce_of_huge_scores_has_a_gradient():
 def _implicit_without_create_graph(score, x):
     x = x.clone().requires_grad_()
     s = score(x)
-    parts = [torch.autograd.grad(s[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(x.shape[1])]
+    parts = [
+        torch.autograd.grad(s[:, i].sum(), x, retain_graph=True)[0][:, i] for i in range(x.shape[1])
+    ]
     return (0.5 * s.square().sum(-1) + sum(parts)).mean()
 
 
@@ -361,9 +462,14 @@ def test_a_mixture_anywhere_is_the_mixture_at_the_origin(offset, width):
     log_f = w.double().log() - away.square().sum(-1) / (2 * var) - (2 * math.pi * var).log()
     score = (log_f.softmax(-1)[..., None] * away / var).sum(1)
     got = S.mixture_score(x, w, means, width)
-    assert got.dtype == torch.float32 and ((got - score).norm(dim=1) <= 1e-5 * (1 + score.norm(dim=1))).all()
+    assert (
+        got.dtype == torch.float32
+        and ((got - score).norm(dim=1) <= 1e-5 * (1 + score.norm(dim=1))).all()
+    )
     log_p = S.mixture_log_density(x, w, means, width)
-    assert log_p.dtype == torch.float32 and torch.allclose(log_p.double(), log_f.logsumexp(-1), rtol=1e-5, atol=1e-5)
+    assert log_p.dtype == torch.float32 and torch.allclose(
+        log_p.double(), log_f.logsumexp(-1), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_components_keep_the_points_dtype_and_the_shares():
@@ -376,7 +482,9 @@ def test_components_keep_the_points_dtype_and_the_shares():
 
 def test_a_density_can_be_differentiated_twice():
     x = normal(3, 2).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda x: S.mixture_log_density(x, W.double(), MEANS.double(), 0.9), x)
+    assert torch.autograd.gradgradcheck(
+        lambda x: S.mixture_log_density(x, W.double(), MEANS.double(), 0.9), x
+    )
 
 
 # what is refused
@@ -384,17 +492,22 @@ def test_a_density_can_be_differentiated_twice():
 
 X = normal(6, 2, dtype=torch.float32)
 NET = S.ScoreNet(X, width=4)
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: S.annealed_langevin(lambda x, s: x[:, :1], X, [1.0]), "score gave shape"),
-    (lambda: S.reverse_diffusion(lambda x, s: None, X, [2.0, 1.0]), "score gave a NoneType"),
-    (lambda: S.probability_flow(bell, X, [1.0, 3.0, 2.0]), "sigmas are"),
-    (lambda: S.implicit_score_matching(lambda x: -x, X[:0]), "x is empty"),
-    (lambda: S.denoising_score_matching(bell, X[:0], 1.0, X[:0]), "x is empty"),
-    (lambda: S.info_nce(normal(3, 3) * 1e30, 1e-300), "temperature is 1e-300"),
-    (lambda: S.train_score(torch.nn.Identity(), X, 0.1, 1.0), "net has no parameters"),
-    (lambda: S.train_score(NET, X.double(), 0.1, 1.0), "data is torch.float64"),
-    (lambda: S.sample_mixture(2, W, MEANS, torch.ones(3)), "stds has shape"),
-])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: S.annealed_langevin(lambda x, s: x[:, :1], X, [1.0]), "score gave shape"),
+        (lambda: S.reverse_diffusion(lambda x, s: None, X, [2.0, 1.0]), "score gave a NoneType"),
+        (lambda: S.probability_flow(bell, X, [1.0, 3.0, 2.0]), "sigmas are"),
+        (lambda: S.implicit_score_matching(lambda x: -x, X[:0]), "x is empty"),
+        (lambda: S.denoising_score_matching(bell, X[:0], 1.0, X[:0]), "x is empty"),
+        (lambda: S.info_nce(normal(3, 3) * 1e30, 1e-300), "temperature is 1e-300"),
+        (lambda: S.train_score(torch.nn.Identity(), X, 0.1, 1.0), "net has no parameters"),
+        (lambda: S.train_score(NET, X.double(), 0.1, 1.0), "data is torch.float64"),
+        (lambda: S.sample_mixture(2, W, MEANS, torch.ones(3)), "stds has shape"),
+    ],
+)
 def test_what_would_go_wrong_silently_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
@@ -403,7 +516,9 @@ def test_what_would_go_wrong_silently_is_named(call, message):
 def test_training_that_diverges_stops_at_once():
     "The first loss that is no number ends it, in words, and the weights are still numbers."
     net = S.ScoreNet(X, width=8)
-    with pytest.raises(ValueError, match=r"lr is 1e\+38 and training diverged: the loss of step \d+ is (nan|inf)"):
+    with pytest.raises(
+        ValueError, match=r"lr is 1e\+38 and training diverged: the loss of step \d+ is (nan|inf)"
+    ):
         S.train_score(net, X, 0.1, 3.0, steps=2000, batch=8, lr=1e38, generator=generator(0))
 
 

@@ -18,15 +18,34 @@ def _added_from_outside(code: str) -> list[str]:
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            names = {n.id for d in node.decorator_list for n in ast.walk(d) if isinstance(n, ast.Name)}
-            names |= {n.attr for d in node.decorator_list for n in ast.walk(d) if isinstance(n, ast.Attribute)}
+            names = {
+                n.id for d in node.decorator_list for n in ast.walk(d) if isinstance(n, ast.Name)
+            }
+            names |= {
+                n.attr
+                for d in node.decorator_list
+                for n in ast.walk(d)
+                if isinstance(n, ast.Attribute)
+            }
             found += [node.name] if names & {"patch", "patch_to", "patch_property"} else []
         elif isinstance(node, ast.Assign):
-            outside = [t for t in node.targets if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name)]
+            outside = [
+                t
+                for t in node.targets
+                if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name)
+            ]
             found += [f"{t.value.id}.{t.attr}" for t in outside if t.value.id in classes]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "setattr"
+        ):
             owner = node.args[0] if node.args else None
-            found += [f"setattr({owner.id}, …)"] if isinstance(owner, ast.Name) and owner.id in classes else []
+            found += (
+                [f"setattr({owner.id}, …)"]
+                if isinstance(owner, ast.Name) and owner.id in classes
+                else []
+            )
     return found
 
 
@@ -40,7 +59,10 @@ def _added_from_outside(code: str) -> list[str]:
         ("@patch_to(A)\ndef f(self): pass", ["f"]),
         ("class A: pass\ndef f(self): pass\nA.f = f", ["A.f"]),
         ("class A: pass\nsetattr(A, 'f', len)", ["setattr(A, …)"]),
-        ("class A:\n    @property\n    def f(self): return 'patch'\n    def g(self): self.x = 1", []),
+        (
+            "class A:\n    @property\n    def f(self): return 'patch'\n    def g(self): self.x = 1",
+            [],
+        ),
     ],
 )
 def test_the_reader_of_classes_finds(code, found):

@@ -61,14 +61,18 @@ def test_git_is_no_reason_to_stop(tmp_path, monkeypatch, git):
     if git != "none":
         (programs / "git").write_text(f"#!/bin/sh\n{says[git]}\n", encoding="utf-8")
         (programs / "git").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/nowhere" if git != "hangs" else f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", f"{programs}:/nowhere" if git != "hangs" else f"{programs}:{os.environ['PATH']}"
+    )
     start = time.monotonic()
     assert run(tmp_path / "out") == 0
     assert time.monotonic() - start < 30
     assert json.loads((tmp_path / "out" / "config.json").read_text(encoding="utf-8"))["git"] is None
 
 
-@pytest.mark.parametrize("name", ["plot_filters", "show_images", "plot_history", "use_style", "dream"])
+@pytest.mark.parametrize(
+    "name", ["plot_filters", "show_images", "plot_history", "use_style", "dream"]
+)
 def test_what_only_decorates_may_fail(tmp_path, monkeypatch, capsys, name):
     def broken(*args, **settings):
         raise ValueError("no such font")
@@ -199,7 +203,17 @@ class FakeRun:
 
 @pytest.mark.parametrize(
     "fault",
-    ["init", "log", "exits at log", "hangs at log", "finish", "hangs at finish", "image", "histogram", "import"],
+    [
+        "init",
+        "log",
+        "exits at log",
+        "hangs at log",
+        "finish",
+        "hangs at finish",
+        "image",
+        "histogram",
+        "import",
+    ],
 )
 def test_wandb_may_fail_at_any_moment(tmp_path, monkeypatch, capsys, fault):
     "One line, and the same weights as without it."
@@ -225,7 +239,11 @@ def test_wandb_may_fail_at_any_moment(tmp_path, monkeypatch, capsys, fault):
 
     fake = Module("wandb")
     vars(fake).update(
-        init=start, Settings=lambda **s: s, Image=part("image"), Histogram=part("histogram"), teardown=lambda: None
+        init=start,
+        Settings=lambda **s: s,
+        Image=part("image"),
+        Histogram=part("histogram"),
+        teardown=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "wandb", None if fault == "import" else fake)
     bounded = t._bounded
@@ -259,7 +277,9 @@ t.Run.record = watch
 sys.exit(t.main(sys.argv[1:]))
 """
     args = [*SMALL[:-1], "offline", "--epochs", "40", "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, encoding="utf-8", timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, encoding="utf-8", timeout=200
+    )
     assert done.returncode == 0, done.stderr
     if "killed wandb-core" not in done.stdout:
         pytest.skip("wandb has no helper process here")
@@ -308,12 +328,19 @@ def test_an_odd_or_slow_server(tmp_path, kind):
         return b'{"data": null}'
 
     server = Server(answer)
-    env = {**os.environ, "WANDB_API_KEY": "0123456789" * 4, "WANDB_BASE_URL": server.url, "HOME": str(tmp_path)}
+    env = {
+        **os.environ,
+        "WANDB_API_KEY": "0123456789" * 4,
+        "WANDB_BASE_URL": server.url,
+        "HOME": str(tmp_path),
+    }
     command = [*COMMAND, *SMALL[:-1], "online", "--epochs", "2", "--out", str(tmp_path / "out")]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=200, env=env)
     assert done.returncode == 0, done.stderr
-    assert "saved model.pt" in done.stdout and "Traceback" not in done.stderr, done.stdout + done.stderr
+    assert "saved model.pt" in done.stdout and "Traceback" not in done.stderr, (
+        done.stdout + done.stderr
+    )
     print(f"{kind}: {time.monotonic() - start:.0f} s\n{done.stdout}")
 
 
@@ -331,7 +358,9 @@ def test_an_offline_run_asks_the_network_nothing(tmp_path):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=200, env=env)
     assert done.returncode == 0, done.stderr
     assert server.asked == []
-    (file,) = (tmp_path / "w").glob("wandb/offline-run-*/*.wandb")  # WANDB_DIR and WANDB_PROJECT as wandb reads them
+    (file,) = (tmp_path / "w").glob(
+        "wandb/offline-run-*/*.wandb"
+    )  # WANDB_DIR and WANDB_PROJECT as wandb reads them
     assert b"mine" in file.read_bytes() and not (tmp_path / "out" / "wandb").exists()
 
 
@@ -351,14 +380,21 @@ sys.exit(t.main(sys.argv[1:]))
 """
     env = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"}
     args = [sys.executable, "-c", code, "--out", str(tmp_path)]
-    first = subprocess.run([*args, *SMALL[:-2], "--epochs", "6"], capture_output=True, timeout=200, env=env)
+    first = subprocess.run(
+        [*args, *SMALL[:-2], "--epochs", "6"], capture_output=True, timeout=200, env=env
+    )
     assert first.returncode == -signal.SIGKILL
     (killed,) = tmp_path.glob("wandb/offline-run-*")
     killed.rename(tmp_path / killed.name)  # the reader wants one run below the folder
-    second = subprocess.run([*args, "--resume"], capture_output=True, encoding="utf-8", timeout=200, env=env)
+    second = subprocess.run(
+        [*args, "--resume"], capture_output=True, encoding="utf-8", timeout=200, env=env
+    )
     assert second.returncode == 0, second.stderr
     (went_on,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
-    assert went_on.name.split("-")[-1] == next(iter((tmp_path / killed.name).glob("*.wandb"))).name.split("-")[-1]
+    assert (
+        went_on.name.split("-")[-1]
+        == next(iter((tmp_path / killed.name).glob("*.wandb"))).name.split("-")[-1]
+    )
     history = [row for row in read(tmp_path)["history"] if "recon_error" in row]
     assert [(row["_step"], row["epoch"]) for row in history] == [(n, n) for n in range(1, 7)]
     with open(tmp_path / "history.csv", encoding="utf-8") as file:
@@ -390,7 +426,10 @@ def test_a_run_that_cannot_start_touches_nothing(tmp_path, capsys, name):
     (tmp_path / "writable").write_text("mine", encoding="utf-8")
     before = contents(tmp_path)
     capsys.readouterr()
-    assert t.main([*SMALL, "--epochs", "1", "--out", str(tmp_path), "--overwrite", *IMPOSSIBLE[name]]) == 2
+    assert (
+        t.main([*SMALL, "--epochs", "1", "--out", str(tmp_path), "--overwrite", *IMPOSSIBLE[name]])
+        == 2
+    )
     assert capsys.readouterr().err.startswith("silen-train: ")
     assert contents(tmp_path) == before
 
@@ -401,17 +440,25 @@ def test_a_used_folder_is_refused_and_then_set_aside_whole(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     before = contents(tmp_path)
     assert run(tmp_path) == 2
-    assert "holds a run already; --resume goes on with it, --overwrite sets it aside" in capsys.readouterr().err
+    assert (
+        "holds a run already; --resume goes on with it, --overwrite sets it aside"
+        in capsys.readouterr().err
+    )
     assert contents(tmp_path) == before
     assert run(tmp_path, "--n-hidden", "8", "--overwrite", epochs=1) == 0
     mine = {"checkpoints/mine.pt", "notes.txt"}
     after = contents(tmp_path)
-    assert {n.removeprefix("previous-1/"): b for n, b in after.items() if n.startswith("previous-1")} == {
-        n: b for n, b in before.items() if n not in mine
-    }
+    assert {
+        n.removeprefix("previous-1/"): b for n, b in after.items() if n.startswith("previous-1")
+    } == {n: b for n, b in before.items() if n not in mine}
     assert all(after[name] == b"mine" for name in mine)
-    assert not (tmp_path / "result.json").exists(), "the old model's likelihood beside the new model"
-    assert run(tmp_path, "--overwrite", epochs=1) == 0 and (tmp_path / "previous-2" / "model.pt").exists()
+    assert not (tmp_path / "result.json").exists(), (
+        "the old model's likelihood beside the new model"
+    )
+    assert (
+        run(tmp_path, "--overwrite", epochs=1) == 0
+        and (tmp_path / "previous-2" / "model.pt").exists()
+    )
 
 
 @pytest.mark.parametrize("foreign", ["checkpoints", "step-00000001.pt", "model.pt"])
@@ -446,7 +493,9 @@ def test_two_runs_in_one_folder(tmp_path):
     try:
         until(lambda: (tmp_path / "history.csv").exists())
         for how in ("--overwrite", "--resume"):
-            second = subprocess.run([*command, how], capture_output=True, encoding="utf-8", timeout=120)
+            second = subprocess.run(
+                [*command, how], capture_output=True, encoding="utf-8", timeout=120
+            )
             assert second.returncode == 2 and f"is in use by process {first.pid}" in second.stderr
     finally:
         first.kill()
@@ -461,7 +510,10 @@ def test_two_runs_in_one_folder(tmp_path):
 def test_divergence_stops_the_run(tmp_path, capsys, settings):
     assert run(tmp_path, *settings, "--max-gap", "5", epochs=50) == 3
     err = capsys.readouterr().err
-    assert re.search(r"epoch \d+: the run has diverged \(.*(nan|inf)", err) and "Try a --lr below" in err
+    assert (
+        re.search(r"epoch \d+: the run has diverged \(.*(nan|inf)", err)
+        and "Try a --lr below" in err
+    )
     assert not (tmp_path / "model.pt").exists()
     history = tmp_path / "history.csv"  # there is none when the first epoch did not come to its end
     assert not history.exists() or len(history.read_text(encoding="utf-8").splitlines()) < 50
@@ -481,7 +533,11 @@ def test_the_last_good_state_survives_a_divergence(tmp_path, monkeypatch, capsys
     assert run(tmp_path, epochs=8) == 3
     assert "the last good state is" in capsys.readouterr().err
     state = t.newest_checkpoint(tmp_path / "checkpoints")
-    assert state["row"]["epoch"] >= 3 and state["model"]["W"].isfinite().all() and math.isfinite(state["best"])
+    assert (
+        state["row"]["epoch"] >= 3
+        and state["model"]["W"].isfinite().all()
+        and math.isfinite(state["best"])
+    )
     assert t.load_model(tmp_path / "checkpoints" / "best.pt").W.isfinite().all()
 
 
@@ -500,10 +556,22 @@ def test_a_model_that_is_not_finite_is_never_saved(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "how", ["| head -n 1", "> /dev/full", "2> /dev/full", ">&-", "2>&-", ">&- 2>&-", "2>&1 | true", "<&- >&- 2>&-"]
+    "how",
+    [
+        "| head -n 1",
+        "> /dev/full",
+        "2> /dev/full",
+        ">&-",
+        "2>&-",
+        ">&- 2>&-",
+        "2>&1 | true",
+        "<&- >&- 2>&-",
+    ],
 )
 def test_a_lost_terminal_costs_nothing(tmp_path, how):
-    command = f"{sys.executable} -m silen_lib.train {' '.join(SMALL)} --epochs 5 --out {tmp_path}/out"
+    command = (
+        f"{sys.executable} -m silen_lib.train {' '.join(SMALL)} --epochs 5 --out {tmp_path}/out"
+    )
     script = f"set -o pipefail; ( {command}; echo $? > {tmp_path}/status ) {how}"
     subprocess.run(["bash", "-c", script], timeout=120, capture_output=True)
     assert (tmp_path / "status").read_text(encoding="utf-8") == "0\n"
@@ -514,7 +582,10 @@ def test_a_lost_terminal_costs_nothing(tmp_path, how):
 def test_a_terminal_without_accents(tmp_path):
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(
-        [*COMMAND, *SMALL, "--epochs", "1", "--out", tmp_path], capture_output=True, env=env, timeout=120
+        [*COMMAND, *SMALL, "--epochs", "1", "--out", tmp_path],
+        capture_output=True,
+        env=env,
+        timeout=120,
     )
     assert done.returncode == 0 and b"8x8 pixels" in done.stdout, done.stderr
 
@@ -534,7 +605,9 @@ def _no_run_is_left_behind():
 
 def start_and_wait(out, *more):
     command = [*COMMAND, *SMALL, "--epochs", "100000", "--out", str(out), *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
     STARTED.append(process)
     until(lambda: (out / "history.csv").exists())
     time.sleep(0.3)
@@ -555,7 +628,9 @@ def test_a_closed_terminal_saves(tmp_path):
 
 def test_nohup_is_respected(tmp_path):
     command = [*COMMAND, *SMALL, "--seconds", "2", "--out", str(tmp_path)]
-    process = subprocess.Popen(["nohup", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["nohup", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     STARTED.append(process)
     until(lambda: (tmp_path / "history.csv").exists())
     process.send_signal(signal.SIGHUP)
@@ -677,7 +752,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", DOCTORED)
-def test_a_doctored_checkpoint_is_refused_and_the_one_before_is_taken(trained, tmp_path, capsys, name):
+def test_a_doctored_checkpoint_is_refused_and_the_one_before_is_taken(
+    trained, tmp_path, capsys, name
+):
     import shutil
 
     shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
@@ -727,7 +804,9 @@ def test_an_epoch_costs_the_same_however_many_went_before(tmp_path, monkeypatch)
     sizes = [path.stat().st_size for path in (tmp_path / "checkpoints").glob("step-*.pt")]
     monkeypatch.undo()
     assert run(tmp_path / "short", epochs=3) == 0
-    assert max(sizes) < 1.02 * max(path.stat().st_size for path in (tmp_path / "short/checkpoints").glob("step-*.pt"))
+    assert max(sizes) < 1.02 * max(
+        path.stat().st_size for path in (tmp_path / "short/checkpoints").glob("step-*.pt")
+    )
 
 
 def test_a_history_that_was_refused_is_made_whole(tmp_path, monkeypatch, capsys):
@@ -752,14 +831,26 @@ def config(out):
 
 
 def test_a_resumed_run_keeps_what_was_asked(tmp_path):
-    asked = ["--checkpoint-every", "2", "--max-gap", "77", "--data", str(tmp_path / "d"), "--k", "2"]
+    asked = [
+        "--checkpoint-every",
+        "2",
+        "--max-gap",
+        "77",
+        "--data",
+        str(tmp_path / "d"),
+        "--k",
+        "2",
+    ]
     assert run(tmp_path / "out", *asked, "--temperatures", "30", epochs=2) == 0
     before = config(tmp_path / "out")
     assert t.main(["--resume", "--out", str(tmp_path / "out")]) == 0
     assert config(tmp_path / "out") == before
     assert t.main(["--resume", "--out", str(tmp_path / "out"), "--temperatures", "40"]) == 0
     assert config(tmp_path / "out") == before | dict(temperatures=40)
-    assert json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["n_temperatures"] == 40
+    assert (
+        json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["n_temperatures"]
+        == 40
+    )
 
 
 def test_a_finished_run_can_be_extended(tmp_path, capsys):
@@ -769,7 +860,9 @@ def test_a_finished_run_can_be_extended(tmp_path, capsys):
     with open(tmp_path / "history.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(r["epoch"]) for r in rows] == list(range(1, 9))
-    assert [float(r["lr"]) for r in rows[4:]] == pytest.approx([0.3 * (1 - n / 8) for n in range(5, 9)])
+    assert [float(r["lr"]) for r in rows[4:]] == pytest.approx(
+        [0.3 * (1 - n / 8) for n in range(5, 9)]
+    )
     assert not (tmp_path / "result.json").exists()
     assert t.main(["--resume", "--epochs", "3", "--out", str(tmp_path)]) == 2
     assert "--epochs is 3, but the run to resume has done 8" in capsys.readouterr().err
@@ -783,12 +876,16 @@ def test_resuming_without_the_data_changes_nothing(tmp_path, tiny_mnist, no_netw
     args = ["--n-hidden", "8", "--batch-size", "10", "--held-out", "10", "--epochs", "2", *QUIET]
     assert t.main([*args, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     before = contents(tmp_path / "out")
-    assert t.main(["--resume", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        t.main(["--resume", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]) == 2
+    )
     assert "the run to resume has learned mnist, which is not here" in capsys.readouterr().err
     assert contents(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("name", ["config.json", "result.json", "history.csv", "model.pt", "filters.png"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "result.json", "history.csv", "model.pt", "filters.png"]
+)
 def test_what_is_not_written_is_told_by_the_status(tmp_path, monkeypatch, name):
     write = t.atomic_write
 
@@ -807,7 +904,10 @@ def test_a_likelihood_that_fails_costs_only_itself(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(t, "evaluate", evaluate)
     assert run(tmp_path, "--temperatures", "10") == 1
-    assert "the likelihood could not be estimated" in capsys.readouterr().err and (tmp_path / "model.pt").exists()
+    assert (
+        "the likelihood could not be estimated" in capsys.readouterr().err
+        and (tmp_path / "model.pt").exists()
+    )
 
 
 def test_options_of_the_command_are_the_settings(capsys):
@@ -816,7 +916,13 @@ def test_options_of_the_command_are_the_settings(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for f in t.fields(t.Config):
         assert f"--{f.name.replace('_', '-')} " in text and f.metadata["help"][:20] in text
-    for code in ("0 done", "1 something", "2 bad settings", "3 the run diverged", "130 interrupted"):
+    for code in (
+        "0 done",
+        "1 something",
+        "2 bad settings",
+        "3 the run diverged",
+        "130 interrupted",
+    ):
         assert code in text
 
 
@@ -831,7 +937,10 @@ def test_underscores_as_sweeps_write_them(tmp_path):
         "--held_out=100",
     ]
     assert t.main([*args, "--checkpoint_every=0", *QUIET, f"--out={tmp_path}/a_b"]) == 0
-    assert (config(tmp_path / "a_b")["batch_size"], config(tmp_path / "a_b")["weight_decay"]) == (64, 0.01)
+    assert (config(tmp_path / "a_b")["batch_size"], config(tmp_path / "a_b")["weight_decay"]) == (
+        64,
+        0.01,
+    )
 
 
 # ── the way back ──
@@ -849,7 +958,11 @@ def test_the_model_can_be_loaded(trained, tmp_path):
     old = {**model(trained), "shape": (8, 8), "epochs": 4}
     torch.save(old, tmp_path / "old.pt")
     assert torch.equal(t.load_model(tmp_path / "old.pt").W, plain.W)
-    for bad in ({"W": torch.zeros(3)}, [1, 2], {"W": torch.zeros(2, 3), "a": torch.zeros(3), "b": torch.zeros(3)}):
+    for bad in (
+        {"W": torch.zeros(3)},
+        [1, 2],
+        {"W": torch.zeros(2, 3), "a": torch.zeros(3), "b": torch.zeros(3)},
+    ):
         torch.save(bad, tmp_path / "bad.pt")
         with pytest.raises(ValueError, match="bad.pt"):
             t.load_model(tmp_path / "bad.pt")
@@ -869,7 +982,12 @@ ODD = {
     "a world without a place": dict(WORLD_SIZE="2", RANK="0"),
     "a world without ranks": dict(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="1"),
     "local beyond": dict(
-        WORLD_SIZE="2", RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT="1", LOCAL_RANK="2", LOCAL_WORLD_SIZE="2"
+        WORLD_SIZE="2",
+        RANK="0",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT="1",
+        LOCAL_RANK="2",
+        LOCAL_WORLD_SIZE="2",
     ),
 }
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -887,7 +1005,14 @@ def test_an_inconsistent_environment_is_refused_in_words(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
 def test_two_workers_do_not_share_a_gpu(monkeypatch, device):
-    world = dict(WORLD_SIZE="2", RANK="1", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2", MASTER_ADDR="x", MASTER_PORT="1")
+    world = dict(
+        WORLD_SIZE="2",
+        RANK="1",
+        LOCAL_RANK="1",
+        LOCAL_WORLD_SIZE="2",
+        MASTER_ADDR="x",
+        MASTER_PORT="1",
+    )
     for variable, value in world.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -62,7 +62,9 @@ def test_live_shows_one_bundle_with_a_picture(monkeypatch):
     monkeypatch.setattr(S, "display", lambda b, raw: shown.append(b))
     assert S.live(bar, k=W.IntSlider(value=1)) is None
     [bundle] = shown
-    assert "application/vnd.jupyter.widget-view+json" in bundle and is_png(base64.b64decode(bundle["image/png"]))
+    assert "application/vnd.jupyter.widget-view+json" in bundle and is_png(
+        base64.b64decode(bundle["image/png"])
+    )
 
 
 def test_the_first_error_is_raised_a_later_one_is_shown_in_red():
@@ -76,7 +78,11 @@ def test_the_first_error_is_raised_a_later_one_is_shown_in_red():
     k = W.IntSlider(value=1, max=9)
     box = S.live_box(f, k=k)
     k.value = 7
-    assert "KeyError" in box.message.value and "&lt;b&gt;" in box.message.value and "#b00020" in box.message.value
+    assert (
+        "KeyError" in box.message.value
+        and "&lt;b&gt;" in box.message.value
+        and "#b00020" in box.message.value
+    )
     assert box.picture.value == box.still
     k.value = 2
     assert box.message.value == "" and box.picture.value != box.still
@@ -97,20 +103,36 @@ def test_every_kind_of_control():
         j=W.IntRangeSlider(value=(1, 2)),
     )
     S.live_box(lambda **v: got.update(v) or bar(), **controls)
-    assert got["e"].tolist() == [-1] * 4 and got["f"].tolist() == [0] * 4 and got["g"] == (0.1, 0.2) and got["c"] == 0
+    assert (
+        got["e"].tolist() == [-1] * 4
+        and got["f"].tolist() == [0] * 4
+        and got["g"] == (0.1, 0.2)
+        and got["c"] == 0
+    )
     controls["a"].value, controls["b"].value, controls["i"].value = 2, True, "y"
     controls["c"].click()
     controls["c"].click()
     controls["e"].spins = torch.tensor([1, -1, -1, 1])
     controls["g"].set_state(dict(x=0.5, y=0.6, n_clicks=1))
-    assert (got["a"], got["b"], got["c"], got["i"], got["g"], got["j"]) == (2, True, 2, "y", (0.5, 0.6), (1, 2))
+    assert (got["a"], got["b"], got["c"], got["i"], got["g"], got["j"]) == (
+        2,
+        True,
+        2,
+        "y",
+        (0.5, 0.6),
+        (1, 2),
+    )
     assert got["e"].tolist() == [1, -1, -1, 1] and got["e"].dtype == torch.float32
 
 
 def test_a_control_is_named_after_its_argument():
     k, named = W.IntSlider(), W.IntSlider(description="steps")
     S.live_box(lambda **v: bar(), n_steps=k, m=named)
-    assert k.description == "n steps" and named.description == "steps" and k.style.description_width == "initial"
+    assert (
+        k.description == "n steps"
+        and named.description == "steps"
+        and k.style.description_width == "initial"
+    )
 
 
 def test_pyplot_figures_are_closed():
@@ -234,7 +256,9 @@ def test_a_redraw_costs_little_processor_time():
         start = time.thread_time()
         k.value = 2 + i / 10
         took.append(1000 * (time.thread_time() - start))
-    assert np.percentile(took, 95) < 150, f"{np.median(took):.0f} ms in the middle, {max(took):.0f} ms at worst"
+    assert np.percentile(took, 95) < 150, (
+        f"{np.median(took):.0f} ms in the middle, {max(took):.0f} ms at worst"
+    )
 
 
 # --- a cell that is run again
@@ -310,7 +334,12 @@ def test_several_pictures_of_one_run_all_follow(shell):
     names = dict(calls=[], bar=bar, k=W.IntSlider(value=1), more={}, live=S.live)
     both = "\ndef other(k):\n    calls.append('other')\n    return bar(k)\nlive(other, k=k)\n"
     for _ in range(2):
-        _cell(shell, "one", names, CELL + both + "live(lambda k: calls.append('third') or bar(k), k=k)")
+        _cell(
+            shell,
+            "one",
+            names,
+            CELL + both + "live(lambda k: calls.append('third') or bar(k), k=k)",
+        )
     names["calls"].clear()
     names["k"].value = 2
     assert sorted(names["calls"]) == ["one", "other", "third"]
@@ -362,7 +391,11 @@ def _contrast(a, b):
 @pytest.mark.parametrize("where", ["message", "map"])
 def test_an_error_is_legible_on_any_page(where):
     "A colour of letters comes with the ground it stands on."
-    style = S._complaint(ValueError("x")) if where == "message" else S._MAP_CSS.split(".silen-error {")[1].split("}")[0]
+    style = (
+        S._complaint(ValueError("x"))
+        if where == "message"
+        else S._MAP_CSS.split(".silen-error {")[1].split("}")[0]
+    )
     ink = re.search(r"(?<!-)color: (#\w+)", style)[1]
     ground = re.search(r"background: (#\w+)", style)[1]
     assert _contrast(ink, ground) >= 4.5
@@ -380,7 +413,11 @@ def test_no_letters_have_a_colour_without_a_ground_or_a_theme():
 
 def test_grid_state():
     g = S.PixelGrid(2, 3, pixels=np.array([[1, 0, 1], [0, 0, 1]]))
-    assert g.pixels == [1, 0, 1, 0, 0, 1] and g.spins.tolist() == [1, -1, 1, -1, -1, 1] and g.units.tolist() == g.pixels
+    assert (
+        g.pixels == [1, 0, 1, 0, 0, 1]
+        and g.spins.tolist() == [1, -1, 1, -1, -1, 1]
+        and g.units.tolist() == g.pixels
+    )
     g.units = torch.zeros(2, 3, dtype=torch.bool)
     assert g.pixels == [0] * 6
     g.spins = -torch.ones(6, requires_grad=True)
@@ -422,7 +459,9 @@ def test_grid_leaves_a_picture_of_its_present_state():
     g = S.PixelGrid(4, 6, label="a")
     blank = bundle(g)["image/png"]
     g.units = torch.ones(24)
-    assert bundle(g)["image/png"] != blank and "application/vnd.jupyter.widget-view+json" in bundle(g)
+    assert bundle(g)["image/png"] != blank and "application/vnd.jupyter.widget-view+json" in bundle(
+        g
+    )
 
 
 # --- ClickMap
@@ -452,7 +491,9 @@ def test_map_knows_where_its_axes_are():
     row, col = np.nonzero(np.abs(pixels - [213, 94, 0]).sum(-1) < 12)
     u, v = (1.5 - x0) / (x1 - x0), (-0.25 - y0) / (y1 - y0)
     want = (left + u * width) * pixels.shape[1], (top + (1 - v) * height) * pixels.shape[0]
-    assert np.allclose((col.mean() + 0.5, row.mean() + 0.5), want, atol=1)  # matplotlib snaps a marker to the pixels
+    assert np.allclose(
+        (col.mean() + 0.5, row.mean() + 0.5), want, atol=1
+    )  # matplotlib snaps a marker to the pixels
 
 
 @pytest.mark.parametrize("size", [(3, 2), (5, 5)])
@@ -463,7 +504,9 @@ def test_map_agrees_with_matplotlibs_transform(size, aspect, bars):
 
     def draw(x, y):
         fig, ax = subplots(figsize=size)
-        made.append(plot_energy_2d(lambda p: (p**2).sum(-1), (-1, 3), (0, 1), colorbar=bars, n=20, ax=ax))
+        made.append(
+            plot_energy_2d(lambda p: (p**2).sum(-1), (-1, 3), (0, 1), colorbar=bars, n=20, ax=ax)
+        )
         ax.set_aspect(aspect)
         return fig
 
@@ -474,7 +517,9 @@ def test_map_agrees_with_matplotlibs_transform(size, aspect, bars):
     for u, v in ((0.1, 0.2), (0.9, 0.6)):
         pixel = (l + u * w) * W_, (1 - t - (1 - v) * h) * H_
         assert np.allclose(
-            made[-1].transData.inverted().transform(pixel), (x0 + u * (x1 - x0), y0 + v * (y1 - y0)), atol=1e-9
+            made[-1].transData.inverted().transform(pixel),
+            (x0 + u * (x1 - x0), y0 + v * (y1 - y0)),
+            atol=1e-9,
         )
 
 
@@ -533,8 +578,15 @@ def test_live_map(monkeypatch):
 def test_player_holds_its_frames_and_fetches_nothing():
     movie = S.animate(bar, range(1, 6), still=2, label='"a" <b>')
     frames = json.loads(re.search(r"frames = (\[.*?\])", movie.html)[1])
-    assert len(frames) == 5 and all(is_png(base64.b64decode(f)) for f in frames) and movie.png == frames[2]
-    assert "http" not in re.sub(r"base64,[\w+/=]+", "", movie.html) and "&quot;a&quot; &lt;b&gt;" in movie.html
+    assert (
+        len(frames) == 5
+        and all(is_png(base64.b64decode(f)) for f in frames)
+        and movie.png == frames[2]
+    )
+    assert (
+        "http" not in re.sub(r"base64,[\w+/=]+", "", movie.html)
+        and "&quot;a&quot; &lt;b&gt;" in movie.html
+    )
     assert f'src="data:image/png;base64,{frames[2]}"' in movie.html, "a picture without a script"
     assert set(movie._repr_mimebundle_()) == {"text/html", "image/png", "text/plain"}
 

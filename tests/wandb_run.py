@@ -35,7 +35,10 @@ def read(folder):
 
     (path,) = Path(folder).glob("wandb/offline-run-*/*.wandb")
     run = dict(
-        history=[], config={}, summary={}, media=sorted(p.name for p in path.parent.glob("files/media/**/*.png"))
+        history=[],
+        config={},
+        summary={},
+        media=sorted(p.name for p in path.parent.glob("files/media/**/*.png")),
     )
 
     def values(items):

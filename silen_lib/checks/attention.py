@@ -13,6 +13,7 @@ import torch
 from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/07_attention.ipynb #13e53ab3
 def _gen(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -25,11 +26,18 @@ def _normed(x: torch.Tensor) -> torch.Tensor:
 def _shares(*shape: int, seed: int = 0) -> torch.Tensor:
     return _normed(torch.rand(*shape, generator=_gen(seed)).square() + 0.01)
 
+
 # %% ../../nbs/checks/07_attention.ipynb #3ef16548
 def _free_energy_oracle(p, scores, beta=1.0):
     "One row, one share at a time, in Python."
-    rows, s = p.reshape(-1, p.shape[-1]).tolist(), scores.expand_as(p).reshape(-1, p.shape[-1]).tolist()
-    value = [sum(-a * b + (a * math.log(a) / beta if a > 0 else 0) for a, b in zip(r, t)) for r, t in zip(rows, s)]
+    rows, s = (
+        p.reshape(-1, p.shape[-1]).tolist(),
+        scores.expand_as(p).reshape(-1, p.shape[-1]).tolist(),
+    )
+    value = [
+        sum(-a * b + (a * math.log(a) / beta if a > 0 else 0) for a, b in zip(r, t))
+        for r, t in zip(rows, s)
+    ]
     return torch.tensor(value).reshape(p.shape[:-1])
 
 
@@ -43,6 +51,7 @@ def _entropy(p):
 
 def _best_cost(s, beta, cold):
     return _energy(p := (cold * s).softmax(-1), s) - _entropy(p) / beta
+
 
 # %% ../../nbs/checks/07_attention.ipynb #32b63d8e
 _ENERGY_MISTAKES = [
@@ -118,6 +127,7 @@ exercise(
     mistakes=_ENERGY_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/07_attention.ipynb #c7eba836
 def _weights_row(s: list[float], alpha: float) -> list[float]:
     "Exact shares: for each number of offers heard, solve for the price and keep the one that is consistent."
@@ -139,6 +149,7 @@ def _weights_row(s: list[float], alpha: float) -> list[float]:
             return [max((alpha - 1) * (x - tau), 0) ** (1 / (alpha - 1)) for x in s]
     raise AssertionError("no price found")
 
+
 # %% ../../nbs/checks/07_attention.ipynb #52e62436
 def _two_offers(s: list[float]) -> list[float]:
     "α = 3."
@@ -151,16 +162,32 @@ def _weights_oracle(scores, alpha=1.0, beta=1.0):
     rows = [row(r) for r in (beta * scores.double()).reshape(-1, scores.shape[-1]).tolist()]
     return torch.tensor(rows).reshape(scores.shape)
 
+
 # %% ../../nbs/checks/07_attention.ipynb #9681530a
-def _bisect(scores, alpha=1.0, beta=1.0, power=None, halvings=60, total=1.0, low=None, high=None, clip=True, norm=True,
-            factor=None, rises=True, soft=True):
+def _bisect(
+    scores,
+    alpha=1.0,
+    beta=1.0,
+    power=None,
+    halvings=60,
+    total=1.0,
+    low=None,
+    high=None,
+    clip=True,
+    norm=True,
+    factor=None,
+    rises=True,
+    soft=True,
+):
     "The search with each of its parts exposed, so that mistakes can change one."
     s = beta * scores
     if alpha == 1 and soft:
         return s.softmax(-1)
     power = 1 / (alpha - 1) if power is None else power(alpha)
     factor = alpha - 1 if factor is None else factor(alpha)
-    shares = lambda tau: ((factor * (s - tau)).clamp(min=0) if clip else factor * (s - tau)) ** power
+    shares = lambda tau: (
+        ((factor * (s - tau)).clamp(min=0) if clip else factor * (s - tau)) ** power
+    )
     top = s.amax(-1, keepdim=True)
     high = top if high is None else high(s)
     low = top - 1 / (alpha - 1) if low is None else low(s, alpha)
@@ -171,16 +198,23 @@ def _bisect(scores, alpha=1.0, beta=1.0, power=None, halvings=60, total=1.0, low
     p = shares((low + high) / 2)
     return p / p.sum(-1, keepdim=True) if norm else p
 
+
 # %% ../../nbs/checks/07_attention.ipynb #c5f0e8b2
 def _one_price(scores, alpha=1.0, beta=1.0):
     "One price for the whole batch."
-    return _bisect(scores.reshape(1, -1), alpha, beta, total=scores[..., 0].numel()).reshape(scores.shape)
+    return _bisect(scores.reshape(1, -1), alpha, beta, total=scores[..., 0].numel()).reshape(
+        scores.shape
+    )
 
 
 def _one_unit(scores, alpha=1.0, beta=1.0):
     "One price and one unit of trust for the whole batch; rows divided by their sums afterwards."
-    return (beta * scores).softmax(-1) if alpha == 1 else _normed(
-        _bisect(scores.reshape(1, -1), alpha, beta, norm=False).reshape(scores.shape))
+    return (
+        (beta * scores).softmax(-1)
+        if alpha == 1
+        else _normed(_bisect(scores.reshape(1, -1), alpha, beta, norm=False).reshape(scores.shape))
+    )
+
 
 # %% ../../nbs/checks/07_attention.ipynb #4890d711
 def _clipped_late(scores, alpha=1.0, beta=1.0):
@@ -205,6 +239,7 @@ def _flipped(scores, alpha=1.0, beta=1.0):
     s = beta * scores
     p = ((alpha - 1) * (s - s.amax(-1, keepdim=True)) + 1).clamp(min=0) ** (1 / (alpha - 1))
     return p / p.sum(-1, keepdim=True)
+
 
 # %% ../../nbs/checks/07_attention.ipynb #ce7a8214
 _S = torch.tensor([1.0, 0.8, 0.1, -1.0])
@@ -280,6 +315,7 @@ exercise(
     mistakes=_PRICE_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/07_attention.ipynb #ad3ed36f
 def _spins(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 2, shape, generator=_gen(seed)).float() * 2 - 1
@@ -287,8 +323,12 @@ def _spins(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def _count_oracle(x, y):
     "Bit by bit."
-    rows = [[sum(a != b for a, b in zip(u, w)) for w in y.tolist()] for u in x.reshape(-1, x.shape[-1]).tolist()]
+    rows = [
+        [sum(a != b for a, b in zip(u, w)) for w in y.tolist()]
+        for u in x.reshape(-1, x.shape[-1]).tolist()
+    ]
     return torch.tensor(rows).float().reshape(*x.shape[:-1], len(y))
+
 
 # %% ../../nbs/checks/07_attention.ipynb #ce6b5a49
 _HAMMING_MISTAKES = [
@@ -341,6 +381,7 @@ exercise(
     mistakes=_HAMMING_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/07_attention.ipynb #4a152b09
 def _circle_oracle(n, d, v):
     other = (1 << v) - 1
@@ -348,8 +389,13 @@ def _circle_oracle(n, d, v):
 
 
 def _circle(n, d, v, inside, shared=lambda n, v: n - v):
-    return sum(math.comb(v, a) * math.comb(shared(n, v), c)
-               for a in range(v + 1) for c in range(shared(n, v) + 1) if inside(a, c, d, v))
+    return sum(
+        math.comb(v, a) * math.comb(shared(n, v), c)
+        for a in range(v + 1)
+        for c in range(shared(n, v) + 1)
+        if inside(a, c, d, v)
+    )
+
 
 # %% ../../nbs/checks/07_attention.ipynb #719dc134
 def _near(n, d, v, range_a, range_c, ways=None):
@@ -359,9 +405,14 @@ def _near(n, d, v, range_a, range_c, ways=None):
 
 
 def _last_product(n, d, v):
-    found = [math.comb(v, a) * math.comb(n - v, c)
-             for a in range(v + 1) for c in range(n - v + 1) if max(a, v - a) + c <= d]
+    found = [
+        math.comb(v, a) * math.comb(n - v, c)
+        for a in range(v + 1)
+        for c in range(n - v + 1)
+        if max(a, v - a) + c <= d
+    ]
     return found[-1] if found else 0
+
 
 # %% ../../nbs/checks/07_attention.ipynb #742b5538
 _CIRCLE_MISTAKES = [
@@ -439,6 +490,7 @@ exercise(
     mistakes=_CIRCLE_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/07_attention.ipynb #efcd3abc
 def _points(n: int, d: int) -> torch.Tensor:
     "Doubles; each shape has its own."
@@ -453,11 +505,14 @@ def _local_constant(query, keys, values, bandwidth):
 
 
 def _wrong_regression(score, axis=-1):
-    return lambda query, keys, values, bandwidth: score(query, keys, bandwidth).softmax(axis) @ values
+    return lambda query, keys, values, bandwidth: (
+        score(query, keys, bandwidth).softmax(axis) @ values
+    )
 
 
 def _far(q, k):
     return torch.cdist(q, k, compute_mode="donot_use_mm_for_euclid_dist")
+
 
 # %% ../../nbs/checks/07_attention.ipynb #d4ff7593
 def _by_formula(query, keys, values, bandwidth):
@@ -472,6 +527,7 @@ def _padded(query, keys, values, bandwidth):
 
 def _unnormalised(query, keys, values, bandwidth):
     return (-_far(query, keys).square() / (2 * bandwidth**2)).exp() @ values
+
 
 # %% ../../nbs/checks/07_attention.ipynb #b4d398e9
 _KERNEL_MISTAKES = [
@@ -554,31 +610,62 @@ exercise(
     mistakes=_KERNEL_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/07_attention.ipynb #eb30d376
 def _refit_oracle(keys, values, bandwidth):
     k, v, total = keys.tolist(), values.tolist(), []
     for i in range(len(k)):
-        w = [math.exp(-sum((a - b) ** 2 for a, b in zip(k[i], k[j])) / (2 * bandwidth**2)) if j != i else 0.0
-             for j in range(len(k))]
+        w = [
+            math.exp(-sum((a - b) ** 2 for a, b in zip(k[i], k[j])) / (2 * bandwidth**2))
+            if j != i
+            else 0.0
+            for j in range(len(k))
+        ]
         guess = [sum(wj * vj[c] for wj, vj in zip(w, v)) / sum(w) for c in range(len(v[0]))]
         total += [(g - t) ** 2 for g, t in zip(guess, v[i])]
     return torch.tensor(sum(total) / len(total))
 
 
-def _loo(keys, values, bandwidth, diagonal=-math.inf, power=2, drop=False, reduce="mean", two=2, axis=-1, score=None):
-    scores = -_far(keys, keys).square() / (two * bandwidth**power) if score is None else score(keys, bandwidth)
+def _loo(
+    keys,
+    values,
+    bandwidth,
+    diagonal=-math.inf,
+    power=2,
+    drop=False,
+    reduce="mean",
+    two=2,
+    axis=-1,
+    score=None,
+):
+    scores = (
+        -_far(keys, keys).square() / (two * bandwidth**power)
+        if score is None
+        else score(keys, bandwidth)
+    )
     scores = scores.fill_diagonal_(diagonal)
     w = scores.softmax(axis)
     w = w * (1 - torch.eye(len(keys))) if drop else w
     gap = w @ values - values
-    return {"mean": gap.square().mean(), "sum": gap.square().sum(), "root": gap.square().mean().sqrt(),
-            "abs": gap.abs().mean(), "rows": gap.square().mean(0), "per row": gap.square().sum(1).mean(),
-            "each": gap.square(), "columns": gap.square().mean(1), "norm": gap.norm(), "signed": gap.mean(),
-            "late": gap.mean().square(), "guess": gap + values}[reduce]
+    return {
+        "mean": gap.square().mean(),
+        "sum": gap.square().sum(),
+        "root": gap.square().mean().sqrt(),
+        "abs": gap.abs().mean(),
+        "rows": gap.square().mean(0),
+        "per row": gap.square().sum(1).mean(),
+        "each": gap.square(),
+        "columns": gap.square().mean(1),
+        "norm": gap.norm(),
+        "signed": gap.mean(),
+        "late": gap.mean().square(),
+        "guess": gap + values,
+    }[reduce]
 
 
 def _loo_with(**change):
     return lambda keys, values, bandwidth: _loo(keys, values, bandwidth, **change)
+
 
 # %% ../../nbs/checks/07_attention.ipynb #0cdb807e
 _LEAVE_OUT_MISTAKES = [

@@ -20,10 +20,13 @@ _strong = torch.tensor([[-1000.0, 1000.0, 3.0]])
 
 def _coin_oracle(h, T=1.0):
     "The two Boltzmann weights, the larger one taken out."
+
     def one(x):
         up, down = math.exp((x - abs(x)) / T), math.exp((-x - abs(x)) / T)
         return up / (up + down)
+
     return torch.tensor([one(x) for x in h.flatten().tolist()]).reshape(h.shape)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #1e01226b
 _spin_up_probability_mistakes = [
@@ -73,6 +76,7 @@ exercise(
     mistakes=_spin_up_probability_mistakes,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #f5c443af
 def _chain(n: int, seed: int):
     "A random transition matrix and a random distribution."
@@ -84,14 +88,20 @@ def _chain(n: int, seed: int):
 def _gap_oracle(P, p):
     "Pair by pair."
     n, P, p = len(p), P.tolist(), p.tolist()
-    return torch.tensor(max(abs(p[a] * P[a][b] - p[b] * P[b][a]) for a in range(n) for b in range(n)))
+    return torch.tensor(
+        max(abs(p[a] * P[a][b] - p[b] * P[b][a]) for a in range(n) for b in range(n))
+    )
 
 
-_balanced = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25], [0.0, 0.5, 0.5]]), torch.tensor([0.25, 0.5, 0.25])
+_balanced = (
+    torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25], [0.0, 0.5, 0.5]]),
+    torch.tensor([0.25, 0.5, 0.25]),
+)
 
 
 def _flow(P, p):
     return p[:, None] * P
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #ac40bf15
 _detailed_balance_gap_mistakes = [
@@ -150,7 +160,10 @@ _extreme = torch.tensor([[-1000.0, 1000.0], [0.2, -0.1]])
 
 
 def _metropolis_oracle(dE, T=1.0):
-    return torch.tensor([1.0 if x <= 0 else math.exp(-x / T) for x in dE.flatten().tolist()]).reshape(dE.shape)
+    return torch.tensor(
+        [1.0 if x <= 0 else math.exp(-x / T) for x in dE.flatten().tolist()]
+    ).reshape(dE.shape)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #94b2225c
 _metropolis_probability_mistakes = [
@@ -199,6 +212,7 @@ exercise(
     mistakes=_metropolis_probability_mistakes,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #5fba881e
 def _start(*spins: float) -> torch.Tensor:
     return torch.tensor(spins).repeat(8192, 1)
@@ -210,6 +224,7 @@ _W3b = torch.tensor([[0.0, -0.7, 0.5], [-0.7, 0.0, 1.1], [0.5, 1.1, 0.0]])
 
 def _code(s):
     return ((s > 0) * torch.tensor([4, 2, 1])).sum(-1)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #89a128ab
 def _energies(W):
@@ -230,6 +245,7 @@ def _law(state, W, T=1.0, generator=None):
         p = q
     return torch.tensor(p)
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #2fe806dc
 def _coin(h, T):
     return torch.sigmoid(2 * h / T)
@@ -242,42 +258,55 @@ def _sweep_with(prob, order=range, one_coin=False, down=-1.0, toss=torch.rand):
             u = u if one_coin else toss(len(s), generator=generator)
             s[:, i] = torch.where(u < prob(s @ W[:, i], T), 1.0, down)
         return s
+
     return heat_bath_sweep
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #8afcc0f8
 def _all_at_once(state, W, T=1.0, generator=None):
-    return torch.where(torch.rand(state.shape, generator=generator) < torch.sigmoid(2 * (state @ W) / T), 1.0, -1.0)
+    return torch.where(
+        torch.rand(state.shape, generator=generator) < torch.sigmoid(2 * (state @ W) / T), 1.0, -1.0
+    )
 
 
 def _greedy(state, W, T=1.0, generator=None):
     s = state.clone()
-    for i in range(len(W)): s[:, i] = torch.where(s @ W[:, i] >= 0, 1.0, -1.0)
+    for i in range(len(W)):
+        s[:, i] = torch.where(s @ W[:, i] >= 0, 1.0, -1.0)
     return s
 
 
 def _metropolis(state, W, T=1.0, generator=None):
     s = state.clone()
     for i in range(len(W)):
-        flip = torch.rand(len(s), generator=generator) < (-2 * s[:, i] * (s @ W[:, i]) / T).clamp(max=0).exp()
+        flip = (
+            torch.rand(len(s), generator=generator)
+            < (-2 * s[:, i] * (s @ W[:, i]) / T).clamp(max=0).exp()
+        )
         s[:, i] = torch.where(flip, -s[:, i], s[:, i])
     return s
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #6b61ef5e
 def _means(state, W, T=1.0, generator=None):
     s = state.clone()
-    for i in range(len(W)): s[:, i] = torch.tanh(s @ W[:, i] / T)
+    for i in range(len(W)):
+        s[:, i] = torch.tanh(s @ W[:, i] / T)
     return s
 
 
 def _turned(prob):
     "Turns a spin over with a probability that belongs to something else."
+
     def heat_bath_sweep(state, W, T=1.0, generator=None):
         s = state.clone()
         for i in range(len(W)):
             flip = torch.rand(len(s), generator=generator) < prob(s[:, i], s @ W[:, i], T)
             s[:, i] = torch.where(flip, -s[:, i], s[:, i])
         return s
+
     return heat_bath_sweep
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #6eebe7ea
 def _chain_by_chain(state, W, T=1.0, generator=None):
@@ -295,6 +324,7 @@ def _random_spins(state, W, T=1.0, generator=None):
         s[chain, i] = torch.where(torch.rand(len(s), generator=generator) < _coin(h, T), 1.0, -1.0)
     return s
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #5e2ecd55
 def _own_value(state, W, T=1.0, generator=None):
     s = state.clone()
@@ -308,10 +338,13 @@ def _twice(state, W, T=1.0, generator=None):
     one = _sweep_with(_coin)
     return one(one(state, W, T, generator), W, T, generator)
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #187e75a5
 def _one_visit(state, W, T=1.0, generator=None):
     s = state.clone()
-    s[:, 0] = torch.where(torch.rand(len(s), generator=generator) < torch.sigmoid(2 * (s @ W[:, 0]) / T), 1.0, -1.0)
+    s[:, 0] = torch.where(
+        torch.rand(len(s), generator=generator) < torch.sigmoid(2 * (s @ W[:, 0]) / T), 1.0, -1.0
+    )
     return s
 
 
@@ -372,18 +405,25 @@ exercise(
     mistakes=_heat_bath_sweep_mistakes,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #7fc7a12a
 def _schedule_oracle(T_start=5.0, T_end=0.1, n=100, kind="geometric"):
     "Step by step, with Python numbers."
+
     def at(k):
         x = k / (n - 1)
-        return T_start + (T_end - T_start) * x if kind == "linear" else T_start ** (1 - x) * T_end**x
+        return (
+            T_start + (T_end - T_start) * x if kind == "linear" else T_start ** (1 - x) * T_end**x
+        )
+
     return torch.tensor([at(k) for k in range(n)])
 
 
 def _kinds(linear, geometric):
-    return lambda T_start=5.0, T_end=0.1, n=100, kind="geometric": (linear if kind == "linear" else geometric)(
-        T_start, T_end, n)
+    return lambda T_start=5.0, T_end=0.1, n=100, kind="geometric": (
+        linear if kind == "linear" else geometric
+    )(T_start, T_end, n)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #0c43d591
 def _lin(a, b, n):
@@ -400,6 +440,7 @@ def _short_lin(a, b, n):
 
 def _short_geo(a, b, n):
     return a * (b / a) ** (torch.arange(n) / n)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #14a9a593
 _cooling_schedule_mistakes = [
@@ -460,16 +501,22 @@ _E1, _E2 = torch.tensor([-3.0, 1.0, 0.5, -2.0]), torch.tensor([-1.0, -0.5, 0.5, 
 
 def _swap_oracle(E1, E2, T1, T2):
     "Weights of the pair before and after, as logarithms."
-    T1, T2 = (torch.as_tensor(T, dtype=torch.float64).expand(E1.shape).flatten().tolist() for T in (T1, T2))
+    T1, T2 = (
+        torch.as_tensor(T, dtype=torch.float64).expand(E1.shape).flatten().tolist()
+        for T in (T1, T2)
+    )
+
     def one(a, b, s, t):
         gain = (-b / s - a / t) - (-a / s - b / t)
         return 1.0 if gain >= 0 else math.exp(gain)
+
     values = [one(*v) for v in zip(E1.flatten().tolist(), E2.flatten().tolist(), T1, T2)]
     return torch.tensor(values).reshape(E1.shape)
 
 
 def _gain(E1, E2, T1, T2):
     return (1 / T1 - 1 / T2) * (E1 - E2)
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #7d6808dd
 _swap_probability_mistakes = [
@@ -541,11 +588,13 @@ exercise(
     mistakes=_swap_probability_mistakes,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/03_boltzmann.ipynb #f8c2bb60
 def _phase(n: int, N: int, seed: int):
     g = torch.Generator().manual_seed(seed)
     p = torch.rand(n, generator=g)
     return torch.randint(0, 2, (n, N), generator=g).float() * 2 - 1, p / p.sum()
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #4c495766
 def _gradient_oracle(clamped, p_clamped, free, p_free):
@@ -567,6 +616,7 @@ def _pairs(s, p):
 
 def _hollow(W):
     return W * (1 - torch.eye(len(W)))
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #43538c2e
 def _rule(dW, db=lambda c, p, f, q: p @ c - q @ f):
@@ -606,6 +656,7 @@ _learning_gradient_mistakes += [
                                              - (q[:, None] * f).T @ (q[:, None] * f))),
             _rule(lambda c, p, f, q: (p[:, None] * c).T @ (p[:, None] * c) - (q[:, None] * f).T @ (q[:, None] * f))),
 ]  # fmt: skip
+
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #6a6f2ac9
 def _right(c, p, f, q):

@@ -14,6 +14,7 @@ import torch
 from .energy import views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #73b27d0c
 def _tail_oracle(load):
     "The Gaussian density of the vote, summed below zero."
@@ -29,6 +30,7 @@ def _tail_oracle(load):
 def _tail(x):
     "Area of a Gaussian of variance ½ beyond x."
     return 0.5 * torch.erfc(x)
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #8fa2a8f5
 exercise(
@@ -57,6 +59,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #8feae933
 def _ags_oracle(t):
     "From the definitions: m by an integral over the noise, C by the density at the edge, then α = σ²(1 − C)²."
@@ -71,6 +74,7 @@ def _ags_oracle(t):
 
 def _root(t):
     return torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #fe8032b5
 _AGS_LOAD_MISTAKES = [
@@ -108,10 +112,14 @@ exercise(
     mistakes=_AGS_LOAD_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #d2777fc1
 def _threshold_oracle(u, T):
     "Bisection for the field at which σ(2h/T) passes u."
-    low, high = torch.full_like(u, -50.0, dtype=torch.float64), torch.full_like(u, 50.0, dtype=torch.float64)
+    low, high = (
+        torch.full_like(u, -50.0, dtype=torch.float64),
+        torch.full_like(u, 50.0, dtype=torch.float64),
+    )
     for _ in range(80):
         h = (low + high) / 2
         below = 1 / (1 + torch.exp(-2 * h / T)) < u
@@ -121,6 +129,7 @@ def _threshold_oracle(u, T):
 
 def _logit(u):
     return torch.log(u / (1 - u))
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #df5bd34c
 exercise(
@@ -148,6 +157,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #79d6215e
 def _fit_oracle(sizes, values, errors, power=2 / 3):
     "NumPy's weighted line fit, with the covariance left unscaled."
@@ -167,11 +177,13 @@ def _fit(x, y, e, column=0, root=True, weights=True):
 def _x(sizes, values, errors, power=2 / 3, sign=-1):
     return sizes.double() ** (sign * power), values.double(), errors.double()
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #12d70ae6
 def _half_weighted(x, y, e):
     A = torch.stack([torch.ones_like(x), x], 1) / e[:, None]
     cov = torch.linalg.inv(A.T @ A)
     return (cov @ A.T @ y)[0].item(), cov[0, 0].sqrt().item()
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #6e3252cf
 _EXTRAPOLATE_MISTAKES = [
@@ -210,6 +222,7 @@ exercise(
     mistakes=_EXTRAPOLATE_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #69e564f8
 def _spins(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).float() * 2 - 1
@@ -233,6 +246,7 @@ def _projection_oracle(patterns):
 
 def _pinv(p):
     return torch.linalg.pinv(p) @ p
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #6499ad15
 exercise(
@@ -260,6 +274,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/02_capacity.ipynb #eb0dd53f
 def _symmetric(n: int, seed: int = 0) -> torch.Tensor:
     a = torch.randn(n, n, generator=torch.Generator().manual_seed(seed))
@@ -269,12 +284,15 @@ def _symmetric(n: int, seed: int = 0) -> torch.Tensor:
 def _unlearn_oracle(W, dreams, rate=0.01):
     "Pair by pair: what the dreams agree on is taken away."
     n, rows = len(W), dreams.tolist()
-    change = [[sum(s[i] * s[j] for s in rows) if i != j else 0.0 for j in range(n)] for i in range(n)]
+    change = [
+        [sum(s[i] * s[j] for s in rows) if i != j else 0.0 for j in range(n)] for i in range(n)
+    ]
     return W - rate / n * torch.tensor(change)
 
 
 def _sum(s):
     return s.T @ s
+
 
 # %% ../../nbs/checks/02_capacity.ipynb #7065730c
 _UNLEARN_MISTAKES = [

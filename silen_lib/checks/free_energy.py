@@ -13,6 +13,7 @@ import torch
 from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #6a42b7c3
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -29,11 +30,18 @@ def _asking(x: torch.Tensor) -> torch.Tensor:
 def _xlogx(p: torch.Tensor) -> torch.Tensor:
     return torch.special.xlogy(p, p)
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #6cd2202a
 def _vfe_oracle(q, log_joint):
     "Term by term, leaving out causes without belief."
-    rows, logs = q.reshape(-1, q.shape[-1]).tolist(), log_joint.expand(q.shape).reshape(-1, q.shape[-1]).tolist()
-    terms = [sum(p * (math.log(p) - e) for p, e in zip(row, log) if p > 0) for row, log in zip(rows, logs)]
+    rows, logs = (
+        q.reshape(-1, q.shape[-1]).tolist(),
+        log_joint.expand(q.shape).reshape(-1, q.shape[-1]).tolist(),
+    )
+    terms = [
+        sum(p * (math.log(p) - e) for p, e in zip(row, log) if p > 0)
+        for row, log in zip(rows, logs)
+    ]
     return torch.tensor(terms).reshape(q.shape[:-1])
 
 
@@ -107,6 +115,7 @@ exercise(
     mistakes=_VFE_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #f144743c
 def _estep_oracle(log_density, weights):
     rows = []
@@ -122,6 +131,7 @@ _ESTEP_FAR = torch.cat([_random(3, 2, seed=6), torch.tensor([[-1000.0, -1002.0]]
 
 def _dense(d, w):
     return w * d.exp() / (w * d.exp()).sum(-1, keepdim=True)
+
 
 # %% ../../nbs/checks/10_free_energy.ipynb #f71d5744
 _ESTEP_MORE = [
@@ -167,6 +177,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #21e28f74
 def _kl_oracle(mean, log_var):
     q = torch.distributions.Normal(mean, (log_var / 2).exp())
@@ -175,6 +186,7 @@ def _kl_oracle(mean, log_var):
 
 def _kl_terms(m, v):
     return (m**2 + v.exp() - 1 - v) / 2
+
 
 # %% ../../nbs/checks/10_free_energy.ipynb #396dcdf1
 _KL_MISTAKES = [
@@ -233,6 +245,7 @@ exercise(
            Case(*views(_random(4, 2, seed=103), _random(4, 2, seed=104))).note("transposed views")],
     mistakes=_KL_MISTAKES,
 )  # fmt: skip
+
 
 # %% ../../nbs/checks/10_free_energy.ipynb #6c9c6772
 def _drive_oracle(error, slope, error_next, W):
@@ -294,6 +307,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #bf27ee96
 def _likelihood(n_outcomes: int, n_states: int, seed: int) -> torch.Tensor:
     return _simplex(n_states, n_outcomes, seed=seed).T.contiguous()
@@ -304,9 +318,15 @@ def _risk_oracle(states, A, log_preference):
     risks, ambiguities = [], []
     for s in states.reshape(-1, states.shape[-1]).tolist():
         q = [sum(a * p for a, p in zip(row, s)) for row in A.tolist()]
-        risks.append(sum(x * (math.log(x) - c) for x, c in zip(q, log_preference.tolist()) if x > 0))
-        ambiguities.append(-sum(p * a * math.log(a) for row in A.tolist() for a, p in zip(row, s) if a > 0))
-    return torch.tensor(risks).reshape(states.shape[:-1]), torch.tensor(ambiguities).reshape(states.shape[:-1])
+        risks.append(
+            sum(x * (math.log(x) - c) for x, c in zip(q, log_preference.tolist()) if x > 0)
+        )
+        ambiguities.append(
+            -sum(p * a * math.log(a) for row in A.tolist() for a, p in zip(row, s) if a > 0)
+        )
+    return torch.tensor(risks).reshape(states.shape[:-1]), torch.tensor(ambiguities).reshape(
+        states.shape[:-1]
+    )
 
 
 def _risk(s, A, c):
@@ -320,10 +340,12 @@ def _ambiguity(s, A):
 
 _SURE = torch.tensor([[1.0, 0.5, 0.0, 0.2], [0.0, 0.5, 0.0, 0.3], [0.0, 0.0, 1.0, 0.5]])
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #abd231ac
 def _swapped(s, A, c):
     o = s @ A.T
     return (c.exp() * (c - o.clamp(min=1e-30).log())).sum(-1), _ambiguity(s, A)
+
 
 # %% ../../nbs/checks/10_free_energy.ipynb #27dc4f7b
 _RISK_MISTAKES = [
@@ -400,6 +422,7 @@ exercise(
     mistakes=_RISK_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/10_free_energy.ipynb #6735de3d
 def _gain_oracle(states, A):
     gains = []
@@ -423,6 +446,7 @@ def _posteriors(s, A):
     post, before = joint / chance[..., None], s[..., None, :].expand(joint.shape)
     moved = _xlogx(post) - torch.special.xlogy(post, before)
     return moved.sum(-1), (_xlogx(before) - torch.special.xlogy(before, post)).sum(-1), chance
+
 
 # %% ../../nbs/checks/10_free_energy.ipynb #f1691861
 _GAIN_MORE = [

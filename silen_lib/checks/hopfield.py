@@ -11,6 +11,7 @@ import torch
 from .energy import views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #147edc13
 def _spins(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).float() * 2 - 1
@@ -29,12 +30,18 @@ def _matrix(patterns) -> torch.Tensor:
 def _hollow(W: torch.Tensor) -> torch.Tensor:
     return W * (1 - torch.eye(len(W)))
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #4746192b
 def _hebb_oracle(patterns):
     "Entry by entry: agreements minus disagreements of two pixels, over N."
     n = patterns[0].numel()
     rows = [p.flatten().tolist() for p in patterns]
-    return torch.tensor([[sum(p[i] * p[j] for p in rows) / n if i != j else 0.0 for j in range(n)] for i in range(n)])
+    return torch.tensor(
+        [
+            [sum(p[i] * p[j] for p in rows) / n if i != j else 0.0 for j in range(n)]
+            for i in range(n)
+        ]
+    )
 
 
 def _gram(p):
@@ -47,6 +54,7 @@ def _sum(p):
 
 def _last(p):
     return _hollow(torch.outer(p[-1].flatten(), p[-1].flatten()) / p[-1].numel())
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #3b37ef41
 _HEBB_MISTAKES = [
@@ -69,6 +77,7 @@ _HEBB_MISTAKES = [
             lambda p: _sum(p) / p[0].numel() - torch.eye(p[0].numel()),
             lambda p: (_sum(p) - torch.eye(p[0].numel())) / p[0].numel()),
 ]  # fmt: skip
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #39002b96
 def _hebb(p):
@@ -115,6 +124,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #d3034649
 def _energy_oracle(state, W):
     "A sum over pairs i < j, spin by spin (the diagonal of W is zero here)."
@@ -126,6 +136,7 @@ def _energy_oracle(state, W):
 
 def _form(s, W):
     return ((s @ W) * s).sum(-1)
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #82b864d9
 _ENERGY_MISTAKES = [
@@ -179,11 +190,14 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #58632438
 def _change_oracle(state, W, i):
     "Energy after minus energy before, each as a full double sum."
+
     def energy(s):
         return torch.einsum("...i,ij,...j->...", s.double(), W.double(), s.double()) / -2
+
     flipped = torch.cat([state[..., :i], -state[..., i : i + 1], state[..., i + 1 :]], -1)
     return (energy(flipped) - energy(state)).float()
 
@@ -191,6 +205,7 @@ def _change_oracle(state, W, i):
 def _others(s, W, i):
     "The field at i without the spin's own link."
     return s @ W[i] - W[i, i] * s[..., i]
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #aabd4024
 _CHANGE_MISTAKES = [
@@ -212,6 +227,7 @@ _CHANGE_MISTAKES = [
             lambda s, W, i: 2 * s[..., i] * (W[i] @ s), lambda s, W, i: 2 * s[i] * (s @ W[i])),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #8743db26
 def _energy_after(s, W, i):
     f = s.clone()
@@ -223,6 +239,7 @@ def _alias(s, W, i):
     before, s = -0.5 * _form(s, W), s.clone()
     s[..., i] *= -1
     return 0 * before
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #8478c47d
 _CHANGE_MISTAKES += [
@@ -257,6 +274,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #eb7d7a91
 def _step_oracle(state, W, i):
     "Count the votes one by one; what is a millionth of them all is rounding."
@@ -269,10 +287,12 @@ def _step_oracle(state, W, i):
 
 def _put(value):
     "An implementation that puts value(s, W, i) at place i."
+
     def step(s, W, i):
         new = s.clone()
         new[..., i] = value(s, W, i)
         return new
+
     return step
 
 
@@ -283,6 +303,7 @@ def _sign(h, tie=1.0, near=0.0):
 def _vote(s, W, i, tie=1.0):
     "The sign of the field at i, with ties within rounding."
     return _sign(s @ W[i], tie, 1e-6 * float(W[i].abs().sum()))
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #b3c62bfc
 def _one_state_only(s, W, i):
@@ -295,6 +316,7 @@ def _first_axis(s, W, i):
     new = s.clone()
     new[i] = _sign(s @ W[i])
     return new
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #f8e08ead
 _STEP_MISTAKES = [
@@ -321,6 +343,7 @@ _STEP_MISTAKES = [
             _one_state_only, _first_axis),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #c8ddc24a
 def _one_if(s, W, i):
     new = s.clone()
@@ -344,8 +367,12 @@ _STEP_MISTAKES += [
 
 # %% ../../nbs/checks/01_hopfield.ipynb #33f5cf7b
 _TIED = torch.tensor([[0, 1, 1, -2.0], [1, 0, 1, 0], [1, 1, 0, 1], [-2, 0, 1, 0]])
-_TIES = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)  # the field at neuron 0 is s₁ + s₂ − 2 s₃
-_NEARLY = torch.nn.functional.pad(_TIED, (0, 1, 0, 1))  # a fifth neuron adds ±2⁻²², whatever the order of the sum
+_TIES = torch.cartesian_prod(
+    *[torch.tensor([-1.0, 1.0])] * 4
+)  # the field at neuron 0 is s₁ + s₂ − 2 s₃
+_NEARLY = torch.nn.functional.pad(
+    _TIED, (0, 1, 0, 1)
+)  # a fifth neuron adds ±2⁻²², whatever the order of the sum
 _NEARLY[0, 4] = _NEARLY[4, 0] = 2.0**-22
 
 exercise(
@@ -361,6 +388,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #83ec1aa8
 def _overlap_oracle(state, patterns):
     "From counting: (agreeing − differing) / N."
@@ -370,6 +398,7 @@ def _overlap_oracle(state, patterns):
 
 def _products(s, p):
     return s @ _matrix(p).T
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #9acbdd1b
 _OVERLAP_MISTAKES = [
@@ -425,6 +454,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/01_hopfield.ipynb #f3568993
 def _field_oracle(state, patterns):
     return torch.einsum("ij,...j->...i", _hebb_oracle(patterns).to(state), state)
@@ -433,6 +463,7 @@ def _field_oracle(state, patterns):
 def _both(s, p):
     "There and back: ξᵀ(ξ s), with nothing scaled or removed."
     return s @ _matrix(p).T @ _matrix(p)
+
 
 # %% ../../nbs/checks/01_hopfield.ipynb #0287dca6
 _FIELD_MISTAKES = [

@@ -17,12 +17,15 @@ from .energy import views
 from ..exercises import Case, Mistake, exercise
 from ..rbm import RBM
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #0d2ba641
 def _counted_log_odds(v):
     def pixel(column):
         p = Fraction(sum(int(x) for x in column) + 1, len(column) + 2)
         return math.log(p / (1 - p))
+
     return torch.tensor([pixel(column) for column in v.T.tolist()])
+
 
 def _bits(n, n_visible, seed, p=0.4):
     "Fixed bits whose first pixel is never on and whose last always is."
@@ -30,89 +33,166 @@ def _bits(n, n_visible, seed, p=0.4):
     v[:, 0], v[:, -1] = 0, 1
     return v
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #2be4f380
-def _laplace(v): return (v.sum(0) + 1) / (len(v) + 2)
+def _laplace(v):
+    return (v.sum(0) + 1) / (len(v) + 2)
+
 
 _log_odds_mistakes = [
-    Mistake("A pixel that is never (or always) on gives an infinite bias. Imagine one more 0 and one more 1 for "
-            "every pixel.",
-            lambda v: torch.log(v.sum(0) / (len(v) - v.sum(0))), lambda v: torch.logit(v.mean(0)),
-            lambda v: torch.log(v.mean(0) / (1 - v.mean(0)))),
-    Mistake("One imagined 1 and no imagined 0? A pixel that is always on still gives infinity: there are n + 2 "
-            "images now.",
-            lambda v: torch.log((v.sum(0) + 1) / (len(v) + 1 - (v.sum(0) + 1))),
-            lambda v: torch.logit((v.sum(0) + 1) / (len(v) + 1))),
-    Mistake("The total is missing the imagined images: some pixels now have more ones than images, and the "
-            "logarithm fails.",
-            lambda v: torch.log((v.sum(0) + 1) / (len(v) - (v.sum(0) + 1))),
-            lambda v: torch.logit((v.sum(0) + 1) / len(v))),
+    Mistake(
+        "A pixel that is never (or always) on gives an infinite bias. Imagine one more 0 and one more 1 for "
+        "every pixel.",
+        lambda v: torch.log(v.sum(0) / (len(v) - v.sum(0))),
+        lambda v: torch.logit(v.mean(0)),
+        lambda v: torch.log(v.mean(0) / (1 - v.mean(0))),
+    ),
+    Mistake(
+        "One imagined 1 and no imagined 0? A pixel that is always on still gives infinity: there are n + 2 "
+        "images now.",
+        lambda v: torch.log((v.sum(0) + 1) / (len(v) + 1 - (v.sum(0) + 1))),
+        lambda v: torch.logit((v.sum(0) + 1) / (len(v) + 1)),
+    ),
+    Mistake(
+        "The total is missing the imagined images: some pixels now have more ones than images, and the "
+        "logarithm fails.",
+        lambda v: torch.log((v.sum(0) + 1) / (len(v) - (v.sum(0) + 1))),
+        lambda v: torch.logit((v.sum(0) + 1) / len(v)),
+    ),
     Mistake("These are the probabilities p. The bias is their log-odds, log p/(1−p).", _laplace),
-    Mistake("That is log p. Divide by 1−p before taking the logarithm.", lambda v: _laplace(v).log()),
-    Mistake("These are the odds p/(1−p). Their logarithm is wanted.", lambda v: _laplace(v) / (1 - _laplace(v))),
-    Mistake("The sign is reversed: a pixel that is usually on has a positive bias.",
-            lambda v: -torch.logit(_laplace(v)), lambda v: torch.log(1 / _laplace(v) - 1)),
+    Mistake(
+        "That is log p. Divide by 1−p before taking the logarithm.", lambda v: _laplace(v).log()
+    ),
+    Mistake(
+        "These are the odds p/(1−p). Their logarithm is wanted.",
+        lambda v: _laplace(v) / (1 - _laplace(v)),
+    ),
+    Mistake(
+        "The sign is reversed: a pixel that is usually on has a positive bias.",
+        lambda v: -torch.logit(_laplace(v)),
+        lambda v: torch.log(1 / _laplace(v) - 1),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #1e59734c
 _log_odds_mistakes += [
-    Mistake("One number for each image came out. Each pixel has its own coin: sum over the images, the first axis.",
-            lambda v: torch.log((v.sum(1) + 1) / (v.shape[1] + 1 - v.sum(1)))),
-    Mistake("All pixels were put into one coin. Each pixel has its own.",
-            lambda v: torch.log((v.sum() + 1) / (v.numel() + 1 - v.sum())),
-            lambda v: torch.logit((v.sum() + 1) / (v.numel() + 2))),
-    Mistake("Half an imagined image of each kind is Jeffreys' rule. Laplace's adds a whole one.",
-            lambda v: torch.log((v.sum(0) + 0.5) / (len(v) + 0.5 - v.sum(0)))),
-    Mistake("A small number was added to the probability. Add whole imagined images to the counts.",
-            *[lambda v, e=e: torch.log((v.mean(0) + e) / (1 - v.mean(0) + e)) for e in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8)],
-            *[lambda v, e=e: torch.logit(v.mean(0), eps=e) for e in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)]),
-    Mistake("That is a logarithm to base 2 or 10. Energies are in nats, the natural logarithm.",
-            lambda v: torch.logit(_laplace(v)) / math.log(2), lambda v: torch.logit(_laplace(v)) / math.log(10)),
-    Mistake("Division comes before addition. Put the count of ones in parentheses.",
-            lambda v: torch.log(v.sum(0) + 1 / (len(v) + 2 - v.sum(0))),
-            lambda v: torch.log(v.sum(0) + 1 / (len(v) + 1 - v.sum(0)))),
+    Mistake(
+        "One number for each image came out. Each pixel has its own coin: sum over the images, the first axis.",
+        lambda v: torch.log((v.sum(1) + 1) / (v.shape[1] + 1 - v.sum(1))),
+    ),
+    Mistake(
+        "All pixels were put into one coin. Each pixel has its own.",
+        lambda v: torch.log((v.sum() + 1) / (v.numel() + 1 - v.sum())),
+        lambda v: torch.logit((v.sum() + 1) / (v.numel() + 2)),
+    ),
+    Mistake(
+        "Half an imagined image of each kind is Jeffreys' rule. Laplace's adds a whole one.",
+        lambda v: torch.log((v.sum(0) + 0.5) / (len(v) + 0.5 - v.sum(0))),
+    ),
+    Mistake(
+        "A small number was added to the probability. Add whole imagined images to the counts.",
+        *[
+            lambda v, e=e: torch.log((v.mean(0) + e) / (1 - v.mean(0) + e))
+            for e in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8)
+        ],
+        *[lambda v, e=e: torch.logit(v.mean(0), eps=e) for e in (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)],
+    ),
+    Mistake(
+        "That is a logarithm to base 2 or 10. Energies are in nats, the natural logarithm.",
+        lambda v: torch.logit(_laplace(v)) / math.log(2),
+        lambda v: torch.logit(_laplace(v)) / math.log(10),
+    ),
+    Mistake(
+        "Division comes before addition. Put the count of ones in parentheses.",
+        lambda v: torch.log(v.sum(0) + 1 / (len(v) + 2 - v.sum(0))),
+        lambda v: torch.log(v.sum(0) + 1 / (len(v) + 1 - v.sum(0))),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #c22dd817
-exercise("log_odds", "silen_lib.mnist_rbm",
-    cases=[Case(_bits(9, 5, 0)).note("one pixel never on, one always"), (_bits(40, 3, 1, 0.8),), (_bits(2, 7, 2),),
-           Case(*views(_bits(9, 5, 9).double())).note("doubles, a transposed view")],
-    oracle=_counted_log_odds, mistakes=_log_odds_mistakes, returns=torch.Tensor)
+exercise(
+    "log_odds",
+    "silen_lib.mnist_rbm",
+    cases=[
+        Case(_bits(9, 5, 0)).note("one pixel never on, one always"),
+        (_bits(40, 3, 1, 0.8),),
+        (_bits(2, 7, 2),),
+        Case(*views(_bits(9, 5, 9).double())).note("doubles, a transposed view"),
+    ],
+    oracle=_counted_log_odds,
+    mistakes=_log_odds_mistakes,
+    returns=torch.Tensor,
+)
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #c961ae36
 def _uniform_std(n_visible, n_hidden, gain=4.0):
     bound = torch.tensor(gain) * math.sqrt(6 / (n_visible + n_hidden))
     return torch.distributions.Uniform(-bound, bound).stddev.item()
 
-def _bound(n, m, gain=4.0): return gain * math.sqrt(6 / (n + m))
+
+def _bound(n, m, gain=4.0):
+    return gain * math.sqrt(6 / (n + m))
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #214aa270
 _glorot_std_mistakes = [
-    Mistake("That is the bound, where the uniform law ends. Its standard deviation is smaller.", _bound),
-    Mistake("You divided by 3. The variance is a third of the bound's square, so the standard deviation is …",
-            lambda n, m, gain=4.0: _bound(n, m, gain) / 3),
-    Mistake("That is the variance. Take its root.", lambda n, m, gain=4.0: _bound(n, m, gain)**2 / 3),
-    Mistake("√12 belongs to the whole width of the interval, and the width is twice the bound.",
-            lambda n, m, gain=4.0: _bound(n, m, gain) / math.sqrt(12)),
-    Mistake("Half the bound is a guess by eye. Integrate x² over the interval.",
-            lambda n, m, gain=4.0: _bound(n, m, gain) / 2),
+    Mistake(
+        "That is the bound, where the uniform law ends. Its standard deviation is smaller.", _bound
+    ),
+    Mistake(
+        "You divided by 3. The variance is a third of the bound's square, so the standard deviation is …",
+        lambda n, m, gain=4.0: _bound(n, m, gain) / 3,
+    ),
+    Mistake(
+        "That is the variance. Take its root.", lambda n, m, gain=4.0: _bound(n, m, gain) ** 2 / 3
+    ),
+    Mistake(
+        "√12 belongs to the whole width of the interval, and the width is twice the bound.",
+        lambda n, m, gain=4.0: _bound(n, m, gain) / math.sqrt(12),
+    ),
+    Mistake(
+        "Half the bound is a guess by eye. Integrate x² over the interval.",
+        lambda n, m, gain=4.0: _bound(n, m, gain) / 2,
+    ),
     Mistake("The factor gain is missing.", lambda n, m, gain=4.0: math.sqrt(2 / (n + m))),
-    Mistake("The number of visible and hidden units are added under the root, not multiplied.",
-            lambda n, m, gain=4.0: gain * math.sqrt(2 / (n * m))),
-    Mistake("Only one layer is counted. Both stand under the root: n_visible + n_hidden.",
-            lambda n, m, gain=4.0: gain * math.sqrt(2 / n), lambda n, m, gain=4.0: gain * math.sqrt(2 / m)),
-    Mistake("You multiplied by √3. The spread of a law cannot exceed its bound.",
-            lambda n, m, gain=4.0: _bound(n, m, gain) * math.sqrt(3)),
-    Mistake("Division comes before addition. Put n_visible + n_hidden in parentheses.",
-            lambda n, m, gain=4.0: gain * math.sqrt(6 / n + m) / math.sqrt(3),
-            lambda n, m, gain=4.0: gain * math.sqrt(2 / n + m)),
-    Mistake("The factor is always 4 here. Use the argument gain.", lambda n, m, gain=4.0: 4 * math.sqrt(2 / (n + m))),
-    Mistake("The gain is under the root. It stands in front.", lambda n, m, gain=4.0: math.sqrt(gain * 2 / (n + m))),
+    Mistake(
+        "The number of visible and hidden units are added under the root, not multiplied.",
+        lambda n, m, gain=4.0: gain * math.sqrt(2 / (n * m)),
+    ),
+    Mistake(
+        "Only one layer is counted. Both stand under the root: n_visible + n_hidden.",
+        lambda n, m, gain=4.0: gain * math.sqrt(2 / n),
+        lambda n, m, gain=4.0: gain * math.sqrt(2 / m),
+    ),
+    Mistake(
+        "You multiplied by √3. The spread of a law cannot exceed its bound.",
+        lambda n, m, gain=4.0: _bound(n, m, gain) * math.sqrt(3),
+    ),
+    Mistake(
+        "Division comes before addition. Put n_visible + n_hidden in parentheses.",
+        lambda n, m, gain=4.0: gain * math.sqrt(6 / n + m) / math.sqrt(3),
+        lambda n, m, gain=4.0: gain * math.sqrt(2 / n + m),
+    ),
+    Mistake(
+        "The factor is always 4 here. Use the argument gain.",
+        lambda n, m, gain=4.0: 4 * math.sqrt(2 / (n + m)),
+    ),
+    Mistake(
+        "The gain is under the root. It stands in front.",
+        lambda n, m, gain=4.0: math.sqrt(gain * 2 / (n + m)),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #d12ff28f
-exercise("glorot_std", "silen_lib.mnist_rbm",
+exercise(
+    "glorot_std",
+    "silen_lib.mnist_rbm",
     cases=[(784, 500), (64, 100, 1.0), Case(30, 6, gain=2.5)],
-    oracle=_uniform_std, mistakes=_glorot_std_mistakes)
+    oracle=_uniform_std,
+    mistakes=_glorot_std_mistakes,
+)
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #aabb6c43
 def _machine(n_visible, n_hidden, seed):
@@ -122,7 +202,10 @@ def _machine(n_visible, n_hidden, seed):
     rbm.a.data, rbm.b.data = torch.randn(n_visible, generator=g), torch.randn(n_hidden, generator=g)
     return rbm
 
-def _all(n): return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)), dtype=torch.float64)
+
+def _all(n):
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)), dtype=torch.float64)
+
 
 def _log_weight(rbm, v):
     "log Σ_h exp(−E(v, h)) of each row, by listing h."
@@ -131,60 +214,106 @@ def _log_weight(rbm, v):
     minus_E = (v.double() @ a)[:, None] + (h @ b)[None, :] + v.double() @ W @ h.T
     return torch.logsumexp(minus_E, 1)
 
+
 def _exact_gap(rbm, train, held_out):
     log_Z = torch.logsumexp(_log_weight(rbm, _all(len(rbm.a))), 0)
     mean_log_p = [(_log_weight(rbm, v) - log_Z).mean() for v in (train, held_out)]
     return (mean_log_p[0] - mean_log_p[1]).item()
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #70fa52df
 def _gap(f):
     "A wrong answer from the free energies of both sets."
-    return lambda rbm, train, held_out: f(rbm.free_energy(train).detach(), rbm.free_energy(held_out).detach())
+    return lambda rbm, train, held_out: f(
+        rbm.free_energy(train).detach(), rbm.free_energy(held_out).detach()
+    )
 
-def _common(t, h): return min(len(t), len(h))
+
+def _common(t, h):
+    return min(len(t), len(h))
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #dec10271
 _free_energy_gap_mistakes = [
-    Mistake("The sign is reversed. Low free energy is high probability, so log p(train) − log p(held out) = "
-            "F(held out) − F(train).",
-            _gap(lambda t, h: (t.mean() - h.mean()).item())),
-    Mistake("These are sums. The two sets differ in size, so compare means.",
-            _gap(lambda t, h: (h.sum() - t.sum()).item())),
-    Mistake("A gap can be negative: no absolute value.", _gap(lambda t, h: (h.mean() - t.mean()).abs().item())),
-    Mistake("That is a ratio. Logarithms of probabilities are subtracted.",
-            _gap(lambda t, h: (h.mean() / t.mean()).item()),
-            _gap(lambda t, h: (t.mean() / h.mean()).item())),
+    Mistake(
+        "The sign is reversed. Low free energy is high probability, so log p(train) − log p(held out) = "
+        "F(held out) − F(train).",
+        _gap(lambda t, h: (t.mean() - h.mean()).item()),
+    ),
+    Mistake(
+        "These are sums. The two sets differ in size, so compare means.",
+        _gap(lambda t, h: (h.sum() - t.sum()).item()),
+    ),
+    Mistake(
+        "A gap can be negative: no absolute value.",
+        _gap(lambda t, h: (h.mean() - t.mean()).abs().item()),
+    ),
+    Mistake(
+        "That is a ratio. Logarithms of probabilities are subtracted.",
+        _gap(lambda t, h: (h.mean() / t.mean()).item()),
+        _gap(lambda t, h: (t.mean() / h.mean()).item()),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #68b938b8
 _free_energy_gap_mistakes += [
-    Mistake("That averages the probabilities and takes the logarithm afterwards. The mean of the "
-            "log-probabilities is wanted.",
-            _gap(lambda t, h: ((-t).exp().mean().log() - (-h).exp().mean().log()).item())),
-    Mistake("Medians do not add up to likelihoods. Take means.", _gap(lambda t, h: (h.median() - t.median()).item())),
-    Mistake("One number is wanted, not one for each image: average both sets first.",
-            _gap(lambda t, h: h[:_common(t, h)] - t[:_common(t, h)]), _gap(lambda t, h: h - t.mean()),
-            _gap(lambda t, h: h.mean() - t), _gap(lambda t, h: h - t)),
-    Mistake("The images were paired and the rest of the larger set thrown away. Average each set over all of its "
-            "own images.",
-            _gap(lambda t, h: (h[:_common(t, h)] - t[:_common(t, h)]).mean().item())),
-    Mistake("The free energy of the mean image is not the mean free energy: F bends. Average after F.",
-            lambda rbm, t, h: (rbm.free_energy(h.mean(0)) - rbm.free_energy(t.mean(0))).item()),
-    Mistake("Only the held-out set is in there. The gap compares it with the training set.",
-            _gap(lambda t, h: h.mean().item())),
-    Mistake("That is the sum of two means. Z cancels only in their difference.",
-            _gap(lambda t, h: (h.mean() + t.mean()).item())),
+    Mistake(
+        "That averages the probabilities and takes the logarithm afterwards. The mean of the "
+        "log-probabilities is wanted.",
+        _gap(lambda t, h: ((-t).exp().mean().log() - (-h).exp().mean().log()).item()),
+    ),
+    Mistake(
+        "Medians do not add up to likelihoods. Take means.",
+        _gap(lambda t, h: (h.median() - t.median()).item()),
+    ),
+    Mistake(
+        "One number is wanted, not one for each image: average both sets first.",
+        _gap(lambda t, h: h[: _common(t, h)] - t[: _common(t, h)]),
+        _gap(lambda t, h: h - t.mean()),
+        _gap(lambda t, h: h.mean() - t),
+        _gap(lambda t, h: h - t),
+    ),
+    Mistake(
+        "The images were paired and the rest of the larger set thrown away. Average each set over all of its "
+        "own images.",
+        _gap(lambda t, h: (h[: _common(t, h)] - t[: _common(t, h)]).mean().item()),
+    ),
+    Mistake(
+        "The free energy of the mean image is not the mean free energy: F bends. Average after F.",
+        lambda rbm, t, h: (rbm.free_energy(h.mean(0)) - rbm.free_energy(t.mean(0))).item(),
+    ),
+    Mistake(
+        "Only the held-out set is in there. The gap compares it with the training set.",
+        _gap(lambda t, h: h.mean().item()),
+    ),
+    Mistake(
+        "That is the sum of two means. Z cancels only in their difference.",
+        _gap(lambda t, h: (h.mean() + t.mean()).item()),
+    ),
 ]
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #724ae3ea
 def _gap_cases():
-    return [(_machine(5, 3, 0), _bits(12, 5, 3), _bits(7, 5, 4, 0.7)),
-            (_machine(5, 3, 0), _bits(7, 5, 4, 0.7), _bits(12, 5, 3)),
-            Case(_machine(6, 2, 1), _bits(4, 6, 5, 0.2), _bits(9, 6, 6)).note("fewer training images than held out"),
-            Case(_machine(5, 3, 2), *views(_bits(6, 5, 10), _bits(8, 5, 11))).note("transposed views")]
+    return [
+        (_machine(5, 3, 0), _bits(12, 5, 3), _bits(7, 5, 4, 0.7)),
+        (_machine(5, 3, 0), _bits(7, 5, 4, 0.7), _bits(12, 5, 3)),
+        Case(_machine(6, 2, 1), _bits(4, 6, 5, 0.2), _bits(9, 6, 6)).note(
+            "fewer training images than held out"
+        ),
+        Case(_machine(5, 3, 2), *views(_bits(6, 5, 10), _bits(8, 5, 11))).note("transposed views"),
+    ]
 
-exercise("free_energy_gap", "silen_lib.mnist_rbm",
-    cases=_gap_cases, oracle=_exact_gap, mistakes=_free_energy_gap_mistakes, atol=1e-4)
+
+exercise(
+    "free_energy_gap",
+    "silen_lib.mnist_rbm",
+    cases=_gap_cases,
+    oracle=_exact_gap,
+    mistakes=_free_energy_gap_mistakes,
+    atol=1e-4,
+)
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #3739409a
 def _exact_conditional(rbm, v, i):
@@ -196,6 +325,7 @@ def _exact_conditional(rbm, v, i):
         result.append(v.shape[1] * (weights[int(row[pixel])] - torch.logsumexp(weights, 0)))
     return torch.stack(result).float()
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #8d5a39c9
 def _energies(rbm, v, i):
     "Free energies of the images and of the flipped ones."
@@ -203,75 +333,114 @@ def _energies(rbm, v, i):
     flipped[rows, i] = 1 - v[rows, i]
     return rbm.free_energy(v).detach(), rbm.free_energy(flipped).detach()
 
+
 def _pll(f):
     "A wrong answer f(F of the image, F of the flipped one, n_visible)."
     return lambda rbm, v, i: f(*_energies(rbm, v, i), v.shape[1])
 
+
 def _other_images(change):
     "A wrong answer that compares with something else than the flipped image."
+
     def wrong(rbm, v, i):
         other = change(v.clone(), i)
         return v.shape[1] * F.logsigmoid(rbm.free_energy(other) - rbm.free_energy(v)).detach()
+
     return wrong
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #d4506cdc
 def _set(value):
     def change(v, i):
         v[torch.arange(len(v)), i] = value
         return v
+
     return change
+
 
 def _flip_rows(v, i):
     v[i] = 1 - v[i]
     return v
 
+
 def _flip_columns(v, i):
     v[:, i] = 1 - v[:, i]
     return v
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #1e821492
 _pseudo_log_likelihood_mistakes = [
-    Mistake("One pixel stands for all of them: multiply by their number, v.shape[1].",
-            _pll(lambda f, g, n: F.logsigmoid(g - f))),
-    Mistake("The difference is the wrong way round: the image is likely when the flipped one has the higher free "
-            "energy.",
-            _pll(lambda f, g, n: n * F.logsigmoid(f - g))),
-    Mistake("These are probabilities. Their logarithm is wanted, one that does not overflow: F.logsigmoid.",
-            _pll(lambda f, g, n: n * torch.sigmoid(g - f)),
-            _pll(lambda f, g, n: torch.sigmoid(g - f))),
-    Mistake("Right formula, but σ rounds to 0 for a very surprising pixel and its logarithm is −∞. Use F.logsigmoid.",
-            _pll(lambda f, g, n: n * torch.sigmoid(g - f).log())),
-    Mistake("One number a row is wanted; do not sum or average over the images.",
-            _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).mean()),
-            _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).sum()),
-            _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).mean().item()),
-            _pll(lambda f, g, n: F.logsigmoid(g - f).sum()),
-            _pll(lambda f, g, n: F.logsigmoid(g - f).mean())),
-    Mistake("A log-probability is never above 0. There is a minus sign too many.",
-            _pll(lambda f, g, n: -n * F.logsigmoid(g - f)),
-            _pll(lambda f, g, n: n * F.softplus(f - g))),
-    Mistake("That is the difference of the free energies. It still has to go through log σ.",
-            _pll(lambda f, g, n: n * (g - f)),
-            _pll(lambda f, g, n: g - f)),
+    Mistake(
+        "One pixel stands for all of them: multiply by their number, v.shape[1].",
+        _pll(lambda f, g, n: F.logsigmoid(g - f)),
+    ),
+    Mistake(
+        "The difference is the wrong way round: the image is likely when the flipped one has the higher free "
+        "energy.",
+        _pll(lambda f, g, n: n * F.logsigmoid(f - g)),
+    ),
+    Mistake(
+        "These are probabilities. Their logarithm is wanted, one that does not overflow: F.logsigmoid.",
+        _pll(lambda f, g, n: n * torch.sigmoid(g - f)),
+        _pll(lambda f, g, n: torch.sigmoid(g - f)),
+    ),
+    Mistake(
+        "Right formula, but σ rounds to 0 for a very surprising pixel and its logarithm is −∞. Use F.logsigmoid.",
+        _pll(lambda f, g, n: n * torch.sigmoid(g - f).log()),
+    ),
+    Mistake(
+        "One number a row is wanted; do not sum or average over the images.",
+        _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).mean()),
+        _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).sum()),
+        _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).mean().item()),
+        _pll(lambda f, g, n: F.logsigmoid(g - f).sum()),
+        _pll(lambda f, g, n: F.logsigmoid(g - f).mean()),
+    ),
+    Mistake(
+        "A log-probability is never above 0. There is a minus sign too many.",
+        _pll(lambda f, g, n: -n * F.logsigmoid(g - f)),
+        _pll(lambda f, g, n: n * F.softplus(f - g)),
+    ),
+    Mistake(
+        "That is the difference of the free energies. It still has to go through log σ.",
+        _pll(lambda f, g, n: n * (g - f)),
+        _pll(lambda f, g, n: g - f),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #acbd66e6
 _pseudo_log_likelihood_mistakes += [
-    Mistake("The pixel was set to a fixed value, which changes nothing where it had it already. Flip it: 1 − v.",
-            _other_images(_set(1.0)), _other_images(_set(0.0))),
-    Mistake("v[:, i] takes the pixels of all rows in every row. Row r needs its own pixel only: v[rows, i].",
-            _other_images(_flip_columns)),
-    Mistake("v[i] picks images, not pixels. Pixel i[r] of row r is v[rows, i] with rows = torch.arange(len(v)).",
-            _other_images(_flip_rows)),
-    Mistake("The whole image was flipped. Only pixel i changes.", _other_images(lambda v, i: 1 - v)),
-    Mistake("v − 1 is −1 or 0. The other value of a bit is 1 − v.",
-            _other_images(lambda v, i: v.scatter(1, i[:, None], v.gather(1, i[:, None]) - 1)),
-            _other_images(lambda v, i: v.scatter(1, i[:, None], -v.gather(1, i[:, None])))),
-    Mistake("Both free energies are of the same image, so every answer is n·log ½. Flip a copy: v.clone().",
-            lambda rbm, v, i: v.shape[1] * F.logsigmoid(torch.zeros(len(v)))),
-    Mistake("The number of images is no factor. One pixel stands for all pixels: v.shape[1].",
-            lambda rbm, v, i: len(v) * _exact_conditional(rbm, v, i) / v.shape[1]),
+    Mistake(
+        "The pixel was set to a fixed value, which changes nothing where it had it already. Flip it: 1 − v.",
+        _other_images(_set(1.0)),
+        _other_images(_set(0.0)),
+    ),
+    Mistake(
+        "v[:, i] takes the pixels of all rows in every row. Row r needs its own pixel only: v[rows, i].",
+        _other_images(_flip_columns),
+    ),
+    Mistake(
+        "v[i] picks images, not pixels. Pixel i[r] of row r is v[rows, i] with rows = torch.arange(len(v)).",
+        _other_images(_flip_rows),
+    ),
+    Mistake(
+        "The whole image was flipped. Only pixel i changes.", _other_images(lambda v, i: 1 - v)
+    ),
+    Mistake(
+        "v − 1 is −1 or 0. The other value of a bit is 1 − v.",
+        _other_images(lambda v, i: v.scatter(1, i[:, None], v.gather(1, i[:, None]) - 1)),
+        _other_images(lambda v, i: v.scatter(1, i[:, None], -v.gather(1, i[:, None]))),
+    ),
+    Mistake(
+        "Both free energies are of the same image, so every answer is n·log ½. Flip a copy: v.clone().",
+        lambda rbm, v, i: v.shape[1] * F.logsigmoid(torch.zeros(len(v))),
+    ),
+    Mistake(
+        "The number of images is no factor. One pixel stands for all pixels: v.shape[1].",
+        lambda rbm, v, i: len(v) * _exact_conditional(rbm, v, i) / v.shape[1],
+    ),
 ]
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #81f1e449
 def _surprised():
@@ -280,88 +449,161 @@ def _surprised():
     rbm.a.data.fill_(-150.0)
     return rbm
 
-def _pixel_cases():
-    return [(_machine(5, 3, 0), _bits(6, 5, 7), torch.tensor([0, 4, 2, 2, 1, 3])),
-            (_machine(4, 2, 1), _bits(3, 4, 8), torch.tensor([1, 2, 0])),
-            Case(_surprised(), torch.eye(4)[:2], torch.tensor([0, 3])).note("a pixel the model thinks impossible"),
-            Case(_machine(4, 2, 2), *views(_bits(3, 4, 12)), torch.tensor([3, 1, 0])).note("a transposed view")]
 
-exercise("pseudo_log_likelihood", "silen_lib.mnist_rbm", cases=_pixel_cases, oracle=_exact_conditional,
-    mistakes=_pseudo_log_likelihood_mistakes, returns=torch.Tensor, atol=1e-4)
+def _pixel_cases():
+    return [
+        (_machine(5, 3, 0), _bits(6, 5, 7), torch.tensor([0, 4, 2, 2, 1, 3])),
+        (_machine(4, 2, 1), _bits(3, 4, 8), torch.tensor([1, 2, 0])),
+        Case(_surprised(), torch.eye(4)[:2], torch.tensor([0, 3])).note(
+            "a pixel the model thinks impossible"
+        ),
+        Case(_machine(4, 2, 2), *views(_bits(3, 4, 12)), torch.tensor([3, 1, 0])).note(
+            "a transposed view"
+        ),
+    ]
+
+
+exercise(
+    "pseudo_log_likelihood",
+    "silen_lib.mnist_rbm",
+    cases=_pixel_cases,
+    oracle=_exact_conditional,
+    mistakes=_pseudo_log_likelihood_mistakes,
+    returns=torch.Tensor,
+    atol=1e-4,
+)
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #868585c2
 def _activity_one_by_one(rbm, v, batch_size=1000):
     W, b = rbm.W.detach().double(), rbm.b.detach().double()
-    def p(x, j): return 1 / (1 + math.exp(-(b[j] + sum(W[n, j] for n in range(len(x)) if x[n]))))
-    def unit(j): return math.fsum(p(x, j) for x in v.tolist()) / len(v)
+
+    def p(x, j):
+        return 1 / (1 + math.exp(-(b[j] + sum(W[n, j] for n in range(len(x)) if x[n]))))
+
+    def unit(j):
+        return math.fsum(p(x, j) for x in v.tolist()) / len(v)
+
     return torch.tensor([unit(j) for j in range(len(b))])
 
-def _p(rbm, v): return rbm.hidden_probability(v).detach()
+
+def _p(rbm, v):
+    return rbm.hidden_probability(v).detach()
+
 
 def _batchwise(f, combine):
     "A wrong answer that makes f(p) of each batch and combines those."
     return lambda rbm, v, batch_size=1000: combine([f(_p(rbm, x)) for x in v.split(batch_size)])
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #25128d2a
 _hidden_activity_mistakes = [
-    Mistake("Only the last batch counts here. Collect the sums of all batches.",
-            _batchwise(lambda p: p.mean(0), lambda m: m[-1])),
-    Mistake("Only the first batch counts here. Collect the sums of all batches.",
-            _batchwise(lambda p: p.mean(0), lambda m: m[0]), _batchwise(lambda p: p.sum(0), lambda s: s[0])),
-    Mistake("A mean of batch means gives a short last batch the weight of a full one. Sum first, divide once by "
-            "the number of images.",
-            _batchwise(lambda p: p.mean(0), lambda m: torch.stack(m).mean(0)),
-            _batchwise(lambda p: p.mean(0), lambda m: sum(m) / len(m))),
-    Mistake("The last, short batch was left out.",
-            lambda rbm, v, batch_size=1000: _p(rbm, v[:max(len(v) // batch_size, 1) * batch_size]).mean(0),
-            lambda rbm, v, batch_size=1000: _p(rbm, v[:max(len(v) // batch_size, 1) * batch_size]).sum(0) / len(v),
-            lambda *a: _whole_batches(*a)),
-    Mistake("One number for each image came out. Average over the images, the first axis, and keep the units.",
-            lambda rbm, v, batch_size=1000: _p(rbm, v).mean(1),
-            lambda rbm, v, batch_size=1000: _p(rbm, v).sum(1) / len(v)),
+    Mistake(
+        "Only the last batch counts here. Collect the sums of all batches.",
+        _batchwise(lambda p: p.mean(0), lambda m: m[-1]),
+    ),
+    Mistake(
+        "Only the first batch counts here. Collect the sums of all batches.",
+        _batchwise(lambda p: p.mean(0), lambda m: m[0]),
+        _batchwise(lambda p: p.sum(0), lambda s: s[0]),
+    ),
+    Mistake(
+        "A mean of batch means gives a short last batch the weight of a full one. Sum first, divide once by "
+        "the number of images.",
+        _batchwise(lambda p: p.mean(0), lambda m: torch.stack(m).mean(0)),
+        _batchwise(lambda p: p.mean(0), lambda m: sum(m) / len(m)),
+    ),
+    Mistake(
+        "The last, short batch was left out.",
+        lambda rbm, v, batch_size=1000: _p(
+            rbm, v[: max(len(v) // batch_size, 1) * batch_size]
+        ).mean(0),
+        lambda rbm, v, batch_size=1000: (
+            _p(rbm, v[: max(len(v) // batch_size, 1) * batch_size]).sum(0) / len(v)
+        ),
+        lambda *a: _whole_batches(*a),
+    ),
+    Mistake(
+        "One number for each image came out. Average over the images, the first axis, and keep the units.",
+        lambda rbm, v, batch_size=1000: _p(rbm, v).mean(1),
+        lambda rbm, v, batch_size=1000: _p(rbm, v).sum(1) / len(v),
+    ),
     Mistake("These are sums. Divide by the number of images.", _batchwise(lambda p: p.sum(0), sum)),
-    Mistake("Divided by the size of a batch. Divide by the number of images.",
-            lambda rbm, v, batch_size=1000: _p(rbm, v).sum(0) / batch_size),
+    Mistake(
+        "Divided by the size of a batch. Divide by the number of images.",
+        lambda rbm, v, batch_size=1000: _p(rbm, v).sum(0) / batch_size,
+    ),
 ]
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #2aa430c0
 def _whole_batches(rbm, v, batch_size=1000):
     total = 0
-    for n in range(len(v) // batch_size): total = total + _p(rbm, v[n*batch_size:(n + 1)*batch_size]).sum(0)
+    for n in range(len(v) // batch_size):
+        total = total + _p(rbm, v[n * batch_size : (n + 1) * batch_size]).sum(0)
     return total / len(v)
+
 
 def _divided_by_batches(rbm, v, batch_size=1000):
     return _p(rbm, v).sum(0) / len(v.split(batch_size))
 
+
 _hidden_activity_mistakes += [
-    Mistake("Divided by the number of batches. Divide by the number of images.", _divided_by_batches),
-    Mistake("That is how often the probability is above ½. Its mean is wanted.",
-            lambda rbm, v, batch_size=1000: (_p(rbm, v) > 0.5).float().mean(0)),
-    Mistake("The probability of the mean image is not the mean probability: σ bends. Average after σ.",
-            lambda rbm, v, batch_size=1000: _p(rbm, v.mean(0, keepdim=True))[0]),
-    Mistake("All units were averaged into one number. Each unit has its own activity.",
-            lambda rbm, v, batch_size=1000: _p(rbm, v).mean(),
-            lambda rbm, v, batch_size=1000: _p(rbm, v).mean().item()),
-    Mistake("That is the input b + vW. It has to go through σ: rbm.hidden_probability.",
-            lambda rbm, v, batch_size=1000: (v @ rbm.W + rbm.b).detach().mean(0)),
-    Mistake("The hidden bias b is missing. rbm.hidden_probability has it.",
-            lambda rbm, v, batch_size=1000: torch.sigmoid(v @ rbm.W).detach().mean(0)),
+    Mistake(
+        "Divided by the number of batches. Divide by the number of images.", _divided_by_batches
+    ),
+    Mistake(
+        "That is how often the probability is above ½. Its mean is wanted.",
+        lambda rbm, v, batch_size=1000: (_p(rbm, v) > 0.5).float().mean(0),
+    ),
+    Mistake(
+        "The probability of the mean image is not the mean probability: σ bends. Average after σ.",
+        lambda rbm, v, batch_size=1000: _p(rbm, v.mean(0, keepdim=True))[0],
+    ),
+    Mistake(
+        "All units were averaged into one number. Each unit has its own activity.",
+        lambda rbm, v, batch_size=1000: _p(rbm, v).mean(),
+        lambda rbm, v, batch_size=1000: _p(rbm, v).mean().item(),
+    ),
+    Mistake(
+        "That is the input b + vW. It has to go through σ: rbm.hidden_probability.",
+        lambda rbm, v, batch_size=1000: (v @ rbm.W + rbm.b).detach().mean(0),
+    ),
+    Mistake(
+        "The hidden bias b is missing. rbm.hidden_probability has it.",
+        lambda rbm, v, batch_size=1000: torch.sigmoid(v @ rbm.W).detach().mean(0),
+    ),
 ]
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #0224fd92
 def _activity_cases():
-    return [Case(_machine(6, 4, 0), _bits(11, 6, 9), 4).note("batches of 4, 4 and 3"),
-            Case(_machine(5, 3, 1), _bits(7, 5, 10)).note("one batch holds all"),
-            (_machine(4, 2, 2), _bits(12, 4, 11, 0.7), 5)]
+    return [
+        Case(_machine(6, 4, 0), _bits(11, 6, 9), 4).note("batches of 4, 4 and 3"),
+        Case(_machine(5, 3, 1), _bits(7, 5, 10)).note("one batch holds all"),
+        (_machine(4, 2, 2), _bits(12, 4, 11, 0.7), 5),
+    ]
 
-exercise("hidden_activity", "silen_lib.mnist_rbm", cases=_activity_cases, oracle=_activity_one_by_one,
-    mistakes=_hidden_activity_mistakes, returns=torch.Tensor)
+
+exercise(
+    "hidden_activity",
+    "silen_lib.mnist_rbm",
+    cases=_activity_cases,
+    oracle=_activity_one_by_one,
+    mistakes=_hidden_activity_mistakes,
+    returns=torch.Tensor,
+)
+
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #0fa635e5
 def _counted_flops(n_visible, n_hidden, batch_size=128, k=1):
     from torch.utils.flop_counter import FlopCounterMode
+
     # meta tensors have shapes and no numbers: nothing is computed, everything is counted
-    W, v = torch.empty(n_visible, n_hidden, device="meta"), torch.empty(batch_size, n_visible, device="meta")
+    W, v = (
+        torch.empty(n_visible, n_hidden, device="meta"),
+        torch.empty(batch_size, n_visible, device="meta"),
+    )
     with FlopCounterMode(display=False) as counter:
         h = data = v @ W
         for _ in range(k):
@@ -370,36 +612,62 @@ def _counted_flops(n_visible, n_hidden, batch_size=128, k=1):
         v.T @ data, chain.T @ h
     return counter.get_total_flops()
 
+
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #f5238773
 _training_flops_mistakes = [
-    Mistake("A multiplication and an addition are two operations.",
-            lambda n, m, batch_size=128, k=1: (2*k + 3)*batch_size*n*m),
-    Mistake("The two correlations at the end are missing.",
-            lambda n, m, batch_size=128, k=1: 2*(2*k + 1)*batch_size*n*m),
-    Mistake("There are two correlations, one of the data and one of the chain.",
-            lambda n, m, batch_size=128, k=1: 2*(2*k + 2)*batch_size*n*m),
-    Mistake("The chain starts from the data's own hidden units. Climbing from the data a second time can be avoided.",
-            lambda n, m, batch_size=128, k=1: 2*(2*k + 4)*batch_size*n*m),
-    Mistake("A round goes down and up: two products for each of the k rounds.",
-            lambda n, m, batch_size=128, k=1: 2*(k + 3)*batch_size*n*m,
-            lambda n, m, batch_size=128, k=1: 2*(k + 2)*batch_size*n*m),
-    Mistake("k is not used: more rounds cost more.", lambda n, m, batch_size=128, k=1: 10*batch_size*n*m),
+    Mistake(
+        "A multiplication and an addition are two operations.",
+        lambda n, m, batch_size=128, k=1: (2 * k + 3) * batch_size * n * m,
+    ),
+    Mistake(
+        "The two correlations at the end are missing.",
+        lambda n, m, batch_size=128, k=1: 2 * (2 * k + 1) * batch_size * n * m,
+    ),
+    Mistake(
+        "There are two correlations, one of the data and one of the chain.",
+        lambda n, m, batch_size=128, k=1: 2 * (2 * k + 2) * batch_size * n * m,
+    ),
+    Mistake(
+        "The chain starts from the data's own hidden units. Climbing from the data a second time can be avoided.",
+        lambda n, m, batch_size=128, k=1: 2 * (2 * k + 4) * batch_size * n * m,
+    ),
+    Mistake(
+        "A round goes down and up: two products for each of the k rounds.",
+        lambda n, m, batch_size=128, k=1: 2 * (k + 3) * batch_size * n * m,
+        lambda n, m, batch_size=128, k=1: 2 * (k + 2) * batch_size * n * m,
+    ),
+    Mistake(
+        "k is not used: more rounds cost more.",
+        lambda n, m, batch_size=128, k=1: 10 * batch_size * n * m,
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #0ef4046c
 _training_flops_mistakes += [
-    Mistake("The correlations are made once, after the last round, not in every round.",
-            lambda n, m, batch_size=128, k=1: 2*5*k*batch_size*n*m,
-            lambda n, m, batch_size=128, k=1: 2*(4*k + 1)*batch_size*n*m),
-    Mistake("The batch is missing: every image goes through every product.",
-            lambda n, m, batch_size=128, k=1: 2*(2*k + 3)*n*m),
-    Mistake("That is one product. How many does a step need?", lambda n, m, batch_size=128, k=1: 2*batch_size*n*m),
-    Mistake("Every visible unit meets every hidden one: n_visible times n_hidden terms, not their sum.",
-            lambda n, m, batch_size=128, k=1: 2*(2*k + 3)*batch_size*(n + m)),
+    Mistake(
+        "The correlations are made once, after the last round, not in every round.",
+        lambda n, m, batch_size=128, k=1: 2 * 5 * k * batch_size * n * m,
+        lambda n, m, batch_size=128, k=1: 2 * (4 * k + 1) * batch_size * n * m,
+    ),
+    Mistake(
+        "The batch is missing: every image goes through every product.",
+        lambda n, m, batch_size=128, k=1: 2 * (2 * k + 3) * n * m,
+    ),
+    Mistake(
+        "That is one product. How many does a step need?",
+        lambda n, m, batch_size=128, k=1: 2 * batch_size * n * m,
+    ),
+    Mistake(
+        "Every visible unit meets every hidden one: n_visible times n_hidden terms, not their sum.",
+        lambda n, m, batch_size=128, k=1: 2 * (2 * k + 3) * batch_size * (n + m),
+    ),
 ]
 
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #55756a57
-exercise("training_flops", "silen_lib.mnist_rbm",
-    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5),
-           Case(20, 30, 8, k=2)],
-    oracle=_counted_flops, mistakes=_training_flops_mistakes)
+exercise(
+    "training_flops",
+    "silen_lib.mnist_rbm",
+    cases=[(7, 4, 3, 2), (784, 500), Case(64, 100, batch_size=32, k=5), Case(20, 30, 8, k=2)],
+    oracle=_counted_flops,
+    mistakes=_training_flops_mistakes,
+)

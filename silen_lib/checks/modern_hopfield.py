@@ -15,6 +15,7 @@ from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 from ..modern_hopfield import _Heads
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #90b599d0
 def _spins(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).float() * 2 - 1
@@ -32,10 +33,15 @@ def _dots(x, patterns) -> list:
     "Dot products of every state with every pattern, in plain Python."
     return [[sum(a * b for a, b in zip(row, p)) for p in patterns.tolist()] for row in _rows(x)]
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #218fd468
 def _dense_oracle(state, patterns, power=3):
     "Overlap by overlap."
-    bend = (lambda m: math.log(sum(math.exp(v) for v in m))) if power == "exp" else (lambda m: sum(v**power for v in m))
+    bend = (
+        (lambda m: math.log(sum(math.exp(v) for v in m)))
+        if power == "exp"
+        else (lambda m: sum(v**power for v in m))
+    )
     return -torch.tensor([float(bend(m)) for m in _dots(state, patterns)]).reshape(state.shape[:-1])
 
 
@@ -46,6 +52,7 @@ def _bent(s, p, power):
 
 def _either(power, exponential, otherwise):
     return exponential() if power == "exp" else otherwise()
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #538bf2ed
 _DENSE_MISTAKES = [
@@ -125,6 +132,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #dace597a
 def _energy_oracle(x, patterns, beta=1.0, constant=False):
     "In plain Python, the largest score taken out first."
@@ -133,7 +141,9 @@ def _energy_oracle(x, patterns, beta=1.0, constant=False):
         top = max(z)
         soft = top + math.log(sum(math.exp(beta * (v - top)) for v in z)) / beta
         out.append(sum(v * v for v in row) / 2 - soft)
-    lift = math.log(len(patterns)) / beta + max(sum(v * v for v in p) for p in patterns.tolist()) / 2
+    lift = (
+        math.log(len(patterns)) / beta + max(sum(v * v for v in p) for p in patterns.tolist()) / 2
+    )
     return torch.tensor(out).reshape(x.shape[:-1]) + (lift if constant else 0.0)
 
 
@@ -147,6 +157,7 @@ def _half(x):
 
 def _lift(p, beta, constant):
     return math.log(len(p)) / beta + p.square().sum(-1).max() / 2 if constant else 0.0
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #fc41d588
 _ENERGY_MISTAKES = [
@@ -196,9 +207,11 @@ _ENERGY_MISTAKES += [
             lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) * beta + _lift(p, beta, c)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #d4b06fd6
 def _right(x, p, beta):
     return _half(x) - _lse(x, p, beta) / beta
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #ad827822
 _ENERGY_MISTAKES += [
@@ -263,12 +276,21 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #10c45309
 def _update_oracle(x, patterns, beta=1.0):
     "Weights as ratios of exponentials of differences; the mean of the patterns, entry by entry."
-    weights = [[1 / sum(math.exp(min(700.0, beta * (w - v))) for w in z) for v in z] for z in _dots(x, patterns)]
-    new = [[sum(a * p[i] for a, p in zip(row, patterns.tolist())) for i in range(x.shape[-1])] for row in weights]
-    return torch.tensor(new).reshape(x.shape), torch.tensor(weights).reshape(*x.shape[:-1], len(patterns))
+    weights = [
+        [1 / sum(math.exp(min(700.0, beta * (w - v))) for w in z) for v in z]
+        for z in _dots(x, patterns)
+    ]
+    new = [
+        [sum(a * p[i] for a, p in zip(row, patterns.tolist())) for i in range(x.shape[-1])]
+        for row in weights
+    ]
+    return torch.tensor(new).reshape(x.shape), torch.tensor(weights).reshape(
+        *x.shape[:-1], len(patterns)
+    )
 
 
 def _a(x, p, beta):
@@ -277,6 +299,7 @@ def _a(x, p, beta):
 
 def _pair(w, p):
     return w @ p, w
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #bec8296f
 _UPDATE_MISTAKES = [
@@ -370,13 +393,17 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #9a1849aa
 def _effective_oracle(weights):
-    return torch.tensor([1 / sum(a * a for a in row) for row in _rows(weights)]).reshape(weights.shape[:-1])
+    return torch.tensor([1 / sum(a * a for a in row) for row in _rows(weights)]).reshape(
+        weights.shape[:-1]
+    )
 
 
 def _simplex(*shape: int, seed: int) -> torch.Tensor:
     return torch.softmax(2 * _normal(*shape, seed=seed), -1)
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #8429869a
 exercise(
@@ -406,6 +433,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #278f5182
 def _sparsemax_oracle(scores):
     "τ by bisection, row by row."
@@ -432,6 +460,7 @@ def _survivors(z):
     ordered, taus = _taus(z)
     return (ordered > taus).sum(-1, keepdim=True)
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #345f9c24
 _SPARSEMAX_MISTAKES = [
     Mistake("That is the softmax: none of its weights is exactly zero.", lambda z: torch.softmax(z, -1)),
@@ -455,12 +484,16 @@ _SPARSEMAX_MISTAKES = [
             lambda z: _by(z, lambda sums, k: (sums - 1) / k, axis=0)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #8e656a71
 def _by(z, tau, axis=-1, first=1):
     "The right steps with another τ(sums, k), another axis, or another first k."
     ordered = z.sort(axis, descending=True).values
     taus = tau(ordered.cumsum(-1), torch.arange(first, z.shape[-1] + first))
-    return (z - taus.gather(-1, (ordered > taus).sum(-1, keepdim=True).clamp(min=first) - 1)).clamp(min=0)
+    return (z - taus.gather(-1, (ordered > taus).sum(-1, keepdim=True).clamp(min=first) - 1)).clamp(
+        min=0
+    )
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #9b827100
 _SPARSEMAX_MISTAKES += [
@@ -492,11 +525,13 @@ exercise(
            Case(*views(_normal(4, 6, seed=45))).note("transposed views")],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #b11d75f2
 def _split_oracle(x, num_heads):
     "Head by head: columns h·e to (h + 1)·e."
     e = x.shape[2] // num_heads
     return torch.stack([x[:, :, h * e : (h + 1) * e] for h in range(num_heads)], dim=1)
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #24f5d277
 _SPLIT_MISTAKES = [
@@ -546,6 +581,7 @@ exercise(
     mistakes=_SPLIT_MISTAKES,
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #84b51f0a
 def _head(layer, h, q, k, v, mask):
     "All steps of one head, from queries (L, e), keys (S, e) and values (S, e)."
@@ -557,13 +593,22 @@ def _head(layer, h, q, k, v, mask):
         q = weights @ (v if step == layer.n_steps - 1 else k)
     return q, weights
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #3fb29f77
 def _peer(layer, *inputs, **how):
     "PyTorch's own layer with the same parameters: the same outputs, where there is one step and β is the usual one."
     size, heads, bias = layer.embed_dim, layer.num_heads, layer.in_proj_bias is not None
     peer = torch.nn.MultiheadAttention(
-        size, heads, 0.0, bias, layer.bias_k is not None, layer.add_zero_attn, layer.kdim, layer.vdim,
-        layer.batch_first)
+        size,
+        heads,
+        0.0,
+        bias,
+        layer.bias_k is not None,
+        layer.add_zero_attn,
+        layer.kdim,
+        layer.vdim,
+        layer.batch_first,
+    )
     peer.load_state_dict(layer.state_dict())
     return peer.train(layer.training)(*inputs, **how)
 
@@ -576,19 +621,24 @@ def _layer_oracle(layer, query, key, value, key_padding_mask=None, need_weights=
     first = (lambda x: x) if layer.batch_first else (lambda x: x.transpose(0, 1))
     W = layer.in_proj_weight.chunk(3) if layer.in_proj_weight is not None else (
         layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)  # fmt: skip
-    q, k, v = (first(x) @ w.T + b for x, w, b in zip((query, key, value), W, layer.in_proj_bias.chunk(3)))
+    q, k, v = (
+        first(x) @ w.T + b for x, w, b in zip((query, key, value), W, layer.in_proj_bias.chunk(3))
+    )
     e, outs, all_weights = layer.head_dim, [], []
     for b in range(len(q)):
         mask = torch.zeros(q.shape[1], k.shape[1]) if attn_mask is None else attn_mask
         if key_padding_mask is not None:
             mask = mask.masked_fill(key_padding_mask[b], -math.inf)
         cut = lambda x, h: x[b][:, h * e : (h + 1) * e]
-        heads = [_head(layer, h, cut(q, h), cut(k, h), cut(v, h), mask) for h in range(layer.num_heads)]
+        heads = [
+            _head(layer, h, cut(q, h), cut(k, h), cut(v, h), mask) for h in range(layer.num_heads)
+        ]
         outs.append(torch.cat([o for o, _ in heads], 1))
         all_weights.append(torch.stack([w for _, w in heads]))
     out = first(torch.stack(outs) @ layer.out_proj.weight.T + layer.out_proj.bias)
     weights = torch.stack(all_weights).mean(1) if average_attn_weights else torch.stack(all_weights)
     return out, weights if need_weights else None
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #e0cae80d
 def _split(x, h):
@@ -597,6 +647,7 @@ def _split(x, h):
 
 def _join(x):
     return x.transpose(1, 2).flatten(2)
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #96763dc6
 def _same(wanted):
@@ -613,15 +664,22 @@ def _wrong(split=_split, join=_join, loop=lambda n: n - 1, middle="k", middle_ma
             q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask)
             q, k, v = (split(x, self.num_heads) for x in (q, k, v))
             for _ in range(loop(self.n_steps)):
-                q = self._step(q, k, v if middle == "v" else k, mask if middle_mask else None, early)
+                q = self._step(
+                    q, k, v if middle == "v" else k, mask if middle_mask else None, early
+                )
                 q = q if middle == "pair" else q[0] if between is _same else between(self, q[0])
             mask = mask if final_mask else None
             state, weights = self._step(q, k, k if again else v, mask, last, need(need_weights))
             state = join(state)
             result = self.out_proj(state) if out else state
-            return self._leave(result, weights, query, average(average_attn_weights)) if leave else (result, weights)
+            return (
+                self._leave(result, weights, query, average(average_attn_weights))
+                if leave
+                else (result, weights)
+            )
 
     return HopfieldAttention
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #771a702c
 class _Bare(_wrong()):
@@ -630,17 +688,38 @@ class _Bare(_wrong()):
 
 
 class _Swapped(_Heads):
-    def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, *rest, **more):
+    def forward(
+        self,
+        query,
+        key,
+        value,
+        key_padding_mask=None,
+        need_weights=True,
+        attn_mask=None,
+        *rest,
+        **more,
+    ):
         self._enter(query, key, value, attn_mask, key_padding_mask)
 
 
 class _MovingKeys(_Heads):
-    def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, *rest, **more):
+    def forward(
+        self,
+        query,
+        key,
+        value,
+        key_padding_mask=None,
+        need_weights=True,
+        attn_mask=None,
+        *rest,
+        **more,
+    ):
         q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask)
         q, k, v = (_split(x, self.num_heads) for x in (q, k, v))
         for _ in range(self.n_steps - 1):
             k, _ = self._step(q, k, k, mask)
         return self._step(q, k, v, mask, True, need_weights)
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #ebdf30ad
 _LAYER_MISTAKES = [
@@ -683,6 +762,7 @@ _LAYER_MISTAKES += [
     Mistake("Dropout in every step. Only the last one is told last=True.", _wrong(early=True)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #3f80a08b
 def _masks(heads, B, L, S):
     "Every kind of mask that `nn.MultiheadAttention` takes, with something left for every query."
@@ -706,12 +786,16 @@ def _replacement_cases():
     for n, ((heads, B, L, S), attn_mask, padding) in enumerate(calls):
         make = makes[n % len(makes)]
         widths = 4, make["kdim"] or 4, make["vdim"] or 4
-        inputs = [_normal(B, k, d, seed=200 + n).requires_grad_() for k, d in zip((L, S, S), widths)]
+        inputs = [
+            _normal(B, k, d, seed=200 + n).requires_grad_() for k, d in zip((L, S, S), widths)
+        ]
         if not make["batch_first"]:
             inputs = [x.detach().transpose(0, 1).contiguous().requires_grad_() for x in inputs]
-        yield Case(4, heads, **make).call(
-            *inputs, key_padding_mask=padding, need_weights=n % 3 == 0, attn_mask=attn_mask
-        ).note(f"as PyTorch's layer would be used, {n + 1}")
+        yield (
+            Case(4, heads, **make)
+            .call(*inputs, key_padding_mask=padding, need_weights=n % 3 == 0, attn_mask=attn_mask)
+            .note(f"as PyTorch's layer would be used, {n + 1}")
+        )
 
 
 def _layer_cases():
@@ -745,6 +829,7 @@ def _layer_cases():
             need_weights=False, is_causal=False).note("as an encoder calls it"),
         *_replacement_cases(),
     ]  # fmt: skip
+
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #c9fad6ae
 def _call(layer, *args, **kwargs):

@@ -15,441 +15,792 @@ import torch.nn.functional as F
 from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/04_rbm.ipynb #34527507
-def _numbers(*shape, seed=0, scale=1.0): return scale*torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+def _numbers(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
-def _asking(x): return x.double().requires_grad_()
 
-def _bits(*shape, seed=0): return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.5).float()
+def _asking(x):
+    return x.double().requires_grad_()
+
+
+def _bits(*shape, seed=0):
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.5).float()
+
 
 def _parameters(n_visible, n_hidden, seed=0, scale=1.0):
     sizes = ((n_visible, n_hidden), (n_visible,), (n_hidden,))
-    return tuple(_numbers(*size, seed=seed+i, scale=scale if i == 0 else 1.0) for i, size in enumerate(sizes))
+    return tuple(
+        _numbers(*size, seed=seed + i, scale=scale if i == 0 else 1.0)
+        for i, size in enumerate(sizes)
+    )
+
 
 def _pair_energy(v, h, W, a, b):
     "One pair of lists, term by term."
-    terms = [-x*y for x, y in zip(v, a)] + [-x*y for x, y in zip(h, b)]
-    return math.fsum(terms + [-v[i]*W[i][j]*h[j] for i in range(len(v)) for j in range(len(h))])
+    terms = [-x * y for x, y in zip(v, a)] + [-x * y for x, y in zip(h, b)]
+    return math.fsum(terms + [-v[i] * W[i][j] * h[j] for i in range(len(v)) for j in range(len(h))])
 
-def _states(n): return [list(map(float, s)) for s in itertools.product((0, 1), repeat=n)]
+
+def _states(n):
+    return [list(map(float, s)) for s in itertools.product((0, 1), repeat=n)]
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #8720982c
 def _looped_energy(v, h, W, a, b):
     shape = torch.broadcast_shapes(v.shape[:-1], h.shape[:-1])
-    rows = zip(v.expand(*shape, -1).reshape(-1, len(a)).tolist(), h.expand(*shape, -1).reshape(-1, len(b)).tolist())
-    return torch.tensor([_pair_energy(x, y, W.tolist(), a.tolist(), b.tolist()) for x, y in rows]).reshape(shape)
+    rows = zip(
+        v.expand(*shape, -1).reshape(-1, len(a)).tolist(),
+        h.expand(*shape, -1).reshape(-1, len(b)).tolist(),
+    )
+    return torch.tensor(
+        [_pair_energy(x, y, W.tolist(), a.tolist(), b.tolist()) for x, y in rows]
+    ).reshape(shape)
 
-def _vWh(v, h, W): return ((v @ W)*h).sum(-1)
+
+def _vWh(v, h, W):
+    return ((v @ W) * h).sum(-1)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #639c1567
 _rbm_energy_mistakes = [
-    Mistake("Every image has met every hidden state. Row 1 of v belongs to row 1 of h: multiply elementwise, then sum "
-            "over the last axis.",
-            lambda v, h, W, a, b: -(v @ a) - h @ b - v @ W @ h.mT if h.ndim > 1 else -(v @ a) - h @ b - _vWh(v, h, W)),
-    Mistake("v @ W @ h is right for one pair only. On a batch the last product has no meaning, or the wrong one.",
-            lambda v, h, W, a, b: -(v @ a) - h @ b - (v @ W @ h)),
-    Mistake("The signs are reversed: a unit with a large bias is on in states of LOW energy.",
-            lambda v, h, W, a, b: v @ a + h @ b + _vWh(v, h, W)),
-    Mistake("No factor ½ here: each connection between the layers is counted once in v·W·h.",
-            lambda v, h, W, a, b: -(v @ a) - h @ b - _vWh(v, h, W)/2),
+    Mistake(
+        "Every image has met every hidden state. Row 1 of v belongs to row 1 of h: multiply elementwise, then sum "
+        "over the last axis.",
+        lambda v, h, W, a, b: (
+            -(v @ a) - h @ b - v @ W @ h.mT if h.ndim > 1 else -(v @ a) - h @ b - _vWh(v, h, W)
+        ),
+    ),
+    Mistake(
+        "v @ W @ h is right for one pair only. On a batch the last product has no meaning, or the wrong one.",
+        lambda v, h, W, a, b: -(v @ a) - h @ b - (v @ W @ h),
+    ),
+    Mistake(
+        "The signs are reversed: a unit with a large bias is on in states of LOW energy.",
+        lambda v, h, W, a, b: v @ a + h @ b + _vWh(v, h, W),
+    ),
+    Mistake(
+        "No factor ½ here: each connection between the layers is counted once in v·W·h.",
+        lambda v, h, W, a, b: -(v @ a) - h @ b - _vWh(v, h, W) / 2,
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #78cab715
 _rbm_energy_mistakes += [
     Mistake("The biases are missing.", lambda v, h, W, a, b: -_vWh(v, h, W)),
-    Mistake("One of the two bias terms is missing: there is a·v and b·h.",
-            lambda v, h, W, a, b: -(v @ a) - _vWh(v, h, W), lambda v, h, W, a, b: -h @ b - _vWh(v, h, W)),
-    Mistake("Everything was summed to one number. One energy for each row is wanted.",
-            lambda v, h, W, a, b: (-(v @ a) - h @ b - _vWh(v, h, W)).sum()),
-    Mistake("Check the sign of the last term: a positive weight lowers the energy when both its ends are on.",
-            lambda v, h, W, a, b: -(v @ a) - h @ b + _vWh(v, h, W)),
+    Mistake(
+        "One of the two bias terms is missing: there is a·v and b·h.",
+        lambda v, h, W, a, b: -(v @ a) - _vWh(v, h, W),
+        lambda v, h, W, a, b: -h @ b - _vWh(v, h, W),
+    ),
+    Mistake(
+        "Everything was summed to one number. One energy for each row is wanted.",
+        lambda v, h, W, a, b: (-(v @ a) - h @ b - _vWh(v, h, W)).sum(),
+    ),
+    Mistake(
+        "Check the sign of the last term: a positive weight lowers the energy when both its ends are on.",
+        lambda v, h, W, a, b: -(v @ a) - h @ b + _vWh(v, h, W),
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #ed6bc967
-exercise("rbm_energy", "silen_lib.rbm",
-    cases=[Case(_bits(6, 5), _bits(6, 3, seed=3), *_parameters(5, 3)).note("a batch of 6"),
-           Case(_bits(3, 5, seed=5), _bits(3, 3, seed=9),
-               *_parameters(5, 3, seed=4)).note("as many rows as hidden units"),
-           Case(torch.tensor([1.0, 0, 1, 1, 0]), torch.tensor([1.0, 1, 0]),
-               *_parameters(5, 3, seed=8)).note("one pair"),
-           Case(_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2)).note("shapes that broadcast"),
-           Case(*(x.double() for x in (_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2))))
-           .note("doubles that broadcast"),
-           Case(*views(_bits(4, 5, seed=20), _bits(4, 3, seed=21), *_parameters(5, 3, seed=22)))
-           .note("transposed views")],
+exercise(
+    "rbm_energy",
+    "silen_lib.rbm",
+    cases=[
+        Case(_bits(6, 5), _bits(6, 3, seed=3), *_parameters(5, 3)).note("a batch of 6"),
+        Case(_bits(3, 5, seed=5), _bits(3, 3, seed=9), *_parameters(5, 3, seed=4)).note(
+            "as many rows as hidden units"
+        ),
+        Case(
+            torch.tensor([1.0, 0, 1, 1, 0]), torch.tensor([1.0, 1, 0]), *_parameters(5, 3, seed=8)
+        ).note("one pair"),
+        Case(_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2)).note(
+            "shapes that broadcast"
+        ),
+        Case(
+            *(
+                x.double()
+                for x in (_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2))
+            )
+        ).note("doubles that broadcast"),
+        Case(*views(_bits(4, 5, seed=20), _bits(4, 3, seed=21), *_parameters(5, 3, seed=22))).note(
+            "transposed views"
+        ),
+    ],
     oracle=_looped_energy,
-    mistakes=_rbm_energy_mistakes, returns=torch.Tensor)
+    mistakes=_rbm_energy_mistakes,
+    returns=torch.Tensor,
+)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #ea479110
-def _start(*bits): return torch.tensor(bits, dtype=torch.float32).repeat(8192, 1)
+def _start(*bits):
+    return torch.tensor(bits, dtype=torch.float32).repeat(8192, 1)
 
-def _code(v): return (v @ torch.tensor([2.0, 1.0]).to(v)).long()
+
+def _code(v):
+    return (v @ torch.tensor([2.0, 1.0]).to(v)).long()
+
 
 def _round(W, a, b, weight=lambda E: math.exp(-E)):
     "p(h|v) and p(v'|h) as matrices, from the weights of all joint states."
     W, a, b = W.tolist(), a.tolist(), b.tolist()
-    J = torch.tensor([[weight(_pair_energy(v, h, W, a, b)) for h in _states(len(b))] for v in _states(len(a))])
-    return J/J.sum(1, keepdim=True), (J/J.sum(0)).T
+    J = torch.tensor(
+        [[weight(_pair_energy(v, h, W, a, b)) for h in _states(len(b))] for v in _states(len(a))]
+    )
+    return J / J.sum(1, keepdim=True), (J / J.sum(0)).T
+
 
 def _law(v, W, a, b, k=1, generator=None, times=None):
     up, down = _round(W, a, b)
     p = torch.zeros(4)
     p[int(_code(v.reshape(-1, 2)[0]))] = 1
-    for _ in range(k if times is None else times(k)): p = p @ up @ down
+    for _ in range(k if times is None else times(k)):
+        p = p @ up @ down
     return p
 
-# %% ../../nbs/checks/04_rbm.ipynb #92f1ef99
-def _toss(p, generator): return torch.bernoulli(p.clamp(0, 1), generator=generator)
 
-def _chain(up=torch.sigmoid, down=torch.sigmoid, sample_h=True, sample_v=True, times=None, one_coin=False):
+# %% ../../nbs/checks/04_rbm.ipynb #92f1ef99
+def _toss(p, generator):
+    return torch.bernoulli(p.clamp(0, 1), generator=generator)
+
+
+def _chain(
+    up=torch.sigmoid, down=torch.sigmoid, sample_h=True, sample_v=True, times=None, one_coin=False
+):
     "A wrong sampler: other conditionals, means instead of tosses, another number of rounds."
+
     def block_gibbs(v, W, a, b, k=1, generator=None):
         for _ in range(k if times is None else times(k)):
             h = up(v @ W + b)
-            if sample_h: h = _toss(h, generator)
+            if sample_h:
+                h = _toss(h, generator)
             v = down(h @ W.T + a)
-            if one_coin: v = (torch.rand(*v.shape[:-1], 1, generator=generator) < v).to(v)
-            elif sample_v: v = _toss(v, generator)
+            if one_coin:
+                v = (torch.rand(*v.shape[:-1], 1, generator=generator) < v).to(v)
+            elif sample_v:
+                v = _toss(v, generator)
         return v if sample_v or one_coin else _toss(v, generator)
+
     return block_gibbs
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #8848b16d
 def _from_start(v, W, a, b, k=1, generator=None):
     new = v
-    for _ in range(k): new = _toss(torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a), generator)
+    for _ in range(k):
+        new = _toss(torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a), generator)
     return new
+
 
 def _never_tossed(v, W, a, b, k=1, generator=None):
     return torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a)
+
 
 def _no_bias(visible):
     def block_gibbs(v, W, a, b, k=1, generator=None):
         a, b = (torch.zeros_like(a), b) if visible else (a, torch.zeros_like(b))
         return _chain()(v, W, a, b, k, generator)
+
     return block_gibbs
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #bdb276f1
 _block_gibbs_mistakes = [
-    Mistake("Half of it is missing: h must be tossed too. With probabilities in place of zeros and ones the chain has "
-            "another law.",
-            _chain(sample_h=False)),
-    Mistake("That is σ(2x), the rule for spins ±1. A unit that is 0 or 1 is on with probability σ(x).",
-            _chain(lambda x: torch.sigmoid(2*x), lambda x: torch.sigmoid(2*x))),
-    Mistake("The sign of the field is reversed: a positive weight makes its ends alike.",
-            _chain(lambda x: torch.sigmoid(-x), lambda x: torch.sigmoid(-x))),
-    Mistake("Only one round was run. k of them are wanted, each from where the last one ended.",
-            _chain(times=lambda k: 1), _from_start),
-    Mistake("The chain took one round too many.", _chain(times=lambda k: k+1)),
+    Mistake(
+        "Half of it is missing: h must be tossed too. With probabilities in place of zeros and ones the chain has "
+        "another law.",
+        _chain(sample_h=False),
+    ),
+    Mistake(
+        "That is σ(2x), the rule for spins ±1. A unit that is 0 or 1 is on with probability σ(x).",
+        _chain(lambda x: torch.sigmoid(2 * x), lambda x: torch.sigmoid(2 * x)),
+    ),
+    Mistake(
+        "The sign of the field is reversed: a positive weight makes its ends alike.",
+        _chain(lambda x: torch.sigmoid(-x), lambda x: torch.sigmoid(-x)),
+    ),
+    Mistake(
+        "Only one round was run. k of them are wanted, each from where the last one ended.",
+        _chain(times=lambda k: 1),
+        _from_start,
+    ),
+    Mistake("The chain took one round too many.", _chain(times=lambda k: k + 1)),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #56f85941
 _block_gibbs_mistakes += [
-    Mistake("No coins were tossed on the way: units were switched on when p > ½. That is descent, not sampling.",
-            _chain(lambda x: (x > 0).to(x), lambda x: (x > 0).to(x))),
-    Mistake("One random number decided all units of a chain. Each unit has a coin of its own.", _chain(one_coin=True)),
+    Mistake(
+        "No coins were tossed on the way: units were switched on when p > ½. That is descent, not sampling.",
+        _chain(lambda x: (x > 0).to(x), lambda x: (x > 0).to(x)),
+    ),
+    Mistake(
+        "One random number decided all units of a chain. Each unit has a coin of its own.",
+        _chain(one_coin=True),
+    ),
     Mistake("The visible bias a is missing on the way down.", _no_bias(True)),
     Mistake("The hidden bias b is missing on the way up.", _no_bias(False)),
-    Mistake("The visible units were never tossed: the result holds probabilities.",
-            _never_tossed),
+    Mistake("The visible units were never tossed: the result holds probabilities.", _never_tossed),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #d6e2e576
-_gibbs_machine = (torch.tensor([[2.5, -1.5, 1.0], [-2.0, 1.5, 2.0]]), torch.tensor([0.8, -1.2]),
-                  torch.tensor([-1.3, 0.9, -0.6]))
+_gibbs_machine = (
+    torch.tensor([[2.5, -1.5, 1.0], [-2.0, 1.5, 2.0]]),
+    torch.tensor([0.8, -1.2]),
+    torch.tensor([-1.3, 0.9, -0.6]),
+)
 
-exercise("block_gibbs", "silen_lib.rbm", kind="sampler",
-    cases=[Case(_start(1, 0), *_gibbs_machine, 1, generator=torch.Generator()).note("one round"),
-           Case(_start(0, 1), *_gibbs_machine, k=2, generator=torch.Generator()).note("two rounds"),
-           Case(_start(1, 1), *_gibbs_machine, 1, None).note("no generator given"),
-           Case(_start(0, 1)[0], *_gibbs_machine, 2, torch.Generator()).note("one chain"),
-           Case(_start(1, 0).double(), *(x.double() for x in _gibbs_machine), 1, None).note("doubles"),
-           Case(_start(0, 0).double(), *(x.double() for x in _gibbs_machine), k=2).note("doubles"),
-           Case(*views(_start(1, 0), *_gibbs_machine), 1, torch.Generator()).note("transposed views")],
-    outcome=_code, oracle=_law,
-    mistakes=_block_gibbs_mistakes)
+exercise(
+    "block_gibbs",
+    "silen_lib.rbm",
+    kind="sampler",
+    cases=[
+        Case(_start(1, 0), *_gibbs_machine, 1, generator=torch.Generator()).note("one round"),
+        Case(_start(0, 1), *_gibbs_machine, k=2, generator=torch.Generator()).note("two rounds"),
+        Case(_start(1, 1), *_gibbs_machine, 1, None).note("no generator given"),
+        Case(_start(0, 1)[0], *_gibbs_machine, 2, torch.Generator()).note("one chain"),
+        Case(_start(1, 0).double(), *(x.double() for x in _gibbs_machine), 1, None).note("doubles"),
+        Case(_start(0, 0).double(), *(x.double() for x in _gibbs_machine), k=2).note("doubles"),
+        Case(*views(_start(1, 0), *_gibbs_machine), 1, torch.Generator()).note("transposed views"),
+    ],
+    outcome=_code,
+    oracle=_law,
+    mistakes=_block_gibbs_mistakes,
+)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #1b564164
 def _log_sum(values):
     top = max(values)
     return top + math.log(math.fsum(math.exp(x - top) for x in values))
 
+
 def _summed_free_energy(v, W, a, b):
     W, a, b = W.tolist(), a.tolist(), b.tolist()
-    rows = [-_log_sum([-_pair_energy(x, h, W, a, b) for h in _states(len(b))]) for x in v.reshape(-1, len(a)).tolist()]
+    rows = [
+        -_log_sum([-_pair_energy(x, h, W, a, b) for h in _states(len(b))])
+        for x in v.reshape(-1, len(a)).tolist()
+    ]
     return torch.tensor(rows).reshape(v.shape[:-1])
 
-def _x(v, W, b): return v @ W + b
+
+def _x(v, W, b):
+    return v @ W + b
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #30a649b4
 _rbm_free_energy_mistakes = [
-    Mistake("The sign is reversed as a whole. F is −log Σ: hidden states that explain v push it down.",
-            lambda v, W, a, b: v @ a + F.softplus(_x(v, W, b)).sum(-1)),
-    Mistake("Right formula, but the exponential overflows for a large field. softplus(x) is log(1 + eˣ), done with "
-            "care.",
-            lambda v, W, a, b: -(v @ a) - (1 + _x(v, W, b).exp()).log().sum(-1)),
-    Mistake("The visible bias is missing: −a·v does not depend on h, so it comes out of the sum.",
-            lambda v, W, a, b: -F.softplus(_x(v, W, b)).sum(-1)),
-    Mistake("The hidden bias belongs inside: each unit contributes log(1 + e^(b + vW)).",
-            lambda v, W, a, b: -(v @ a) - F.softplus(v @ W).sum(-1),
-            lambda v, W, a, b: -(v @ a) - b.sum() - F.softplus(v @ W).sum(-1)),
-    Mistake("The 1 is missing in 1 + eˣ: the state in which the unit is off counts as well.",
-            lambda v, W, a, b: -(v @ a) - _x(v, W, b).sum(-1)),
-    Mistake("Each unit contributes log(1 + eˣ), its softplus, not its probability σ(x).",
-            lambda v, W, a, b: -(v @ a) - torch.sigmoid(_x(v, W, b)).sum(-1)),
+    Mistake(
+        "The sign is reversed as a whole. F is −log Σ: hidden states that explain v push it down.",
+        lambda v, W, a, b: v @ a + F.softplus(_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "Right formula, but the exponential overflows for a large field. softplus(x) is log(1 + eˣ), done with "
+        "care.",
+        lambda v, W, a, b: -(v @ a) - (1 + _x(v, W, b).exp()).log().sum(-1),
+    ),
+    Mistake(
+        "The visible bias is missing: −a·v does not depend on h, so it comes out of the sum.",
+        lambda v, W, a, b: -F.softplus(_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "The hidden bias belongs inside: each unit contributes log(1 + e^(b + vW)).",
+        lambda v, W, a, b: -(v @ a) - F.softplus(v @ W).sum(-1),
+        lambda v, W, a, b: -(v @ a) - b.sum() - F.softplus(v @ W).sum(-1),
+    ),
+    Mistake(
+        "The 1 is missing in 1 + eˣ: the state in which the unit is off counts as well.",
+        lambda v, W, a, b: -(v @ a) - _x(v, W, b).sum(-1),
+    ),
+    Mistake(
+        "Each unit contributes log(1 + eˣ), its softplus, not its probability σ(x).",
+        lambda v, W, a, b: -(v @ a) - torch.sigmoid(_x(v, W, b)).sum(-1),
+    ),
 ]
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #a2927c96
 def _mean_field(v, W, a, b):
     h = torch.sigmoid(_x(v, W, b))
-    return -(v @ a) - (h*_x(v, W, b)).sum(-1)
+    return -(v @ a) - (h * _x(v, W, b)).sum(-1)
+
 
 _rbm_free_energy_mistakes += [
-    Mistake("That is the average energy of the hidden units. Their entropy is missing.", _mean_field),
-    Mistake("The energy of the best hidden state only. Every hidden state adds to the sum.",
-            lambda v, W, a, b: -(v @ a) - F.relu(_x(v, W, b)).sum(-1)),
-    Mistake("log-sum-exp over the units is the wrong sum: each unit is on or off by itself, so the logarithms of (1 + "
-            "eˣ) are added.",
-            lambda v, W, a, b: -(v @ a) - torch.logsumexp(_x(v, W, b), -1)),
-    Mistake("Everything was summed to one number. One free energy for each row is wanted.",
-            lambda v, W, a, b: (-(v @ a) - F.softplus(_x(v, W, b)).sum(-1)).sum()),
-    Mistake("The sign of the visible term is reversed.", lambda v, W, a, b: v @ a - F.softplus(_x(v, W, b)).sum(-1)),
-    Mistake("Hidden units are summed, not averaged.", lambda v, W, a, b: -(v @ a) - F.softplus(_x(v, W, b)).mean(-1)),
+    Mistake(
+        "That is the average energy of the hidden units. Their entropy is missing.", _mean_field
+    ),
+    Mistake(
+        "The energy of the best hidden state only. Every hidden state adds to the sum.",
+        lambda v, W, a, b: -(v @ a) - F.relu(_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "log-sum-exp over the units is the wrong sum: each unit is on or off by itself, so the logarithms of (1 + "
+        "eˣ) are added.",
+        lambda v, W, a, b: -(v @ a) - torch.logsumexp(_x(v, W, b), -1),
+    ),
+    Mistake(
+        "Everything was summed to one number. One free energy for each row is wanted.",
+        lambda v, W, a, b: (-(v @ a) - F.softplus(_x(v, W, b)).sum(-1)).sum(),
+    ),
+    Mistake(
+        "The sign of the visible term is reversed.",
+        lambda v, W, a, b: v @ a - F.softplus(_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "Hidden units are summed, not averaged.",
+        lambda v, W, a, b: -(v @ a) - F.softplus(_x(v, W, b)).mean(-1),
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #bc5a0402
-exercise("rbm_free_energy", "silen_lib.rbm",
-    cases=[(_bits(4, 5), *_parameters(5, 3)), (torch.tensor([1.0, 0, 1, 1, 0]), *_parameters(5, 3, seed=7)),
-           (_bits(2, 3, 5, seed=2), *_parameters(5, 4, seed=5)),
-           Case(_bits(4, 5, seed=4), 100*torch.ones(5, 3), *_parameters(5, 3)[1:]).note("large weights"),
-           Case(_bits(4, 5), *(x.requires_grad_() for x in _parameters(5, 3, seed=3)))
-           .note("the machine asks for gradients"),
-           Case(_bits(4, 5), _parameters(3, 5, seed=4)[0].T, *_parameters(5, 3, seed=6)[1:]).note("W is a view"),
-           Case(*(x.double() for x in (_bits(1, 5), *_parameters(5, 3, seed=8)))).note("one row of doubles"),
-           Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=9)))).note("doubles"),
-           Case(*(x.double() for x in (_bits(4, 5), _parameters(3, 5)[0].T, *_parameters(5, 3, seed=1)[1:])))
-           .note("W is a view of doubles"),
-           Case(_bits(4, 5).double(), *(x.double() for x in _parameters(5, 3, seed=2))).note("doubles"),
-           Case(_bits(4, 5).double(), _asking(_parameters(5, 3)[0]), *(x.double() for x in _parameters(5, 3)[1:]))
-           .note("W asks for a gradient"),
-           Case(_bits(4, 5).double(), _asking(_parameters(3, 5)[0].T), _numbers(5).double(), _asking(_numbers(3)))
-           .note("a view asks for a gradient"),
-           Case(*views(_bits(4, 5, seed=23), *_parameters(5, 3, seed=24))).note("transposed views")],
-    oracle=_summed_free_energy, use=differentiable,
-    mistakes=_rbm_free_energy_mistakes, returns=torch.Tensor)
+exercise(
+    "rbm_free_energy",
+    "silen_lib.rbm",
+    cases=[
+        (_bits(4, 5), *_parameters(5, 3)),
+        (torch.tensor([1.0, 0, 1, 1, 0]), *_parameters(5, 3, seed=7)),
+        (_bits(2, 3, 5, seed=2), *_parameters(5, 4, seed=5)),
+        Case(_bits(4, 5, seed=4), 100 * torch.ones(5, 3), *_parameters(5, 3)[1:]).note(
+            "large weights"
+        ),
+        Case(_bits(4, 5), *(x.requires_grad_() for x in _parameters(5, 3, seed=3))).note(
+            "the machine asks for gradients"
+        ),
+        Case(_bits(4, 5), _parameters(3, 5, seed=4)[0].T, *_parameters(5, 3, seed=6)[1:]).note(
+            "W is a view"
+        ),
+        Case(*(x.double() for x in (_bits(1, 5), *_parameters(5, 3, seed=8)))).note(
+            "one row of doubles"
+        ),
+        Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=9)))).note("doubles"),
+        Case(
+            *(
+                x.double()
+                for x in (_bits(4, 5), _parameters(3, 5)[0].T, *_parameters(5, 3, seed=1)[1:])
+            )
+        ).note("W is a view of doubles"),
+        Case(_bits(4, 5).double(), *(x.double() for x in _parameters(5, 3, seed=2))).note(
+            "doubles"
+        ),
+        Case(
+            _bits(4, 5).double(),
+            _asking(_parameters(5, 3)[0]),
+            *(x.double() for x in _parameters(5, 3)[1:]),
+        ).note("W asks for a gradient"),
+        Case(
+            _bits(4, 5).double(),
+            _asking(_parameters(3, 5)[0].T),
+            _numbers(5).double(),
+            _asking(_numbers(3)),
+        ).note("a view asks for a gradient"),
+        Case(*views(_bits(4, 5, seed=23), *_parameters(5, 3, seed=24))).note("transposed views"),
+    ],
+    oracle=_summed_free_energy,
+    use=differentiable,
+    mistakes=_rbm_free_energy_mistakes,
+    returns=torch.Tensor,
+)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #4a43cef4
 def _both_layers(W, a, b):
     W, a, b = W.tolist(), a.tolist(), b.tolist()
     if len(a) + len(b) <= 10:
-        return torch.tensor(_log_sum([-_pair_energy(v, h, W, a, b) for v in _states(len(a)) for h in _states(len(b))]))
-    if len(a) < len(b): W, a, b = [list(column) for column in zip(*W)], b, a
+        return torch.tensor(
+            _log_sum(
+                [-_pair_energy(v, h, W, a, b) for v in _states(len(a)) for h in _states(len(b))]
+            )
+        )
+    if len(a) < len(b):
+        W, a, b = [list(column) for column in zip(*W)], b, a
+
     def given(h):
-        field = [a[i] + math.fsum(W[i][j]*h[j] for j in range(len(b))) for i in range(len(a))]
-        return math.fsum(y*z for y, z in zip(h, b)) + math.fsum(_log_sum([0.0, x]) for x in field)
+        field = [a[i] + math.fsum(W[i][j] * h[j] for j in range(len(b))) for i in range(len(a))]
+        return math.fsum(y * z for y, z in zip(h, b)) + math.fsum(_log_sum([0.0, x]) for x in field)
+
     return torch.tensor(_log_sum([given(h) for h in _states(len(b))]))
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #8e93b1e7
 def _list(n):
-    if n > 24: raise MemoryError(f"2^{n} states do not fit into memory")
+    if n > 24:
+        raise MemoryError(f"2^{n} states do not fit into memory")
     return torch.tensor(_states(n))
+
 
 def _by_layer(score, total=torch.logsumexp, smaller=True, bias=True):
     "A wrong answer: score(states, W, a, b) of the listed layer, then the sum."
+
     def log_partition(W, a, b):
-        if smaller and len(b) < len(a): W, a, b = W.T, (b if bias else a[:len(b)]), (a if bias else b.mean())
+        if smaller and len(b) < len(a):
+            W, a, b = W.T, (b if bias else a[: len(b)]), (a if bias else b.mean())
         return total(score(_list(len(a)).to(W), W, a, b), 0)
+
     return log_partition
 
-def _minus_F(s, W, a, b): return s @ a + F.softplus(s @ W + b).sum(-1)
+
+def _minus_F(s, W, a, b):
+    return s @ a + F.softplus(s @ W + b).sum(-1)
+
 
 def _only_W_turned(W, a, b):
     return _by_layer(_minus_F, smaller=False)(W.T if len(b) < len(a) else W, a, b)
 
-def _hidden_only(W, a, b): return torch.logsumexp(_minus_F(_list(len(b)).to(W), W.T, b, a), 0)
+
+def _hidden_only(W, a, b):
+    return torch.logsumexp(_minus_F(_list(len(b)).to(W), W.T, b, a), 0)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #e53b5b99
 _rbm_log_partition_mistakes = [
-    Mistake("The sign is reversed: Z sums e^(−F), so low free energy counts most.",
-            _by_layer(lambda *x: -_minus_F(*x))),
-    Mistake("Right formula, but the exponential overflows. torch.logsumexp takes the largest term out first.",
-            _by_layer(_minus_F, lambda x, dim: x.exp().sum(dim).log())),
-    Mistake("That is Z's sum without its logarithm.", _by_layer(_minus_F, lambda x, dim: x.exp().sum(dim))),
-    Mistake("You averaged over the listed states. Z is their sum.",
-            _by_layer(_minus_F, lambda x, dim: torch.logsumexp(x, dim) - math.log(len(x)))),
-    Mistake("You listed the visible layer although it may be the larger one. Turn the machine upside down when it is.",
-            _by_layer(_minus_F, smaller=False)),
+    Mistake(
+        "The sign is reversed: Z sums e^(−F), so low free energy counts most.",
+        _by_layer(lambda *x: -_minus_F(*x)),
+    ),
+    Mistake(
+        "Right formula, but the exponential overflows. torch.logsumexp takes the largest term out first.",
+        _by_layer(_minus_F, lambda x, dim: x.exp().sum(dim).log()),
+    ),
+    Mistake(
+        "That is Z's sum without its logarithm.",
+        _by_layer(_minus_F, lambda x, dim: x.exp().sum(dim)),
+    ),
+    Mistake(
+        "You averaged over the listed states. Z is their sum.",
+        _by_layer(_minus_F, lambda x, dim: torch.logsumexp(x, dim) - math.log(len(x))),
+    ),
+    Mistake(
+        "You listed the visible layer although it may be the larger one. Turn the machine upside down when it is.",
+        _by_layer(_minus_F, smaller=False),
+    ),
     Mistake("You listed the hidden layer although it may be the larger one.", _hidden_only),
-    Mistake("W was turned over but the biases were not: a and b must change places too.",
-            _by_layer(_minus_F, bias=False),
-            _only_W_turned),
+    Mistake(
+        "W was turned over but the biases were not: a and b must change places too.",
+        _by_layer(_minus_F, bias=False),
+        _only_W_turned,
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #9be2e410
 _rbm_log_partition_mistakes += [
-    Mistake("The bias of the listed layer is missing.", _by_layer(lambda s, W, a, b: F.softplus(s @ W + b).sum(-1))),
-    Mistake("The bias of the layer that is summed away is missing: it stands inside the softplus.",
-            _by_layer(lambda s, W, a, b: s @ a + F.softplus(s @ W).sum(-1))),
-    Mistake("That is −log Z. log Z is wanted.", _by_layer(_minus_F, lambda x, dim: -torch.logsumexp(x, dim))),
+    Mistake(
+        "The bias of the listed layer is missing.",
+        _by_layer(lambda s, W, a, b: F.softplus(s @ W + b).sum(-1)),
+    ),
+    Mistake(
+        "The bias of the layer that is summed away is missing: it stands inside the softplus.",
+        _by_layer(lambda s, W, a, b: s @ a + F.softplus(s @ W).sum(-1)),
+    ),
+    Mistake(
+        "That is −log Z. log Z is wanted.",
+        _by_layer(_minus_F, lambda x, dim: -torch.logsumexp(x, dim)),
+    ),
     Mistake("Only the most likely state was counted.", _by_layer(_minus_F, lambda x, dim: x.max())),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #69abee8a
-exercise("rbm_log_partition", "silen_lib.rbm",
-    cases=[_parameters(5, 3), _parameters(2, 4, seed=3), Case(*_parameters(3, 3, seed=9)).note("layers of equal size"),
-           Case(100*torch.ones(4, 3), *_parameters(4, 3)[1:]).note("large weights"),
-           Case(*_parameters(60, 2, seed=5)).note("60 visible units"),
-               Case(*_parameters(2, 60, seed=6)).note("60 hidden units"),
-           Case(*(x.double() for x in _parameters(4, 3, seed=11))).note("doubles"),
-           Case(*(x.double() for x in _parameters(3, 5, seed=12))).note("doubles, the visible layer listed"),
-           Case(_asking(_parameters(4, 3)[0]), *(x.double() for x in _parameters(4, 3)[1:]))
-           .note("W asks for a gradient"),
-           Case(*views(*_parameters(4, 3, seed=27))).note("transposed views")],
-    oracle=_both_layers, use=differentiable,
-    mistakes=_rbm_log_partition_mistakes, returns=torch.Tensor)
+exercise(
+    "rbm_log_partition",
+    "silen_lib.rbm",
+    cases=[
+        _parameters(5, 3),
+        _parameters(2, 4, seed=3),
+        Case(*_parameters(3, 3, seed=9)).note("layers of equal size"),
+        Case(100 * torch.ones(4, 3), *_parameters(4, 3)[1:]).note("large weights"),
+        Case(*_parameters(60, 2, seed=5)).note("60 visible units"),
+        Case(*_parameters(2, 60, seed=6)).note("60 hidden units"),
+        Case(*(x.double() for x in _parameters(4, 3, seed=11))).note("doubles"),
+        Case(*(x.double() for x in _parameters(3, 5, seed=12))).note(
+            "doubles, the visible layer listed"
+        ),
+        Case(_asking(_parameters(4, 3)[0]), *(x.double() for x in _parameters(4, 3)[1:])).note(
+            "W asks for a gradient"
+        ),
+        Case(*views(*_parameters(4, 3, seed=27))).note("transposed views"),
+    ],
+    oracle=_both_layers,
+    use=differentiable,
+    mistakes=_rbm_log_partition_mistakes,
+    returns=torch.Tensor,
+)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #a5f64836
 def _autograd_cd(v_data, v_model, W, b):
     W, a, b = (x.clone().requires_grad_(True) for x in (W, torch.zeros_like(W[:, 0]), b))
-    def mean_F(v): return (-(v @ a) - torch.log1p((v @ W + b).exp()).sum(-1)).mean()
+
+    def mean_F(v):
+        return (-(v @ a) - torch.log1p((v @ W + b).exp()).sum(-1)).mean()
+
     return torch.autograd.grad(mean_F(v_model) - mean_F(v_data), (W, a, b))
+
 
 def _sides(outer, weight=lambda v: v.mean(0)):
     "A wrong answer: outer(v, p) for each side, and how v and p are averaged for the biases."
+
     def cd_gradient(v_data, v_model, W, b):
         p, q = torch.sigmoid(v_data @ W + b), torch.sigmoid(v_model @ W + b)
-        return outer(v_data, p) - outer(v_model, q), weight(v_data) - weight(v_model), weight(p) - weight(q)
+        return (
+            outer(v_data, p) - outer(v_model, q),
+            weight(v_data) - weight(v_model),
+            weight(p) - weight(q),
+        )
+
     return cd_gradient
 
-def _average(v, p): return v.T @ p/len(v)
+
+def _average(v, p):
+    return v.T @ p / len(v)
+
 
 def _same_h(v_data, v_model, W, b):
     p = torch.sigmoid(v_data @ W + b)
     q = p[torch.arange(len(v_model)) % len(p)]
-    return _average(v_data, p) - _average(v_model, q), v_data.mean(0) - v_model.mean(0), p.mean(0) - q.mean(0)
+    return (
+        _average(v_data, p) - _average(v_model, q),
+        v_data.mean(0) - v_model.mean(0),
+        p.mean(0) - q.mean(0),
+    )
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #ccab519b
 def _one_size(n):
     "Both sides divided by the number of rows of one of them."
+
     def cd_gradient(v_data, v_model, W, b):
-        p, q, size = torch.sigmoid(v_data @ W + b), torch.sigmoid(v_model @ W + b), len((v_data, v_model)[n])
-        return (v_data.T @ p - v_model.T @ q)/size, (v_data.sum(0) - v_model.sum(0))/size, (p.sum(0) - q.sum(0))/size
+        p, q, size = (
+            torch.sigmoid(v_data @ W + b),
+            torch.sigmoid(v_model @ W + b),
+            len((v_data, v_model)[n]),
+        )
+        return (
+            (v_data.T @ p - v_model.T @ q) / size,
+            (v_data.sum(0) - v_model.sum(0)) / size,
+            (p.sum(0) - q.sum(0)) / size,
+        )
+
     return cd_gradient
+
 
 def _first(change):
     "The right dW through `change`; the biases right."
     return lambda *x: (change(_autograd_cd(*x)[0]), *_autograd_cd(*x)[1:])
 
-def _unbiased(v_data, v_model, W, b): return _autograd_cd(v_data, v_model, W, torch.zeros_like(b))
+
+def _unbiased(v_data, v_model, W, b):
+    return _autograd_cd(v_data, v_model, W, torch.zeros_like(b))
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #33ac0812
 _cd_gradient_mistakes = [
-    Mistake("The sign is reversed: data minus model. As it stands, learning would make the data less likely.",
-            lambda *x: tuple(-g for g in _autograd_cd(*x))),
-    Mistake("Sums instead of averages: divide each side by its own number of rows.",
-            _sides(lambda v, p: v.T @ p, lambda v: v.sum(0)), _sides(lambda v, p: v.T @ p)),
-    Mistake("Both sides were divided by the same number of rows. There may be more chains than data.",
-            _one_size(0), _one_size(1)),
-    Mistake("Average the product v·p over the rows, not each factor by itself: the mean of a product is not the "
-            "product of the means.",
-            _sides(lambda v, p: torch.outer(v.mean(0), p.mean(0)))),
-    Mistake("The chain's end needs its own p(h|v). You have used the hidden units of the data for both sides.",
-            _same_h),
-    Mistake("The model side is missing: only what the data say was returned.",
-            lambda v, u, W, b: (_average(v, torch.sigmoid(v @ W + b)), v.mean(0), torch.sigmoid(v @ W + b).mean(0))),
+    Mistake(
+        "The sign is reversed: data minus model. As it stands, learning would make the data less likely.",
+        lambda *x: tuple(-g for g in _autograd_cd(*x)),
+    ),
+    Mistake(
+        "Sums instead of averages: divide each side by its own number of rows.",
+        _sides(lambda v, p: v.T @ p, lambda v: v.sum(0)),
+        _sides(lambda v, p: v.T @ p),
+    ),
+    Mistake(
+        "Both sides were divided by the same number of rows. There may be more chains than data.",
+        _one_size(0),
+        _one_size(1),
+    ),
+    Mistake(
+        "Average the product v·p over the rows, not each factor by itself: the mean of a product is not the "
+        "product of the means.",
+        _sides(lambda v, p: torch.outer(v.mean(0), p.mean(0))),
+    ),
+    Mistake(
+        "The chain's end needs its own p(h|v). You have used the hidden units of the data for both sides.",
+        _same_h,
+    ),
+    Mistake(
+        "The model side is missing: only what the data say was returned.",
+        lambda v, u, W, b: (
+            _average(v, torch.sigmoid(v @ W + b)),
+            v.mean(0),
+            torch.sigmoid(v @ W + b).mean(0),
+        ),
+    ),
     Mistake("The hidden bias b is missing in p(h|v).", _unbiased),
     Mistake("dW came out transposed: it is (n_visible, n_hidden), like W.", _first(lambda g: g.T)),
 ]
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #f0b89c69
 def _swapped(*x):
     dW, da, db = _autograd_cd(*x)
     return dW, db, da
 
+
 _cd_gradient_mistakes += [
     Mistake("The two bias changes have changed places: dW, da (visible), db (hidden).", _swapped),
-    Mistake("The hidden units were switched on by a threshold. Use their probabilities.",
-            lambda v, u, W, b: _sides(_average)(v, u, 1e6*W, 1e6*b)),
-    Mistake("Those are fields, not probabilities: the logistic function is missing.",
-            lambda v, u, W, b: (_average(v, v @ W + b) - _average(u, u @ W + b), v.mean(0) - u.mean(0),
-                                (v @ W + b).mean(0) - (u @ W + b).mean(0))),
-    Mistake("Only dW came back. The changes of both biases are wanted too: dW, da, db.",
-            lambda *x: _autograd_cd(*x)[0]),
+    Mistake(
+        "The hidden units were switched on by a threshold. Use their probabilities.",
+        lambda v, u, W, b: _sides(_average)(v, u, 1e6 * W, 1e6 * b),
+    ),
+    Mistake(
+        "Those are fields, not probabilities: the logistic function is missing.",
+        lambda v, u, W, b: (
+            _average(v, v @ W + b) - _average(u, u @ W + b),
+            v.mean(0) - u.mean(0),
+            (v @ W + b).mean(0) - (u @ W + b).mean(0),
+        ),
+    ),
+    Mistake(
+        "Only dW came back. The changes of both biases are wanted too: dW, da, db.",
+        lambda *x: _autograd_cd(*x)[0],
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #f9e5ed4e
-exercise("cd_gradient", "silen_lib.rbm",
-    cases=[Case(_bits(6, 5), _bits(4, 5, seed=1), *_parameters(5, 3)[::2]).note("6 data, 4 chains"),
-           Case(_bits(3, 2, seed=2), _bits(7, 2, seed=3), *_parameters(2, 4, seed=5)[::2]).note("3 data, 7 chains"),
-           Case(_bits(1, 5, seed=4), _bits(1, 5, seed=8), *_parameters(5, 3, seed=7)[::2]).note("one of each"),
-           Case(*(x.double() for x in (_bits(5, 4), _bits(3, 4, seed=1), *_parameters(4, 2, seed=13)[::2])))
-           .note("doubles"),
-           Case(*views(_bits(6, 5, seed=30), _bits(4, 5, seed=31), *_parameters(5, 3, seed=32)[::2]))
-           .note("transposed views")],
+exercise(
+    "cd_gradient",
+    "silen_lib.rbm",
+    cases=[
+        Case(_bits(6, 5), _bits(4, 5, seed=1), *_parameters(5, 3)[::2]).note("6 data, 4 chains"),
+        Case(_bits(3, 2, seed=2), _bits(7, 2, seed=3), *_parameters(2, 4, seed=5)[::2]).note(
+            "3 data, 7 chains"
+        ),
+        Case(_bits(1, 5, seed=4), _bits(1, 5, seed=8), *_parameters(5, 3, seed=7)[::2]).note(
+            "one of each"
+        ),
+        Case(
+            *(
+                x.double()
+                for x in (_bits(5, 4), _bits(3, 4, seed=1), *_parameters(4, 2, seed=13)[::2])
+            )
+        ).note("doubles"),
+        Case(
+            *views(_bits(6, 5, seed=30), _bits(4, 5, seed=31), *_parameters(5, 3, seed=32)[::2])
+        ).note("transposed views"),
+    ],
     oracle=_autograd_cd,
-    mistakes=_cd_gradient_mistakes)
+    mistakes=_cd_gradient_mistakes,
+)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #c2c24261
 def _log_f(v, W, a, b, a0, beta):
-    field = [b[j] + math.fsum(v[i]*W[i][j] for i in range(len(v))) for j in range(len(b))]
-    hidden = [beta*math.fsum(x*y for x, y in zip(h, field)) for h in _states(len(b))]
-    return math.fsum(v[i]*((1 - beta)*a0[i] + beta*a[i]) for i in range(len(v))) + _log_sum(hidden)
+    field = [b[j] + math.fsum(v[i] * W[i][j] for i in range(len(v))) for j in range(len(b))]
+    hidden = [beta * math.fsum(x * y for x, y in zip(h, field)) for h in _states(len(b))]
+    return math.fsum(v[i] * ((1 - beta) * a0[i] + beta * a[i]) for i in range(len(v))) + _log_sum(
+        hidden
+    )
+
 
 def _listed_increment(v, W, a, b, a0, beta, next_beta):
     rest = [x.tolist() for x in (W, a, b, a0)]
-    rows = [_log_f(x, *rest, next_beta) - _log_f(x, *rest, beta) for x in v.reshape(-1, len(a)).tolist()]
+    rows = [
+        _log_f(x, *rest, next_beta) - _log_f(x, *rest, beta) for x in v.reshape(-1, len(a)).tolist()
+    ]
     return torch.tensor(rows).reshape(v.shape[:-1])
 
-def _increment(hidden, visible=lambda v, a, a0, s, t: (t - s)*(v @ (a - a0))):
+
+def _increment(hidden, visible=lambda v, a, a0, s, t: (t - s) * (v @ (a - a0))):
     "A wrong answer: hidden(x, β, β′) and visible(v, a, a₀, β, β′) are added."
     return lambda v, W, a, b, a0, beta, next_beta: (
-        visible(v, a, a0, beta, next_beta) + hidden(v @ W + b, beta, next_beta))
+        visible(v, a, a0, beta, next_beta) + hidden(v @ W + b, beta, next_beta)
+    )
 
-def _hidden(x, s, t): return (F.softplus(t*x) - F.softplus(s*x)).sum(-1)
+
+def _hidden(x, s, t):
+    return (F.softplus(t * x) - F.softplus(s * x)).sum(-1)
+
 
 def _bias_unscaled(v, W, a, b, a0, s, t):
     x = v @ W
-    return (t - s)*(v @ (a - a0)) + (F.softplus(t*x + b) - F.softplus(s*x + b)).sum(-1)
+    return (t - s) * (v @ (a - a0)) + (F.softplus(t * x + b) - F.softplus(s * x + b)).sum(-1)
+
 
 # %% ../../nbs/checks/04_rbm.ipynb #bab1ce18
 _ais_increment_mistakes = [
-    Mistake("The ratio is upside down: the new machine over the old one.",
-            _increment(lambda x, s, t: -_hidden(x, s, t), lambda v, a, a0, s, t: (s - t)*(v @ (a - a0)))),
-    Mistake("β belongs inside the exponential: softplus(βx) is not β·softplus(x).",
-            _increment(lambda x, s, t: (t - s)*F.softplus(x).sum(-1))),
-    Mistake("Only the difference β′ − β was put into the softplus. It is the difference of two softplus, one at each "
-            "β.",
-            _increment(lambda x, s, t: F.softplus((t - s)*x).sum(-1))),
-    Mistake("The base machine is missing: its bias a₀ fades out as (1 − β).",
-            _increment(_hidden, lambda v, a, a0, s, t: (t - s)*(v @ a))),
-    Mistake("The visible biases are missing: both a₀ and a change their share.",
-            _increment(_hidden, lambda v, a, a0, s, t: 0.0)),
-    Mistake("The base's bias enters with a minus: as β grows its share (1 − β) falls.",
-            _increment(_hidden, lambda v, a, a0, s, t: (t - s)*(v @ (a + a0)))),
+    Mistake(
+        "The ratio is upside down: the new machine over the old one.",
+        _increment(
+            lambda x, s, t: -_hidden(x, s, t), lambda v, a, a0, s, t: (s - t) * (v @ (a - a0))
+        ),
+    ),
+    Mistake(
+        "β belongs inside the exponential: softplus(βx) is not β·softplus(x).",
+        _increment(lambda x, s, t: (t - s) * F.softplus(x).sum(-1)),
+    ),
+    Mistake(
+        "Only the difference β′ − β was put into the softplus. It is the difference of two softplus, one at each "
+        "β.",
+        _increment(lambda x, s, t: F.softplus((t - s) * x).sum(-1)),
+    ),
+    Mistake(
+        "The base machine is missing: its bias a₀ fades out as (1 − β).",
+        _increment(_hidden, lambda v, a, a0, s, t: (t - s) * (v @ a)),
+    ),
+    Mistake(
+        "The visible biases are missing: both a₀ and a change their share.",
+        _increment(_hidden, lambda v, a, a0, s, t: 0.0),
+    ),
+    Mistake(
+        "The base's bias enters with a minus: as β grows its share (1 − β) falls.",
+        _increment(_hidden, lambda v, a, a0, s, t: (t - s) * (v @ (a + a0))),
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #4276537c
 _ais_increment_mistakes += [
-    Mistake("Right formula, but the exponential overflows for a large field. Use softplus.",
-            _increment(lambda x, s, t: ((1 + (t*x).exp()).log() - (1 + (s*x).exp()).log()).sum(-1))),
-    Mistake("That is the ratio itself. Its logarithm is wanted: ratios overflow when many are multiplied.",
-            lambda *x: _listed_increment(*x).exp()),
-    Mistake("This is log f at the new β alone. Subtract its value at the old one.",
-            _increment(lambda x, s, t: F.softplus(t*x).sum(-1), lambda v, a, a0, s, t: v @ ((1 - t)*a0 + t*a))),
-    Mistake("The hidden bias is scaled by β as well: softplus(β(b + vW)).",
-            _bias_unscaled),
-    Mistake("All walkers were summed. One number for each is wanted.", lambda *x: _listed_increment(*x).sum()),
+    Mistake(
+        "Right formula, but the exponential overflows for a large field. Use softplus.",
+        _increment(lambda x, s, t: ((1 + (t * x).exp()).log() - (1 + (s * x).exp()).log()).sum(-1)),
+    ),
+    Mistake(
+        "That is the ratio itself. Its logarithm is wanted: ratios overflow when many are multiplied.",
+        lambda *x: _listed_increment(*x).exp(),
+    ),
+    Mistake(
+        "This is log f at the new β alone. Subtract its value at the old one.",
+        _increment(
+            lambda x, s, t: F.softplus(t * x).sum(-1),
+            lambda v, a, a0, s, t: v @ ((1 - t) * a0 + t * a),
+        ),
+    ),
+    Mistake("The hidden bias is scaled by β as well: softplus(β(b + vW)).", _bias_unscaled),
+    Mistake(
+        "All walkers were summed. One number for each is wanted.",
+        lambda *x: _listed_increment(*x).sum(),
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #9618a609
-exercise("ais_increment", "silen_lib.rbm",
-    cases=[(_bits(4, 5), *_parameters(5, 3), _numbers(5, seed=11), 0.3, 0.7),
+exercise(
+    "ais_increment",
+    "silen_lib.rbm",
+    cases=[
+        (_bits(4, 5), *_parameters(5, 3), _numbers(5, seed=11), 0.3, 0.7),
         (_bits(5, seed=4), *_parameters(5, 3, seed=7), _numbers(5, seed=12), 0.0, 0.25),
-           (_bits(3, 2, seed=3), *_parameters(2, 4, seed=5), _numbers(2, seed=13), 0.5, 1.0),
-           Case(_bits(3, 5, seed=6), 100*torch.ones(5, 3), *_parameters(5, 3)[1:], _numbers(5, seed=14),
-               0.75, 0.5).note("large weights, downwards"),
-           Case(*(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=15), _numbers(5, seed=16))), 0.2, 0.6)
-           .note("doubles"),
-           Case(*views(_bits(4, 5, seed=33), *_parameters(5, 3, seed=34)), _numbers(5, seed=37), 0.1, 0.4)
-           .note("transposed views")],
+        (_bits(3, 2, seed=3), *_parameters(2, 4, seed=5), _numbers(2, seed=13), 0.5, 1.0),
+        Case(
+            _bits(3, 5, seed=6),
+            100 * torch.ones(5, 3),
+            *_parameters(5, 3)[1:],
+            _numbers(5, seed=14),
+            0.75,
+            0.5,
+        ).note("large weights, downwards"),
+        Case(
+            *(x.double() for x in (_bits(4, 5), *_parameters(5, 3, seed=15), _numbers(5, seed=16))),
+            0.2,
+            0.6,
+        ).note("doubles"),
+        Case(
+            *views(_bits(4, 5, seed=33), *_parameters(5, 3, seed=34)),
+            _numbers(5, seed=37),
+            0.1,
+            0.4,
+        ).note("transposed views"),
+    ],
     oracle=_listed_increment,
-    mistakes=_ais_increment_mistakes, returns=torch.Tensor)
+    mistakes=_ais_increment_mistakes,
+    returns=torch.Tensor,
+)

@@ -13,6 +13,7 @@ import torch
 from .energy import views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #8431f06f
 def _random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
     return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -22,16 +23,24 @@ def _column(*values: float) -> torch.Tensor:
     "One number for each chain of walkers, (chains, 1)."
     return torch.tensor(values)[:, None]
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #9292dd13
 def _accept_oracle(E, E_new, T=1.0, log_ratio=0.0):
     "One proposal at a time, in Python's own floating point."
-    E, E_new, T, ratio = (torch.as_tensor(v, dtype=torch.float64).expand(E.shape) for v in (E, E_new, T, log_ratio))
-    logs = [(a - b) / t + r for a, b, t, r in zip(*(v.flatten().tolist() for v in (E, E_new, T, ratio)))]
-    return torch.tensor([1.0 if v >= 0 else math.exp(max(v, -700.0)) for v in logs]).reshape(E.shape)
+    E, E_new, T, ratio = (
+        torch.as_tensor(v, dtype=torch.float64).expand(E.shape) for v in (E, E_new, T, log_ratio)
+    )
+    logs = [
+        (a - b) / t + r for a, b, t, r in zip(*(v.flatten().tolist() for v in (E, E_new, T, ratio)))
+    ]
+    return torch.tensor([1.0 if v >= 0 else math.exp(max(v, -700.0)) for v in logs]).reshape(
+        E.shape
+    )
 
 
 def _cut(a):
     return a.clamp(max=0).exp()
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #baa24f28
 _ACCEPT_MISTAKES = [
@@ -125,11 +134,13 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #fe40c03c
 def _thrice(fn, x, *args, **kwargs):
     "Three calls added up; the last one gets the inputs themselves, so that a change is seen."
     first = fn(x.clone(), *args, **kwargs)
-    if not hasattr(first, "shape"): return first
+    if not hasattr(first, "shape"):
+        return first
     return first + fn(x.clone(), *args, **kwargs) + fn(x, *args, **kwargs)
 
 
@@ -164,6 +175,7 @@ def _bell(x, slope, eta, T=1.0, generator=None):
     "Cumulative distribution of the sum."
     return _normal(_middle(x, slope, eta), _width(x, eta, T))
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #99502b10
 def _noise(x, generator):
     return torch.randn(x.shape, generator=generator)
@@ -172,15 +184,19 @@ def _noise(x, generator):
 def _law(middle, width):
     "The law of a wrong step, from its middle (x, slope, eta, T) and width (eta, T)."
     return lambda x, s, eta, T=1.0, generator=None: _normal(
-        3 * _first(middle(x, s, eta, T)), _flat(width(eta, T)) * math.sqrt(3 * x.shape[-1]))
+        3 * _first(middle(x, s, eta, T)), _flat(width(eta, T)) * math.sqrt(3 * x.shape[-1])
+    )
 
 
 def _step(middle, width):
-    return lambda x, s, eta, T=1.0, generator=None: middle(x, s, eta, T) + width(eta, T) * _noise(x, generator)
+    return lambda x, s, eta, T=1.0, generator=None: (
+        middle(x, s, eta, T) + width(eta, T) * _noise(x, generator)
+    )
 
 
 def _wrong(hint, middle, width):
     return Mistake(hint, _step(middle, width), law=_law(middle, width))
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #4791caf9
 def _down(x, s, eta, T=1.0):
@@ -189,6 +205,7 @@ def _down(x, s, eta, T=1.0):
 
 def _spread(eta, T):
     return (2 * eta * T) ** 0.5
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #02a216dc
 _LANGEVIN_MISTAKES = [
@@ -249,16 +266,23 @@ _LANGEVIN_MISTAKES += [
             lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta) + torch.sqrt(2 * eta * T) * _noise(x, generator)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #af26ceec
 def _uniform_step(x, s, eta, T=1.0, generator=None):
     return _down(x, s, eta) + _spread(eta, T) * torch.rand(x.shape, generator=generator)
 
 
 _LANGEVIN_MISTAKES += [
-    Mistake("torch.rand is between 0 and 1: it pushes always the same way. Use torch.randn.", _uniform_step),
-    Mistake("Nothing is random: that is gradient descent. Add √(2ηT) times noise.",
-            lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta)),
+    Mistake(
+        "torch.rand is between 0 and 1: it pushes always the same way. Use torch.randn.",
+        _uniform_step,
+    ),
+    Mistake(
+        "Nothing is random: that is gradient descent. Add √(2ηT) times noise.",
+        lambda x, s, eta, T=1.0, generator=None: _down(x, s, eta),
+    ),
 ]
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #8d3e381c
 def _still(d, x, slope, chains=None, n=4000):
@@ -275,8 +299,11 @@ def _each(*values):
 def _langevin_case(d, x, slope, eta, T=1.0):
     start, slope = _still(d, x, slope, n=20_000)
     case = Case(start, slope, eta, T, generator=torch.Generator())
-    return case.note(f"three calls and {d} coordinates added up: mean {_middle(start, slope, eta):.3g} and standard "
-                     f"deviation {_width(start, eta, T):.3g} wanted")
+    return case.note(
+        f"three calls and {d} coordinates added up: mean {_middle(start, slope, eta):.3g} and standard "
+        f"deviation {_width(start, eta, T):.3g} wanted"
+    )
+
 
 exercise(
     "langevin_step", "silen_lib.sampling", kind="sampler", oracle=_bell, mistakes=_LANGEVIN_MISTAKES, use=_thrice,
@@ -294,6 +321,7 @@ exercise(
            Case(*views(*_still(2, 0.4, 2.0)), torch.tensor(0.1), torch.tensor(0.6), torch.Generator())
            .note("η and T tensors")],
 )  # fmt: skip
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #1e7a7393
 def _ratio_oracle(x, slope, y, slope_y, eta, T=1.0):
@@ -315,6 +343,7 @@ def _gap(a, b, s, eta):
 
 def _ratio(x, s, y, sy, eta, T=1.0):
     return (_gap(x, y, s, eta) - _gap(y, x, sy, eta)) / (4 * eta * T)
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #89abeba4
 _RATIO_MISTAKES = [
@@ -415,6 +444,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #bcc61473
 def _lag_oracle(x, n_lags):
     "Two loops over one series at a time."
@@ -428,9 +458,17 @@ def _lag_oracle(x, n_lags):
 
 def _lags(x, n_lags, centre=True, scale=None, unit=True):
     n = x.shape[-1]
-    if centre: x = x - x.mean(-1, keepdim=True)
-    c = torch.stack([(x[..., : n - k] * x[..., k:]).sum(-1) / (scale(n, k) if scale else n) for k in range(n_lags)], -1)
+    if centre:
+        x = x - x.mean(-1, keepdim=True)
+    c = torch.stack(
+        [
+            (x[..., : n - k] * x[..., k:]).sum(-1) / (scale(n, k) if scale else n)
+            for k in range(n_lags)
+        ],
+        -1,
+    )
     return c / c[..., :1] if unit else c
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #93e94491
 def _ring(x, n_lags):
@@ -444,6 +482,7 @@ def _pearson(x, n_lags):
     pairs = [(x[..., : n - k], x[..., k:]) for k in range(n_lags)]
     pairs = [(a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)) for a, b in pairs]
     return torch.stack([(a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)) for a, b in pairs], -1)
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #93b4a4f9
 _LAG_MISTAKES = [
@@ -473,11 +512,13 @@ _LAG_MISTAKES += [
             lambda x, n: _lags(x, n).movedim(-1, 0) if x.ndim > 1 else _lags(x, n)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #083a5ec3
 def _fourier(x, n_lags, power):
     x = x - x.mean(-1, keepdim=True)
     c = torch.fft.irfft(power(torch.fft.rfft(x, 2 * x.shape[-1])), 2 * x.shape[-1])[..., :n_lags]
     return c / c[..., :1]
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #b8cf4b9c
 _LAG_MISTAKES += [
@@ -513,6 +554,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #119803fd
 def _rhat_oracle(x):
     from arviz_stats.base import array_stats
@@ -536,6 +578,7 @@ def _between(x):
 def _rhat(x, within=_within, between=_between, shrink=True):
     m = x.shape[1]
     return ((((m - 1) / m if shrink else 1.0) * within(x) + between(x)) / within(x)).sqrt()
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #0d2cd054
 _RHAT_MISTAKES = [
@@ -573,6 +616,7 @@ _RHAT_MISTAKES += [
     Mistake("Upside down: W alone stands below.", lambda x: 1 / _rhat(_halves(x))),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/08_sampling.ipynb #aecd0160
 def _parts(x):
     h = _halves(x)
@@ -582,6 +626,7 @@ def _parts(x):
 def _one_by_one(x):
     m = x.shape[1] // 2
     return torch.stack([_rhat(torch.stack([c[:m], c[-m:]])) for c in x])
+
 
 # %% ../../nbs/checks/08_sampling.ipynb #55114c30
 _RHAT_MISTAKES += [

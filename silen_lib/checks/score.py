@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #0daee2c7
 def _normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -21,14 +22,14 @@ def _normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def _mixture(K: int, d: int, seed: int) -> tuple:
     "Weights, means and widths, all different."
-    weights, stds = torch.softmax(_normal(K, seed=seed), 0), .4 + _normal(K, seed=seed + 2).abs()
+    weights, stds = torch.softmax(_normal(K, seed=seed), 0), 0.4 + _normal(K, seed=seed + 2).abs()
     return weights, 1.5 * _normal(K, d, seed=seed + 1), stds
 
 
 def _single(K: int, d: int, seed: int) -> tuple:
     "The same in single precision, with one width for all."
     weights, means, _ = _mixture(K, d, seed)
-    return weights.float(), means.float(), .6
+    return weights.float(), means.float(), 0.6
 
 
 def _variance(x, w, stds, sigma):
@@ -40,8 +41,10 @@ def _log_f(x, w, means, stds, sigma, weights=True, volume=True):
     "Logarithms of the components (..., K), and their variances."
     v = _variance(x, w, stds, sigma)
     out = -(x[..., None, :] - means).square().sum(-1) / (2 * v)
-    if volume: out = out - x.shape[-1] / 2 * v.log()
+    if volume:
+        out = out - x.shape[-1] / 2 * v.log()
     return (out + w.log() if weights else out), v
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #5ee6e549
 def _mixture_oracle(x, weights, means, stds, sigma=0.0):
@@ -49,7 +52,9 @@ def _mixture_oracle(x, weights, means, stds, sigma=0.0):
     y = x.detach().clone().requires_grad_(True)
     v = _variance(y, weights, stds, sigma)
     square = (y[..., None, :] - means).square().sum(-1)
-    density = (weights * (2 * math.pi * v) ** (-x.shape[-1] / 2) * torch.exp(-square / (2 * v))).sum(-1)
+    density = (
+        weights * (2 * math.pi * v) ** (-x.shape[-1] / 2) * torch.exp(-square / (2 * v))
+    ).sum(-1)
     return torch.autograd.grad(density.log().sum(), y)[0]
 
 
@@ -62,7 +67,9 @@ def _mixture_with(change, weights=True, volume=True):
     def wrong(x, w, means, stds, sigma=0.0):
         log_f, v = _log_f(x, w, means, stds, sigma, weights, volume)
         return change(log_f, v, x, means)
+
     return wrong
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #43cf389d
 _MIXTURE_MISTAKES = [
@@ -100,6 +107,7 @@ _MIXTURE_MISTAKES += [
             _mixture_with(lambda f, v, x, m: (f.softmax(-1) / v) @ m.to(f) - x)),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #735b29e4
 def _attend(r, v, x, means, shared):
     "One variance for all components: attention minus x, divided at the end."
@@ -122,6 +130,7 @@ _MIXTURE_MISTAKES += [
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), 1 / v, x, m))),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #d63e49c7
 def _spread_out(f, v, x, means):
     "Every pull by itself, (..., K, d)."
@@ -140,6 +149,7 @@ _MIXTURE_MISTAKES += [
     Mistake("You added over the coordinates. Add over the components, the axis of length K.",
             _mixture_with(lambda f, v, x, m: _spread_out(f, v, x, m).sum(-1))),
 ]  # fmt: skip
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #16428b6f
 def _levels(*values: float) -> torch.Tensor:
@@ -166,11 +176,15 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #5fc56917
 def _scaled(field):
     "The field times a parameter theta = 1: a model with something to learn."
     theta = torch.ones((), dtype=torch.float64, requires_grad=True)
-    def score(*inputs): return theta * field(*inputs)
+
+    def score(*inputs):
+        return theta * field(*inputs)
+
     score.theta, score.field = theta, field
     return score
 
@@ -178,22 +192,27 @@ def _scaled(field):
 def _loss_or_slope(f, score, *inputs):
     "The loss or, for a model with a theta, the loss's derivative by it, which training needs."
     loss, theta = f(score, *inputs), getattr(score, "theta", None)
-    if not isinstance(loss, torch.Tensor): return loss
+    if not isinstance(loss, torch.Tensor):
+        return loss
     return loss.detach() if theta is None else torch.autograd.grad(loss, theta)[0]
 
 
 def _with_slope(oracle):
     "An oracle that gives the derivative by theta as well: a central difference, exact for a square."
+
     def either(score, *inputs):
-        if not hasattr(score, "theta"): return oracle(score, *inputs)
-        up, down = (oracle(lambda *a: size * score.field(*a), *inputs) for size in (1.5, .5))
+        if not hasattr(score, "theta"):
+            return oracle(score, *inputs)
+        up, down = (oracle(lambda *a: size * score.field(*a), *inputs) for size in (1.5, 0.5))
         return up - down
+
     return either
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #30e663ff
 def _swirl(d: int, seed: int):
     A, b = _normal(d, d, seed=seed), _normal(d, seed=seed + 1)
-    return lambda x: torch.sin(x @ A.to(x).T + b.to(x)) - .5 * x
+    return lambda x: torch.sin(x @ A.to(x).T + b.to(x)) - 0.5 * x
 
 
 @_with_slope
@@ -202,7 +221,10 @@ def _implicit_oracle(score, x):
     parts = []
     for point in x:
         J = torch.autograd.functional.jacobian(lambda y: score(y[None])[0], point)
-        parts.append(.5 * float((score(point[None])[0] ** 2).sum()) + sum(float(J[i, i]) for i in range(len(point))))
+        parts.append(
+            0.5 * float((score(point[None])[0] ** 2).sum())
+            + sum(float(J[i, i]) for i in range(len(point)))
+        )
     return torch.tensor(sum(parts) / len(parts), dtype=x.dtype)
 
 
@@ -214,6 +236,7 @@ def _pieces(score, x):
 
 def _implicit(change):
     return lambda score, x: change(*_pieces(score, x))
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #ad12ef03
 _IMPLICIT_MISTAKES = [
@@ -290,11 +313,14 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #a84b306b
 def _told(d: int, seed: int):
     "A model that really uses the noise level, (n, d) and (n,) → (n, d)."
     A = _normal(d, d, seed=seed)
-    return lambda x, sigma: -(x @ A.to(x)) / (1 + torch.as_tensor(sigma).to(x).expand(len(x))[:, None])
+    return lambda x, sigma: (
+        -(x @ A.to(x)) / (1 + torch.as_tensor(sigma).to(x).expand(len(x))[:, None])
+    )
 
 
 @_with_slope
@@ -310,11 +336,14 @@ def _denoising_oracle(score, x, sigma, noise):
 
 def _denoising(loss, place=lambda x, s, e: x + s * e):
     "A loss from (model output, sigma as a column, noise)."
+
     def wrong(score, x, sigma, noise):
         level = torch.as_tensor(sigma).to(x).expand(len(x))
         s = level[:, None]
         return loss(score(place(x, s, noise), level), s, noise)
+
     return wrong
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #f103e3d3
 _DENOISING_MISTAKES = [
@@ -368,13 +397,16 @@ _DENOISING_MISTAKES += [
             _denoising(lambda o, s, e: (s * (o + s * e)).square().sum(-1).mean())),
 ]  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #f69e8f44
 def _told_as(change):
     "The loss with the model told something else than σ."
+
     def wrong(score, x, sigma, noise):
         level = torch.as_tensor(sigma).to(x).expand(len(x))
         s = level[:, None]
         return (s * score(x + s * noise, change(level)) + noise).square().sum(-1).mean()
+
     return wrong
 
 
@@ -411,11 +443,16 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #ff858e86
 def _reverse_oracle(x, s, sigma, next_sigma, noise):
     "Condition (x at σ′) on (x at σ), given the clean point: a two by two covariance matrix."
     clean = x + sigma**2 * s
-    cross, now, then = next_sigma**2, sigma**2, next_sigma**2  # the later noise is part of the earlier
+    cross, now, then = (
+        next_sigma**2,
+        sigma**2,
+        next_sigma**2,
+    )  # the later noise is part of the earlier
     mean = clean + cross / now * (x - clean)
     return mean + math.sqrt(max(then - cross**2 / now, 0)) * noise
 
@@ -430,6 +467,7 @@ def _gap(a, b):
 
 def _right_spread(a, b):
     return b * math.sqrt(_gap(a, b)) / a
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #b3d86155
 _REVERSE_MISTAKES = [
@@ -513,6 +551,7 @@ exercise(
     ],
 )  # fmt: skip
 
+
 # %% ../../nbs/checks/09_score_matching.ipynb #956e112c
 def _nce_oracle(scores, temperature=1.0):
     "PyTorch's cross entropy with the row's own number as its class."
@@ -525,6 +564,7 @@ def _nce(change):
 
 def _lse(s, axis=-1):
     return torch.logsumexp(s, axis)
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #617c8899
 _NCE_MISTAKES = [

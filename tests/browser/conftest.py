@@ -21,7 +21,11 @@ def _missing() -> str | None:
         return "playwright is not installed"
     from jlab import find_chromium
 
-    return None if find_chromium() else "no Chromium: set SILEN_CHROMIUM or install Debian's package `chromium`"
+    return (
+        None
+        if find_chromium()
+        else "no Chromium: set SILEN_CHROMIUM or install Debian's package `chromium`"
+    )
 
 
 def pytest_configure(config):

@@ -63,7 +63,11 @@ def artefacts() -> pathlib.Path:
 
 def copy_course(target: pathlib.Path) -> pathlib.Path:
     "The notebooks and their data in the layout of the repository, outside it; no test writes into the tree."
-    shutil.copytree(ROOT / "nbs", target / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints", ".progress.json"))
+    shutil.copytree(
+        ROOT / "nbs",
+        target / "nbs",
+        ignore=shutil.ignore_patterns(".ipynb_checkpoints", ".progress.json"),
+    )
     shutil.copy(ROOT / "settings.ini", target)  # the root is recognised by it
     (target / "data").mkdir(exist_ok=True)
     for f in (ROOT / "data").iterdir():
@@ -211,7 +215,8 @@ class Lab:
         for s in self._sessions():
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(
-                    urllib.request.Request(f"{self.base}/api/sessions/{s['id']}", method="DELETE"), timeout=20
+                    urllib.request.Request(f"{self.base}/api/sessions/{s['id']}", method="DELETE"),
+                    timeout=20,
                 )
 
     def _sessions(self) -> list:
@@ -225,7 +230,9 @@ class Lab:
         while time.time() < end:
             if accept := self.page.query_selector(".jp-Dialog .jp-mod-accept"):
                 accept.click()
-            kernels = [s["kernel"] for s in self._sessions() if s["path"] == self.notebook and s["kernel"]]
+            kernels = [
+                s["kernel"] for s in self._sessions() if s["path"] == self.notebook and s["kernel"]
+            ]
             if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
                 break
             self.page.wait_for_timeout(100)
@@ -235,7 +242,9 @@ class Lab:
 
     def _await_idle(self, timeout: float) -> None:
         self.page.wait_for_selector(
-            ".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached", timeout=timeout * 1000
+            ".jp-Notebook-ExecutionIndicator[data-status=idle]",
+            state="attached",
+            timeout=timeout * 1000,
         )
 
     def run_all(self, timeout: float = 300) -> None:
@@ -284,7 +293,9 @@ class Lab:
                                   c.querySelector('.cm-content').innerText])""",
         )
         return [
-            f"not executed: {source[:60]!r}" for prompt, source in prompts if not any(ch.isdigit() for ch in prompt)
+            f"not executed: {source[:60]!r}"
+            for prompt, source in prompts
+            if not any(ch.isdigit() for ch in prompt)
         ]
 
     def dead_widgets(self) -> list[str]:
@@ -297,11 +308,17 @@ class Lab:
 
     def widget_messages(self) -> list[str]:
         "The red messages of `live` and `ClickMap`."
-        return self.page.eval_on_selector_all(".silen-error", "es => es.map(e => e.innerText.trim()).filter(t => t)")
+        return self.page.eval_on_selector_all(
+            ".silen-error", "es => es.map(e => e.innerText.trim()).filter(t => t)"
+        )
 
     def console(self) -> list[str]:
         "What the page complained about: a widget view that throws says so nowhere else."
-        return [f"console: {t.splitlines()[0][:200]}" for t in self.page.complaints if not re.search(HARMLESS, t)]
+        return [
+            f"console: {t.splitlines()[0][:200]}"
+            for t in self.page.complaints
+            if not re.search(HARMLESS, t)
+        ]
 
     def problems(self) -> list[str]:
         return self.errors() + self.dead_widgets() + self.widget_messages() + self.console()
@@ -320,7 +337,8 @@ class Lab:
         widgets = ":has(.jupyter-widgets, .silen-map, .silen-pixels, .silen-player)"
         outputs = self.page.locator(f".jp-Cell-outputArea > .jp-OutputArea-child{widgets}")
         for i in range(outputs.count()):
-            if outputs.nth(i).is_visible(): outputs.nth(i).screenshot(path=str(artefacts() / f"{name}_{i}.png"))
+            if outputs.nth(i).is_visible():
+                outputs.nth(i).screenshot(path=str(artefacts() / f"{name}_{i}.png"))
         return outputs.count()
 
     def tall_shot(self, name: str, height: int = 8000) -> pathlib.Path:
@@ -329,7 +347,12 @@ class Lab:
             self.page.viewport_size,
             "document.querySelectorAll('.jp-NotebookPanel-notebook, .jp-NotebookPanel-notebook *')",
         )
-        want = self.page.evaluate(f"() => Math.max(...[...{boxes}].slice(0, 20).map(e => e.scrollHeight))") + 130
+        want = (
+            self.page.evaluate(
+                f"() => Math.max(...[...{boxes}].slice(0, 20).map(e => e.scrollHeight))"
+            )
+            + 130
+        )
         self.page.set_viewport_size(dict(size, height=max(size["height"], min(int(want), height))))
         self.page.evaluate(f"() => [...{boxes}].slice(0, 20).forEach(e => {{ e.scrollTop = 0; }})")
         self.page.wait_for_timeout(500)
@@ -346,7 +369,10 @@ def write_fixtures(sources: pathlib.Path, target: pathlib.Path) -> None:
 
     target.mkdir(exist_ok=True)
     for f in sorted(sources.glob("*.py")):
-        cells = [c.split("\n", 1)[1].strip() for c in ("\n" + f.read_text(encoding="utf-8")).split("\n# %%")[1:]]
+        cells = [
+            c.split("\n", 1)[1].strip()
+            for c in ("\n" + f.read_text(encoding="utf-8")).split("\n# %%")[1:]
+        ]
         nb = new_notebook(
             cells=[new_code_cell(c) for c in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},

@@ -25,7 +25,9 @@ def try_widgets(lab) -> tuple[Counter, list[str]]:
 
 def _changes(page, js: str, arg, old, wait: int = WAIT) -> bool:
     try:
-        page.wait_for_function(f"([arg, old]) => JSON.stringify(({js})(arg)) !== old", arg=[arg, old], timeout=wait)
+        page.wait_for_function(
+            f"([arg, old]) => JSON.stringify(({js})(arg)) !== old", arg=[arg, old], timeout=wait
+        )
     except TimeoutError:
         return False
     return True
@@ -35,7 +37,9 @@ def _value(page, js: str, arg) -> str:
     return page.evaluate(f"arg => JSON.stringify(({js})(arg))", arg)
 
 
-PICTURES = "n => [...document.querySelectorAll('.silen-live')[n].querySelectorAll('img')].map(e => e.src)"
+PICTURES = (
+    "n => [...document.querySelectorAll('.silen-live')[n].querySelectorAll('img')].map(e => e.src)"
+)
 NOW = "i => document.querySelectorAll('.noUi-handle')[i].getAttribute('aria-valuetext')"
 BOX = """i => { const l = document.querySelectorAll('.noUi-handle')[i].closest('.silen-live');
                return l ? [...document.querySelectorAll('.silen-live')].indexOf(l) : -1; }"""
@@ -114,10 +118,16 @@ def _maps(page, seen, wrong) -> None:
         if _value(page, ring, i) == before or _value(page, said, i) == words:
             wrong.append(f"map {i} does not take the keyboard")
         before = _value(page, ring, i)
-        cross = maps.nth(i).locator(".silen-cross").evaluate("e => [parseFloat(e.style.left), parseFloat(e.style.top)]")
+        cross = (
+            maps.nth(i)
+            .locator(".silen-cross")
+            .evaluate("e => [parseFloat(e.style.left), parseFloat(e.style.top)]")
+        )
         b = maps.nth(i).locator("img").bounding_box()
         middle = 8 if cross[0] < 50 else -8
-        page.mouse.click(b["x"] + (cross[0] + middle) / 100 * b["width"], b["y"] + cross[1] / 100 * b["height"])
+        page.mouse.click(
+            b["x"] + (cross[0] + middle) / 100 * b["width"], b["y"] + cross[1] / 100 * b["height"]
+        )
         if _value(page, ring, i) == before:
             wrong.append(f"map {i} does not take a click")
 
@@ -139,7 +149,9 @@ def _players(page, seen, wrong) -> None:
         before = img.get_attribute("src")
         button.click()
         seen["players"] += 1
-        if not _changes(page, "i => document.querySelectorAll('.silen-player img')[i].src", i, f'"{before}"'):
+        if not _changes(
+            page, "i => document.querySelectorAll('.silen-player img')[i].src", i, f'"{before}"'
+        ):
             wrong.append(f"player {i} does not play")
         if button.get_attribute("aria-label") == "pause":
             button.click()

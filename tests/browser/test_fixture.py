@@ -25,7 +25,8 @@ def lab(notebook):
 
 def text_is(page, selector, test, arg=None):
     page.wait_for_function(
-        f"([s, a]) => {{ const t = document.querySelector(s)?.innerText.trim(); return {test}; }}", arg=[selector, arg]
+        f"([s, a]) => {{ const t = document.querySelector(s)?.innerText.trim(); return {test}; }}",
+        arg=[selector, arg],
     )
 
 
@@ -71,7 +72,9 @@ def test_grid_mouse(lab):
     left.nth(7).click()
     text_is(p, ".t-count", "t === '1'")
     assert left.nth(7).get_attribute("data-v") == "1"
-    p.wait_for_function("() => document.querySelectorAll('.t-right .silen-px')[7].dataset.v === '0'")
+    p.wait_for_function(
+        "() => document.querySelectorAll('.t-right .silen-px')[7].dataset.v === '0'"
+    )
     assert p.locator(".t-right .silen-px[data-v='1']").count() == 29
     a, b = center(left.nth(24)), center(left.nth(29))
     p.mouse.move(*a)
@@ -98,7 +101,10 @@ def test_grid_keyboard(lab):
         p.keyboard.press(key)
     text_is(p, ".t-count", "t === '2'")  # pixel 11 on, pixel 0 off again
     assert [i for i in range(30) if left.nth(i).get_attribute("data-v") == "1"] == [7, 11]
-    assert left.nth(0).get_attribute("tabindex") == "0" and left.nth(7).get_attribute("tabindex") == "-1"
+    assert (
+        left.nth(0).get_attribute("tabindex") == "0"
+        and left.nth(7).get_attribute("tabindex") == "-1"
+    )
     assert p.evaluate("document.activeElement.dataset.i") == "0", "JupyterLab took the focus"
     p.keyboard.press("ArrowRight")
     style = "e => { const s = getComputedStyle(e); return [s.outlineStyle, s.outlineWidth]; }"
@@ -107,13 +113,21 @@ def test_grid_keyboard(lab):
 
 
 def test_grid_speaks(lab):
-    grid, pixel = lab.page.locator(".t-left .silen-grid"), lab.page.locator(".t-left .silen-px").nth(8)
-    assert grid.get_attribute("role") == "grid" and lab.page.locator(".t-left .silen-row[role=row]").count() == 5
+    grid, pixel = (
+        lab.page.locator(".t-left .silen-grid"),
+        lab.page.locator(".t-left .silen-px").nth(8),
+    )
+    assert (
+        grid.get_attribute("role") == "grid"
+        and lab.page.locator(".t-left .silen-row[role=row]").count() == 5
+    )
     assert (
         pixel.get_attribute("aria-label") == "row 2, column 3, paper"
         and pixel.get_attribute("aria-selected") == "false"
     )
-    name = lab.page.evaluate("i => document.getElementById(i).innerText", grid.get_attribute("aria-labelledby"))
+    name = lab.page.evaluate(
+        "i => document.getElementById(i).innerText", grid.get_attribute("aria-labelledby")
+    )
     assert name == "cue"
     assert lab.page.locator(".t-right .silen-grid").get_attribute("aria-readonly") == "true"
 
@@ -133,7 +147,10 @@ def test_map_mouse(lab):
     x2, y2, _ = map(float, p.inner_text(".t-where").split(","))
     assert -2 < x < x2 < 4 and -1 < y < y2 < 1
     ring = center(p.locator(f"{MAP} .silen-ring"))
-    assert abs(ring[0] - b["x"] - b["width"] * 0.5) <= 1 and abs(ring[1] - b["y"] - b["height"] * 0.4) <= 1
+    assert (
+        abs(ring[0] - b["x"] - b["width"] * 0.5) <= 1
+        and abs(ring[1] - b["y"] - b["height"] * 0.4) <= 1
+    )
     assert lab.problems() == []
 
 
@@ -166,11 +183,15 @@ def test_map_keyboard(lab):
     stage.focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "ArrowUp"):
         p.keyboard.press(key)
-    assert p.inner_text(f"{MAP} .silen-said").startswith("x = 1.72"), "the crosshair says where it is"
+    assert p.inner_text(f"{MAP} .silen-said").startswith("x = 1.72"), (
+        "the crosshair says where it is"
+    )
     lab.shot("fixture_map_focus", MAP)
     p.keyboard.press("Enter")
     text_is(p, ".t-where", "t === '1.7200,0.5400,1'")  # 6·(.02 + .1) and 2·.02 from (1, .5)
-    assert stage.get_attribute("role") == "application" and "Arrow keys" in stage.get_attribute("aria-label")
+    assert stage.get_attribute("role") == "application" and "Arrow keys" in stage.get_attribute(
+        "aria-label"
+    )
 
 
 def test_map_follows_its_slider(lab):
@@ -188,7 +209,9 @@ def test_a_later_error_is_shown_and_the_picture_stays(lab):
     b, src = img.bounding_box(), img.get_attribute("src")
     p.mouse.click(b["x"] + b["width"] * 0.8, b["y"] + b["height"] * 0.5)
     text_is(p, ".t-fail .silen-error", "t === 'ValueError: too far to the right'")
-    assert img.get_attribute("src") == src and lab.widget_messages() == ["ValueError: too far to the right"]
+    assert img.get_attribute("src") == src and lab.widget_messages() == [
+        "ValueError: too far to the right"
+    ]
     lab.shot("fixture_error", ".jp-OutputArea-output:has(.t-fail)")
     p.mouse.move(b["x"] + b["width"] * 0.2, b["y"] + b["height"] * 0.5)  # drag back inside
     p.mouse.down()
@@ -209,7 +232,9 @@ def test_player(lab):
     assert img.get_attribute("src") != before and player.locator("span").inner_text() == "7/8"
     button.click()
     assert button.get_attribute("aria-label") == "pause"
-    p.wait_for_function("() => document.querySelector('.silen-player button').getAttribute('aria-label') === 'play'")
+    p.wait_for_function(
+        "() => document.querySelector('.silen-player button').getAttribute('aria-label') === 'play'"
+    )
     assert player.locator("span").inner_text() == "8/8" and img.get_attribute("src") == before
 
 
@@ -235,6 +260,10 @@ def swipe(page, grid, first, last):
     page.locator(f"{grid} .silen-px").nth(first).scroll_into_view_if_needed()
     (x0, y0), (x1, y1) = (center(page.locator(f"{grid} .silen-px").nth(i)) for i in (first, last))
     cdp = page.context.new_cdp_session(page)
-    for kind, t in [("touchStart", 0), *(("touchMove", i / 5) for i in range(1, 6)), ("touchEnd", None)]:
+    for kind, t in [
+        ("touchStart", 0),
+        *(("touchMove", i / 5) for i in range(1, 6)),
+        ("touchEnd", None),
+    ]:
         points = [] if t is None else [dict(x=x0 + t * (x1 - x0), y=y0 + t * (y1 - y0))]
         cdp.send("Input.dispatchTouchEvent", dict(type=kind, touchPoints=points))

@@ -77,16 +77,26 @@ def judge(name, page, picture, event, act, record_property):
     assert best <= LIMIT, said
 
 
-@pytest.mark.parametrize("name, live, slider", [("one panel", 0, 0), ("two panels with colour bars", 1, 0)])
+@pytest.mark.parametrize(
+    "name, live, slider", [("one panel", 0, 0), ("two panels with colour bars", 1, 0)]
+)
 def test_slider_to_picture(lab, name, live, slider, record_property):
     p = lab.page
     p.evaluate(
-        "n => document.querySelectorAll('.silen-live')[n].querySelector('img').classList.add('t-timed-' + n)", live
+        "n => document.querySelectorAll('.silen-live')[n].querySelector('img').classList.add('t-timed-' + n)",
+        live,
     )
     handle = p.locator(".silen-live").nth(live).locator(".noUi-handle").nth(slider)
     handle.scroll_into_view_if_needed()
     handle.focus()
-    judge(name, p, f".t-timed-{live}", "keydown", lambda n: p.keyboard.press("ArrowRight"), record_property)
+    judge(
+        name,
+        p,
+        f".t-timed-{live}",
+        "keydown",
+        lambda n: p.keyboard.press("ArrowRight"),
+        record_property,
+    )
 
 
 def test_click_to_picture(lab, record_property):
@@ -108,7 +118,9 @@ def test_grid_to_python_and_back(lab, record_property):
     "A click on one grid, Python's answer on another."
     p, delays = lab.page, []
     p.locator(".t-left .silen-px").nth(29).click()  # from now on the right grid shows the opposite
-    p.wait_for_function("() => document.querySelectorAll('.t-right .silen-px[data-v=\"1\"]').length === 29")
+    p.wait_for_function(
+        "() => document.querySelectorAll('.t-right .silen-px[data-v=\"1\"]').length === 29"
+    )
     for n in range(INPUTS):
         pixel = p.locator(".t-left .silen-px").nth(n)
         want = pixel.get_attribute("data-v")  # what the left shows before, the right shows after

@@ -25,7 +25,9 @@ def test_a_player_that_was_saved_and_not_run(browser, tmp_path):
         lab = jlab.Lab(page, base, "player.ipynb")
         page.wait_for_selector(".silen-player img")
         controls = page.locator(".silen-player button, .silen-player input")
-        assert controls.evaluate_all(SHOWN) in ([False, False], []), "an untrusted page runs no script"
+        assert controls.evaluate_all(SHOWN) in ([False, False], []), (
+            "an untrusted page runs no script"
+        )
         assert page.locator(".silen-player img").is_visible()
         lab.run_all()
         assert controls.evaluate_all(SHOWN) == [True, True]

@@ -10,11 +10,17 @@ W = torch.tensor([[0.0, 1.0, -2.0], [1.0, 0.0, 3.0], [-2.0, 3.0, 0.0]])
 exercise(
     "pair_energy",
     "fixture_chapter",
-    cases=[(torch.tensor([1.0, -1.0, 1.0]), W), (torch.tensor([[1.0, 1.0, -1.0], [1.0, 1.0, 1.0]]), W)],
+    cases=[
+        (torch.tensor([1.0, -1.0, 1.0]), W),
+        (torch.tensor([[1.0, 1.0, -1.0], [1.0, 1.0, 1.0]]), W),
+    ],
     oracle=lambda s, W: -sum(W[i, j] * s[..., i] * s[..., j] for i in range(3) for j in range(i)),
     mistakes=[
         Mistake("Each pair is counted twice: where is the ½?", lambda s, W: -((s @ W) * s).sum(-1)),
-        Mistake("Energy falls when units agree: look at the sign.", lambda s, W: ((s @ W) * s).sum(-1) / 2),
+        Mistake(
+            "Energy falls when units agree: look at the sign.",
+            lambda s, W: ((s @ W) * s).sum(-1) / 2,
+        ),
         Mistake("The sum runs over the batch too.", lambda s, W: -((s @ W) * s).sum() / 2),
     ],
 )
