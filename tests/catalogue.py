@@ -893,23 +893,6 @@ entry(
     generator=Gen(),
     reads=6,
 )
-entry("rbm.exact_samples", fake=EXACT, **_model, n=Count(3), generator=Gen())
-entry("rbm.relaxation_time", fake=EXACT, **_model)
-entry(
-    "rbm.complete",
-    **_model,
-    v=Bits(2, 6),
-    known=Kind(
-        make=lambda d: (
-            torch.tensor([True] * 3 + [False] * 3).to(d)
-            if not _is_fake(d)
-            else torch.ones(6, dtype=torch.bool, device=d)
-        )
-    ),
-    k=Count(2),
-    generator=Gen(),
-    reads=2,
-)
 entry(
     "rbm.RBM",
     fake="makes its own tensors",
@@ -926,9 +909,27 @@ method("rbm.RBM.sample_visible", _rbm, h=Bits(5, 4), generator=Gen())
 method("rbm.RBM.gibbs", _rbm, v=Bits(5, 6), k=Count(2), generator=Gen())
 method("rbm.RBM.free_energy", _rbm, v=Bits(5, 6))
 method("rbm.RBM.at_temperature", _rbm, T=Temperature(2.0), reads=3)
-entry("rbm.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method("rbm.RBM.exact_samples", _rbm, fake=EXACT, n=Count(3), generator=Gen())
 method(
-    "rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True)
+    "rbm.RBM.complete",
+    _rbm,
+    v=Bits(2, 6),
+    known=Kind(
+        make=lambda d: (
+            torch.tensor([True] * 3 + [False] * 3).to(d)
+            if not _is_fake(d)
+            else torch.ones(6, dtype=torch.bool, device=d)
+        )
+    ),
+    k=Count(2),
+    generator=Gen(),
+    reads=2,
+)
+entry("coins.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method(
+    "coins.Coins.toss_",
+    lambda d="cpu": _import("coins.Coins")(d),
+    p=Bits(5, 6, wide=False, lone=True),
 )
 entry(
     "rbm.Trainer",
@@ -2038,27 +2039,15 @@ _no_bits = (
     (255 * _b5.make()).to(torch.uint8),
 )
 again("rbm.ais", **_model, n_temperatures=3, n_chains=4, reverse_from=Bits(5, 6, may=("None",)))
-again("rbm.complete", **_model, v=torch.ones(2, 6), known=Mask(6, optional=False))
-_coins = lambda d="cpu": _import("rbm.Coins")(d)
-again_method("rbm.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
+again_method("rbm.RBM.complete", _rbm, v=torch.ones(2, 6), known=Mask(6, optional=False))
+_coins = lambda d="cpu": _import("coins.Coins")(d)
+again_method("coins.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
 again(
     "rbm.Trainer",
     **_model,
     data_mean=Only(torch.full((6,), 0.4), torch.full((6,), 102.0), torch.full((6,), -0.2)),
 )
 again_method("rbm.Trainer.step", _trainer, v=Only(_b5.make(), *_no_bits), lr=0.1)
-again("rbm.draw_cd", **_model, v=Bits(6), steps=Count(2, 0), seed=Count(0, 0))
-again(
-    "rbm.draw_dream",
-    **_model,
-    v=Bits(6),
-    T=Positive(1.0),
-    every=Count(1),
-    seed=Count(0, 0),
-    n_pictures=Count(2),
-)
-again("rbm.plot_bipartite", n_visible=Count(2), n_hidden=Count(2))
-
 _bits = dict(half=True, may=("None", "int", "bool", "float64"))
 again(
     "mnist_rbm.monitor",
@@ -2216,7 +2205,7 @@ taken(
     "hopfield.energy_change.W",
     "hopfield.async_step.W",
 )
-taken("what is not known is not looked at", "an inf, -inf", "rbm.complete.v")
+taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v")
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
@@ -2281,7 +2270,8 @@ EXEMPT = {
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "capacity": "RetrievalState Wall",
     "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
-    "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",
+    "coins": "Coins.state Coins.restore",
+    "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "
     "Clock.tick Clock.row Clock.close Clock.resume Clock.show",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",

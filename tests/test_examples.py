@@ -34,7 +34,6 @@ OPEN = {
     "modern_hopfield",
     "notebooks",
     "plot",
-    "rbm",
     "sampling",
     "score",
     "spins",
