@@ -2688,6 +2688,22 @@ d = {
                 "free_energy.html#decisionmodel",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.DecisionModel._check": (
+                "free_energy.html#decisionmodel._check",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.belief_after": (
+                "free_energy.html#decisionmodel.belief_after",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.plan_values": (
+                "free_energy.html#decisionmodel.plan_values",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.t_maze": (
+                "free_energy.html#decisionmodel.t_maze",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.ExpectedFreeEnergy": (
                 "free_energy.html#expectedfreeenergy",
                 "silen_lib/free_energy.py",
@@ -2696,8 +2712,20 @@ d = {
                 "free_energy.html#gaussianmixture",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.GaussianMixture.log_density": (
+                "free_energy.html#gaussianmixture.log_density",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.GaussianMixture.log_joint": (
                 "free_energy.html#gaussianmixture.log_joint",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.m_step": (
+                "free_energy.html#gaussianmixture.m_step",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.variational_free_energy": (
+                "free_energy.html#gaussianmixture.variational_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (
@@ -2777,8 +2805,16 @@ d = {
                 "free_energy.html#vae.__init__",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE._layers": (
+                "free_energy.html#vae._layers",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE._picture": (
                 "free_energy.html#vae._picture",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.VAE.draw_latent": (
+                "free_energy.html#vae.draw_latent",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.VAE.elbo": (
@@ -2793,66 +2829,20 @@ d = {
                 "free_energy.html#vae.importance_bound",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE.log_conditional": (
+                "free_energy.html#vae.log_conditional",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE.log_evidence": (
                 "free_energy.html#vae.log_evidence",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.log_likelihood": (
-                "free_energy.html#vae.log_likelihood",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._belief_surface": (
-                "free_energy.html#_belief_surface",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._check_model": (
-                "free_energy.html#_check_model",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._gaussian_log_density": (
-                "free_energy.html#_gaussian_log_density",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._kl": ("free_energy.html#_kl", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy._layers": (
-                "free_energy.html#_layers",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_moves": (
-                "free_energy.html#_maze_moves",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_outcomes": (
-                "free_energy.html#_maze_outcomes",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy._where_believed": (
                 "free_energy.html#_where_believed",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy._wide": ("free_energy.html#_wide", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy.belief_update": (
-                "free_energy.html#belief_update",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.complexity_accuracy": (
-                "free_energy.html#complexity_accuracy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_bound": (
-                "free_energy.html#draw_bound",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_maze": (
-                "free_energy.html#draw_maze",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.expected_free_energy": (
                 "free_energy.html#expected_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.factorised_posterior": (
-                "free_energy.html#factorised_posterior",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.fit_vae": (
@@ -2867,32 +2857,12 @@ d = {
                 "free_energy.html#information_gain",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_free_energy": (
-                "free_energy.html#mixture_free_energy",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.mixture_responsibilities": (
                 "free_energy.html#mixture_responsibilities",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_update": (
-                "free_energy.html#mixture_update",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.pc_drive": (
                 "free_energy.html#pc_drive",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.plan_values": (
-                "free_energy.html#plan_values",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.rbm_variational_free_energy": (
-                "free_energy.html#rbm_variational_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.reparameterise": (
-                "free_energy.html#reparameterise",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.risk_and_ambiguity": (
@@ -2903,11 +2873,6 @@ d = {
                 "free_energy.html#run_agent",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.sign_threshold": (
-                "free_energy.html#sign_threshold",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.t_maze": ("free_energy.html#t_maze", "silen_lib/free_energy.py"),
             "silen_lib.free_energy.variational_free_energy": (
                 "free_energy.html#variational_free_energy",
                 "silen_lib/free_energy.py",

@@ -1460,47 +1460,46 @@ def _pc(device="cpu"):
 
 
 _layers = Kind(make=lambda d: [Array(5, n).make(d) for n in (3, 4, 2)])
-_maze = Machine(make=lambda d: _import("free_energy.t_maze")())
+_maze = Machine(make=lambda d: _import("free_energy.DecisionModel").t_maze())
 entry(
     "free_energy.variational_free_energy",
     q=Probabilities(2, 5),
     log_joint=Array(2, 5, infinite=True),
 )
 entry(
-    "free_energy.complexity_accuracy",
-    q=Probabilities(2, 5),
-    prior=Probabilities(5),
-    log_likelihood=Array(5, may=("inf",)),
-)
-entry(
-    "free_energy.factorised_posterior",
-    log_joint=Array(3, 4, wide=False, lone=True),
-    sweeps=Count(2, 0),
-)
-entry(
     "free_energy.mixture_responsibilities",
     log_density=Array(4, 3, may=("inf",)),
     weights=Probabilities(3),
 )
-entry(
-    "free_energy.mixture_update",
+
+
+def _mixture(device="cpu"):
+    return _import("free_energy.GaussianMixture").m_step(
+        Array(5, 2).make(), Probabilities(5, 3).make()
+    )
+
+
+method(
+    "free_energy.GaussianMixture.m_step",
+    lambda d="cpu": _import("free_energy.GaussianMixture"),
     x=Array(5, 2, wide=False),
     responsibilities=Probabilities(5, 3, wide=False),
     ridge=Number(1e-6, 0.0),
 )
-entry(
-    "free_energy.mixture_free_energy",
+for _name in ("log_density", "log_joint"):
+    method(
+        f"free_energy.GaussianMixture.{_name}",
+        _mixture,
+        fake="needs a positive definite matrix",
+        x=Array(5, 2),
+    )
+method(
+    "free_energy.GaussianMixture.variational_free_energy",
+    _mixture,
     fake="needs a positive definite matrix",
     x=Array(5, 2),
     responsibilities=Probabilities(5, 3),
-    mixture=Machine(
-        make=lambda d: _import("free_energy.mixture_update")(
-            Array(5, 2).make(), Probabilities(5, 3).make()
-        )
-    ),
 )
-entry("free_energy.rbm_variational_free_energy", **_model, v=Bits(5, 6), q=Bits(5, 4))
-entry("free_energy.reparameterise", mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
 entry(
     "free_energy.pc_drive",
@@ -1518,7 +1517,8 @@ entry(
     generator=Gen(),
 )
 method("free_energy.VAE.encode", _vae, x=Bits(5, 6))
-method("free_energy.VAE.log_likelihood", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.log_conditional", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.draw_latent", _vae, mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 method("free_energy.VAE.elbo", _vae, x=Bits(5, 6), generator=Gen())
 method("free_energy.VAE.importance_bound", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
 method("free_energy.VAE.log_evidence", _vae, x=Bits(5, 6), n=Count(5, 2), span=Positive(4.0))
@@ -1565,15 +1565,6 @@ method(
     target=Array(5, 2),
 )
 entry(
-    "free_energy.t_maze",
-    fake="makes its own tensors",
-    reliability=Fraction(0.9),
-    stake=Number(2.0),
-    cost=Number(0.0),
-    cheese=Fraction(0.9),
-    left=Fraction(0.5),
-)
-entry(
     "free_energy.risk_and_ambiguity",
     fake="float64 tables, on the processor",
     states=Probabilities(2, 3),
@@ -1586,12 +1577,22 @@ entry(
     states=Probabilities(2, 3),
     A=Kind(torch.full((2, 3), 0.5)),
 )
-entry(
-    "free_energy.belief_update",
+method(
+    "free_energy.DecisionModel.t_maze",
+    lambda d="cpu": _import("free_energy.DecisionModel"),
+    fake="makes its own tensors",
+    reliability=Fraction(0.9),
+    stake=Number(2.0),
+    cost=Number(0.0),
+    cheese=Fraction(0.9),
+    left=Fraction(0.5),
+)
+method(
+    "free_energy.DecisionModel.belief_after",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    states=Probabilities(2, 3),
-    A=Kind(torch.full((2, 3), 0.5)),
-    outcome=Count(1, 0),
+    states=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
+    outcome=Only(0, -1, 5, 0.5, None, True, "0"),
 )
 entry(
     "free_energy.expected_free_energy",
@@ -1599,20 +1600,12 @@ entry(
     model=_maze,
     policies=Integers([[1, 2], [1, 3]], most=3),
 )
-entry(
-    "free_energy.plan_values",
+method(
+    "free_energy.DecisionModel.plan_values",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    model=_maze,
-    belief=Kind(make=lambda d: _import("free_energy.t_maze")().D),
+    belief=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
     depth=Count(1),
-    curiosity=Number(1.0),
-)
-entry(
-    "free_energy.sign_threshold",
-    fake="float64 tables, on the processor",
-    reliability=Number(0.9, 0.5, 1.0),
-    stake=Number(2.0, 0.0),
-    cheese=Number(0.9, 0.5, 1.0),
     curiosity=Number(1.0),
 )
 entry(
@@ -2108,21 +2101,7 @@ again(
     progress=False,
 )
 
-_maze_now = _import("free_energy.t_maze")()
-_belief = dict(value=_maze_now.D, wide=False)
-again_method(
-    "free_energy.GaussianMixture.log_joint",
-    lambda d="cpu": _import("free_energy.mixture_update")(
-        Array(5, 2).make(), Probabilities(5, 3).make()
-    ),
-    x=Array(5, 2),
-)
-again(
-    "free_energy.draw_bound",
-    a=Number(0.2),
-    b=Number(0.3),
-    joint=Array(3, value=[0.1, 0.2, 0.3], wide=False),
-)
+_belief = dict(value=_maze.make().D, wide=False)
 again_method(
     "free_energy.PredictiveCodingNetwork.infer",
     _pc,
@@ -2138,12 +2117,6 @@ again(
     policies=Only(torch.tensor([[1, 2]]), torch.tensor([[1, 99]]), torch.tensor([[1, -99]])),
     belief=Probabilities(**_belief, may=("None", "float64")),
 )
-again(
-    "free_energy.plan_values",
-    model=_maze,
-    belief=Probabilities(**_belief, may=("float64",)),
-    depth=1,
-)
 _A = Array(value=[[0.5] * 3] * 2, wide=False)
 again(
     "free_energy.risk_and_ambiguity",
@@ -2152,14 +2125,6 @@ again(
     log_preference=Array(2).make(),
 )
 again("free_energy.information_gain", states=Probabilities(2, 3), A=_A)
-again("free_energy.belief_update", states=Probabilities(2, 3), A=_A, outcome=1)
-again(
-    "free_energy.draw_maze",
-    reliability=Fraction(0.9),
-    stake=Number(1.0),
-    cost=Number(0.1),
-    night=Count(0, 0),
-)
 
 
 # ---------------------------------------------------------------- what is right though the kind says it is wrong
@@ -2194,11 +2159,10 @@ taken(
     "-inf",
     "attention.attention_free_energy.scores",
     "attention.max_entropy_weights.scores",
-    "free_energy.complexity_accuracy.log_likelihood",
     "free_energy.mixture_responsibilities.log_density",
 )
 taken("a field without bounds decides", "an inf, -inf", "boltzmann.spin_up_probability.h")
-taken("no spread at all", "-inf", "free_energy.reparameterise.log_var")
+taken("no spread at all", "-inf", "free_energy.VAE.draw_latent.log_var")
 taken(
     "a step looks at its own row",
     "an inf, -inf",
@@ -2229,7 +2193,6 @@ taken(
     ),
     *(f"score.sample_mixture.{a}" for a in ("weights", "means")),
     "score.sample_diffusion.data",
-    "free_energy.draw_bound.joint",
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2241,7 +2204,6 @@ taken(
     "sampling.gaussian_walk.scale",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
-    *(f"free_energy.sign_threshold.{a}" for a in ("reliability", "stake", "cheese")),
 )
 taken(
     "any shape is right, or is seen when it meets the chains",
@@ -2276,5 +2238,5 @@ EXEMPT = {
     "Clock.tick Clock.row Clock.close Clock.resume Clock.show",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",
-    "free_energy": "MAZE_PLACES MAZE_OUTCOMES GaussianMixture DecisionModel ExpectedFreeEnergy",
+    "free_energy": "ExpectedFreeEnergy",
 }

@@ -27,7 +27,6 @@ OPEN = {
     "doctor",
     "energy",
     "exercises",
-    "free_energy",
     "grading",
     "hopfield",
     "mnist_rbm",
