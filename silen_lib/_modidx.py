@@ -2724,8 +2724,8 @@ d = {
                 "free_energy.html#gaussianmixture.m_step",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.GaussianMixture.variational_free_energy": (
-                "free_energy.html#gaussianmixture.variational_free_energy",
+            "silen_lib.free_energy.GaussianMixture.mean_free_energy": (
+                "free_energy.html#gaussianmixture.mean_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (

@@ -139,7 +139,7 @@ class GaussianMixture(NamedTuple):
         "log p(x_n, z = k): (N, D) → (N, K)."
         return self.log_density(x) + self.weights.log()
 
-    def variational_free_energy(self, x: Tensor, responsibilities: Tensor) -> Tensor:
+    def mean_free_energy(self, x: Tensor, responsibilities: Tensor) -> Tensor:
         "F(q, θ) per observation, nats, of (N, D) points and a belief (N, K) for each (Neal & Hinton 1998)."
         log_joint = self.log_joint(x)
         args.distribution("responsibilities", responsibilities, like=("x", x))

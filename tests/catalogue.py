@@ -1494,7 +1494,7 @@ for _name in ("log_density", "log_joint"):
         x=Array(5, 2),
     )
 method(
-    "free_energy.GaussianMixture.variational_free_energy",
+    "free_energy.GaussianMixture.mean_free_energy",
     _mixture,
     fake="needs a positive definite matrix",
     x=Array(5, 2),
