@@ -32,6 +32,7 @@ class Coins:
     def __init__(
         self,
         device: str | torch.device = "cpu",
+        *,
         generator: torch.Generator | None = None,
     ):
         self.device = torch.device(device)

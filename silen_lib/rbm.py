@@ -471,7 +471,7 @@ class Trainer:
         self.velocity: list[Tensor] = []
         if self.momentum or self.reduce:
             self.velocity = [W.new_zeros(p.shape) for p in (rbm.W, rbm.a, rbm.b)]
-        self.coins = Coins(W.device, generator)
+        self.coins = Coins(W.device, generator=generator)
         # what the products take: W, or this step's copy of it in product_dtype
         self.W: Tensor = rbm.W
         self._views: dict[int, SimpleNamespace] = {}  # of X, P and h, by the size of the batch
@@ -775,13 +775,13 @@ def ais(
         a0 = args.alike("base_bias", base_bias.detach().to(W.dtype), "rbm.W", W)
     betas = torch.linspace(0, 1, n_temperatures + 1, dtype=torch.float64, device="cpu").tolist()
     if reverse_from is None:
-        coins, direction = Coins(W.device, generator), "forward"
+        coins, direction = Coins(W.device, generator=generator), "forward"
         v = coins.toss_(torch.sigmoid(a0).expand(n_chains, -1).clone(), look=False)
     else:
         args.floats("reverse_from", reverse_from, ndim=2, finite=False)
         args.bits("reverse_from", reverse_from, len(W))
         v = args.alike("reverse_from", reverse_from.detach().to(W.dtype), "rbm.W", W).clone()
-        coins, direction = Coins(W.device, generator), "reverse"
+        coins, direction = Coins(W.device, generator=generator), "reverse"
         betas = betas[::-1]
     log_w = _anneal(v, W, a, b, a0, zip(progress(betas[:-1]), betas[1:]), coins)
     base = F.softplus(a0.to(log_w.dtype)).sum()

@@ -4,6 +4,7 @@ AIS over hundreds of machines, bad input, dtypes, batches, devices, and state th
 Statistical tests either use fixed generators or tolerances with a false alarm below 1e-6."""
 
 import copy
+import inspect
 import itertools
 import math
 import pickle
@@ -17,6 +18,7 @@ from silen_lib import rbm as R
 from silen_lib.coins import Coins
 from silen_lib.data import bars_and_stripes
 from silen_lib.exercises import verify
+from silen_lib.mnist_rbm import ProductionRBM
 
 EXERCISES = [
     "rbm_energy",
@@ -311,6 +313,30 @@ def test_coins_at_the_ends_and_in_between():
         assert out is p and bool(((p == 0) | (p == 1)).all())
     a, b = (Coins(generator=generator(7)).toss_(torch.full((5, 10), 0.5)) for _ in range(2))
     assert torch.equal(a, b)
+
+
+def test_a_toss_without_a_look_is_the_same_toss():
+    p = torch.rand(40, 7, generator=generator(1))
+    seen, out = Coins(generator=generator(2)), torch.empty_like(p)
+    blind = Coins(generator=generator(2))
+    assert seen.toss_(p.clone(), out) is out
+    assert torch.equal(blind.toss_(p.clone(), look=False), out)
+    assert blind.toss_(torch.full((3,), 255.0), look=False).tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="p spans"):
+        seen.toss_(torch.full((3,), 255.0))
+
+
+@pytest.mark.parametrize("make", [R.RBM, ProductionRBM])
+def test_every_machine_takes_sizes_and_device_first_and_the_rest_by_name(make):
+    parameters = list(inspect.signature(make).parameters.values())
+    assert [p.name for p in parameters[:3]] == ["n_visible", "n_hidden", "device"]
+    assert make(3, 2, torch.device("cpu"), weight_std=0.0).W.device.type == "cpu"
+
+
+def test_a_mean_over_data_is_a_float_summed_in_wide_numbers():
+    rbm, v = R.RBM(6, 4, weight_std=0.0), torch.zeros(3, 6)
+    assert type(R.log_likelihood(rbm, v)) is type(R.log_likelihood(rbm, v, log_Z=2)) is float
+    assert R.log_likelihood(rbm, v) == pytest.approx(-6 * math.log(2), abs=1e-6)
 
 
 # learning
