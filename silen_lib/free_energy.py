@@ -591,12 +591,13 @@ def information_gain(states: Tensor, A: Tensor) -> Tensor:
     return states @ torch.special.xlogy(A, A).sum(0) + entropy
 
 
-# %% ../nbs/10_free_energy.ipynb #a3e432e0
+# %% ../nbs/10_free_energy.ipynb #aeba4aa7
 def _where_believed(q: Tensor, x: Tensor) -> Tensor:
     "The terms q·x, 0 where q is 0: also beside an infinite x, and without NaN in a gradient."
     return q * torch.where(q > 0, x, 0)
 
 
+# %% ../nbs/10_free_energy.ipynb #a3e432e0
 class DecisionModel(NamedTuple):
     """What a discrete agent believes: O outcomes, S hidden states, U actions.
 
