@@ -434,39 +434,14 @@ def _state(**more):
 
 
 # ---------------------------------------------------------------- 0 energy
-for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
-    entry(f"energy.{_name}", x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF))
 entry(
-    "energy.gradient",
+    "energy.tilted_well_gradient",
+    x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF),
+)
+entry(
+    "energy.energy_gradient",
     energy=Function(curve),
     x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "energy.curvature",
-    energy=Function(curve),
-    x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "energy.stationary_points",
-    fake=DATA_SHAPED,
-    energy=Function(curve),
-    low=Number(-2.0),
-    high=Number(2.0),
-    n=Count(201, 2),
-)
-entry(
-    "energy.basin",
-    energy=Function(curve),
-    x=Array(5, wide=False),
-    minima=Array(2, wide=False),
-    lr=Positive(0.01),
-    n_steps=Count(10, 0),
-    tol=Positive(0.05),
-)
-entry(
-    "energy.diverged",
-    path=Array(3, 5, wide=False, lone=True, infinite=True, may=("nan",)),
-    limit=Positive(10.0),
 )
 entry(
     "energy.gaussian_wells",
@@ -476,7 +451,6 @@ entry(
     widths=(1.0, 1.0),
     confinement=Number(0.1, 0.0),
 )
-entry("energy.three_wells", x=Array(5, 2, lone=True, may=FLEW_OFF), confinement=Number(0.1, 0.0))
 entry(
     "energy.sample_states",
     E=Array(6, wide=False, lone=True, may=("inf", *ENERGIES)),
@@ -485,10 +459,15 @@ entry(
     generator=Gen(),
     reads=1,
 )
-entry("energy.grid", fake="makes its own tensors", low=Number(-1.0), high=Number(1.0), n=Kind(20))
+entry(
+    "energy.grid_points",
+    fake="makes its own tensors",
+    low=Number(-1.0),
+    high=Number(1.0),
+    n=Kind(20),
+)
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
-entry("energy.mean_energy", **_E, T=Temperature())
 entry("energy.boltzmann", **_E, T=Temperature())
 entry("energy.free_energy", **_E, T=Temperature())
 entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True, half=True))
@@ -1661,15 +1640,16 @@ def counts(value, *more):
 
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
 _dtypes = (torch.int64, torch.half, "float")
-for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
-    again(f"energy.{_name}", x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)))
-for _name in ("gradient", "curvature"):
-    again(
-        f"energy.{_name}",
-        energy=curve,
-        x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
-    )
-for _name in ("curvature", "gradient_descent"):
+again(
+    "energy.tilted_well_gradient",
+    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
+)
+again(
+    "energy.energy_gradient",
+    energy=curve,
+    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
+)
+for _name in ("energy_gradient", "gradient_descent"):
     again(f"energy.{_name}", energy=Only(curve, torch.zeros_like, lambda x: 3), x=torch.ones(5))
 again(
     "energy.gaussian_wells",
@@ -1689,14 +1669,7 @@ again(
     widths=Only([1.0], [0.0], torch.zeros(1), [-1.0]),
 )
 again(
-    "energy.stationary_points",
-    energy=curve,
-    low=Only(-2, 3),
-    high=2,
-    dtype=Only(torch.float64, *_dtypes),
-)
-again(
-    "energy.grid",
+    "energy.grid_points",
     low=Only(0.0, 2.0, (0.0, 0.0)),
     high=Only(1.0, -1.0),
     n=counts(20, 0),
@@ -1704,13 +1677,12 @@ again(
     device=Only("cpu", "abacus", [1]),
 )
 _levels = dict(half=True, infinite=True, may=("int", "float64", "None", "-inf"))
-for _name in ("mean_energy", "free_energy"):
-    again(
-        f"energy.{_name}",
-        E=given(_row, **_levels),
-        T=Temperature(zero=True),
-        p=Probabilities(2, 4, **_levels),
-    )
+again(
+    "energy.free_energy",
+    E=given(_row, **_levels),
+    T=Temperature(zero=True),
+    p=Probabilities(2, 4, **_levels),
+)
 again("energy.entropy", p=Only(_row.softmax(-1), torch.cat([_row.softmax(-1), _row[:, :1]], 1)))
 again(
     "energy.macrostate_free_energy",
@@ -2183,11 +2155,7 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(
-        f"energy.{f}.x"
-        for f in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide")
-    ),
-    *(f"energy.{f}.x" for f in ("gradient", "curvature", "gaussian_wells", "three_wells")),
+    *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
     "sampling.energy_and_gradient.x",
@@ -2276,7 +2244,7 @@ taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarit
 # ---------------------------------------------------------------- public names without an entry
 # constants, records and pictures; what a run of silen-train is made of is tested in test_train.py
 EXEMPT = {
-    "energy": "THREE_WELLS StationaryPoints Grid",
+    "energy": "Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "capacity": "RetrievalState Wall",

@@ -7,7 +7,7 @@ PLAIN = {
     "gradient_descent": """
         path = [x]
         for _ in range(n_steps):
-            path.append(path[-1] - lr*gradient(energy, path[-1]))
+            path.append(path[-1] - lr*energy_gradient(energy, path[-1]))
         return torch.stack(path)
     """,
     "boltzmann": """
