@@ -59,6 +59,7 @@ __all__ = [
     "outcome",
     "held",
     "temperatures",
+    "readout",
     "listed",
 ]
 
@@ -1294,6 +1295,20 @@ def temperatures(
 
 
 # %% ../nbs/lib/args.ipynb #3f3b4e68
+def readout(
+    name: str,
+    values: Any,  # (P, d_v)
+    stored: str,  # name of the patterns or keys
+    patterns: Tensor,  # (P, d)
+) -> Tensor:
+    "One row of values for each stored pattern."
+    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
+    rows(name, values, want, like=(stored, patterns), half=True, values=False)
+    if len(values) != len(patterns):
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; it must be {want}")
+    return values
+
+
 def listed(
     name: str,
     values: Any,  # numbers, in lists of lists or in a tensor

@@ -1001,9 +1001,6 @@ entry(
     power=Count(3, 2),
 )
 entry(
-    "modern_hopfield.flip_costs", state=_state(empty=True), patterns=Spins(P, N), power=Count(3, 2)
-)
-entry(
     "modern_hopfield.dense_update",
     state=_state(empty=True),
     patterns=Spins(P, N),
@@ -1012,10 +1009,8 @@ entry(
     generator=Gen(),
     reads=8,
 )
-entry("modern_hopfield.dense_capacity", n=Count(3, 2), N=Count(30, 2))
-entry("modern_hopfield.dense_error", n=Count(3, 2), N=Count(30, 2), K=Positive(20))
 entry(
-    "modern_hopfield.hopfield_settle",
+    "modern_hopfield.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=_beta,
@@ -1039,32 +1034,11 @@ entry(
     values=Array(P, 2, wide=False),
     separate=Function(lambda s: s.softmax(-1)),
 )
-entry("modern_hopfield.pattern_separation", patterns=Array(P, N, wide=False, lone=True))
-entry("modern_hopfield.separation_bound", P=Count(10, 2), M=Positive(2.0), beta=_beta)
-entry(
-    "modern_hopfield.one_step_bound",
-    delta=Array(3, wide=False),
-    distance=Array(3, value=[0.1, 0.2, 0.3], wide=False),
-    P=Count(10, 2),
-    M=Positive(2.0),
-    beta=_beta,
-)
-entry(
-    "modern_hopfield.guaranteed_patterns",
-    d=Count(20, 2),
-    K=Positive(3.0),
-    p=Number(0.001, 0.0, 1.0, above=True, below=True),
-    beta=_beta,
-)
-entry("modern_hopfield.half_capacity", d=Count(8, 2), beta=_beta)
-entry(
-    "modern_hopfield.add_noise_snr",
-    x=Array(4, N, wide=False, lone=True, empty=True),
-    snr_db=Number(3.0),
-    generator=Gen(),
-)
 for _name in ("entmax15", "sparsemax"):
-    entry(f"modern_hopfield.{_name}", scores=Array(4, P, wide=False, lone=True, empty=True))
+    entry(
+        f"modern_hopfield.{_name}",
+        scores=Array(4, P, wide=False, lone=True, empty=True, half=True, may=("int",)),
+    )
 entry(
     "modern_hopfield.effective_patterns",
     weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
@@ -1135,38 +1109,24 @@ def _sdm(device="cpu"):
 
 entry(
     "attention.tsallis_entropy",
-    p=Probabilities(2, 5, wide=False, lone=True, empty=True),
+    p=Probabilities(2, 5, wide=False, lone=True, empty=True, half=True),
     alpha=Number(2.0, 1.0),
 )
-entry("attention.attention_free_energy", p=Probabilities(2, 5), scores=Array(2, 5), beta=_beta)
+_levels = dict(half=True, may=("int", "float64"))  # p is brought to the scores' dtype
+entry(
+    "attention.attention_free_energy",
+    p=Probabilities(2, 5, half=True, may=("float64",)),
+    scores=Array(2, 5, **_levels),
+    beta=_beta,
+)
 entry(
     "attention.max_entropy_weights",
-    scores=Array(2, 5, wide=False, lone=True, empty=True),
+    scores=Array(2, 5, wide=False, lone=True, empty=True, half=True, may=("int",)),
     alpha=Number(1.5, 1.0),
     beta=_beta,
 )
 entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
-entry(
-    "attention.kanerva_radius",
-    n_bits=Count(16),
-    n_locations=Number(100.0, 1.0),
-    n_patterns=Number(10.0, 1.0),
-)
-entry(
-    "attention.expected_shared",
-    n_bits=Count(16),
-    n_locations=Number(100.0, 1.0),
-    radius=Count(5, 0),
-)
-for _name in ("sdm_signal_to_noise", "sdm_read_errors"):
-    entry(
-        f"attention.{_name}",
-        n_bits=Count(16),
-        n_locations=Number(100.0, 1.0),
-        n_patterns=Number(10.0, 1.0),
-        radius=Count(5, 0),
-    )
 entry(
     "attention.nadaraya_watson",
     query=Array(4, 2, empty=True),
@@ -1218,6 +1178,16 @@ method(
     x=Spins(4, N, empty=True),
     y=Spins(4, N, empty=True),
 )
+
+entry(
+    "attention.SparseDistributedMemory.best_radius",
+    n_bits=Count(16),
+    n_locations=Number(100.0, 1.0),
+    n_patterns=Number(10.0, 1.0),
+)
+method("attention.SparseDistributedMemory.expected_shared", _sdm)
+for _name in ("signal_to_noise", "read_errors"):
+    method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
 
 # ---------------------------------------------------------------- 8 sampling
 entry("sampling.gaussian_walk", scale=Positive(0.5))
@@ -1929,7 +1899,7 @@ again(
 )
 
 again(
-    "modern_hopfield.hopfield_settle",
+    "modern_hopfield.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=1.0,
