@@ -201,7 +201,7 @@ class SparseDistributedMemory:
         "The word at each address, the sign of the sums: (..., n_data) of +1, −1, or 0 where the votes are even."
         return self.read_sums(address).sign()
 
-    def recall(self, address: Tensor, max_reads: int = 20) -> Tensor:
+    def recall(self, address: Tensor, *, max_reads: int = 20) -> Tensor:
         """Read again at what was read, until it repeats; bits without a majority keep their value.
 
         Args:

@@ -59,8 +59,8 @@ def dense_update(
     state: Tensor,
     patterns: Tensor,
     power: int | Literal["exp"] = 3,
-    sweeps: int | None = None,
     *,
+    sweeps: int | None = None,
     generator: torch.Generator | None = None,
     fixed: Tensor | None = None,
 ) -> Tensor:
@@ -73,7 +73,7 @@ def dense_update(
         sweeps: over all neurons, in a fresh random order each; None: until no neuron flips
         fixed: (N,) or (..., N) bool, True holds a neuron where it is
 
-    Returns: (..., N). Once a sweep the states are looked at, to stop when nothing moved: one wait for a GPU.
+    Returns: (..., N). The states are looked at once a sweep, to stop when nothing moved: one wait for a GPU.
 
     >>> memory = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0, 1.0]])
     >>> dense_update(torch.tensor([-1.0, 1.0, 1.0, 1.0, 1.0]), memory, "exp")
@@ -178,7 +178,7 @@ def modern_hopfield_settle(
         max_steps: or after so many
         fixed: (d,) or (..., d) bool, True holds an entry where it is
 
-    Returns: (..., d). After each step the states are looked at, to see whether they rest: one wait for a GPU.
+    Returns: (..., d). The states are looked at once a step, to see whether they rest: one wait for a GPU.
 
     >>> modern_hopfield_settle(torch.tensor([0.9, 0.1]), torch.eye(2), beta=1.0)  # too warm for two valleys
     tensor([0.5000, 0.5000])

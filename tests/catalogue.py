@@ -1923,7 +1923,7 @@ again(
 )
 again(
     "modern_hopfield.effective_patterns",
-    weights=Probabilities(4, P, wide=False, lone=True, empty=True),
+    weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
 )
 _any_layer = dict(wide=False, half=True, empty=True, infinite=True, may=("nan", "float64"))
 again("modern_hopfield.split_heads", x=Array(2, 5, 8, lone=True, **_any_layer), num_heads=2)
@@ -2143,6 +2143,8 @@ taken(
     "-inf",
     "attention.attention_free_energy.scores",
     "attention.max_entropy_weights.scores",
+    "modern_hopfield.sparsemax.scores",
+    "modern_hopfield.entmax15.scores",
     "free_energy.complexity_accuracy.log_likelihood",
     "free_energy.mixture_responsibilities.log_density",
 )

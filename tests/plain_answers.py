@@ -23,7 +23,7 @@ PLAIN = {
     "free_energy": """
         if p is None:
             return -T*log_partition(E, T)
-        return mean_energy(E, T, p) - T*entropy(p)
+        return (p*E).sum(-1) - T*entropy(p)
     """,
     "build_hopfield_weights": """
         xi = args.stack("patterns", patterns)
