@@ -136,10 +136,6 @@ d = {
                 "attention.html#sparsedistributedmemory.write",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention._kernel_weights": (
-                "attention.html#_kernel_weights",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.attention_free_energy": (
                 "attention.html#attention_free_energy",
                 "silen_lib/attention.py",

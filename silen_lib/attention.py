@@ -10,8 +10,8 @@ __all__ = [
     "hamming_distances",
     "SparseDistributedMemory",
     "circle_intersection",
-    "nadaraya_watson",
     "squared_distances",
+    "nadaraya_watson",
     "leave_one_out_error",
 ]
 
@@ -318,30 +318,6 @@ def circle_intersection(n: int, d: int, v: int) -> int:
     return total
 
 
-# %% ../nbs/07_attention.ipynb #c87f9f53
-def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
-    """Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964).
-
-    Args:
-        query: (B, d) where to predict
-        keys: (n, d) where the values were seen
-        values: (n, c)
-        bandwidth: h > 0, standard deviation of the Gaussian kernel
-
-    Returns: (B, c)
-
-    >>> keys, values = torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [5.0]])
-    >>> nadaraya_watson(torch.tensor([[0.5], [99.0]]), keys, values, bandwidth=0.1)
-    tensor([[4.],
-            [5.]])
-    """
-    bandwidth = args.pairs(keys, values, bandwidth)
-    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
-    weights = _kernel_weights(squared_distances(query, keys), bandwidth)
-    out = (weights @ values.to(weights.dtype)).to(values.dtype)
-    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
-
-
 # %% ../nbs/07_attention.ipynb #12d58417
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """Squares of all distances, by differences: $x^2 - 2xy + y^2$ loses the digits of points that lie close together.
@@ -363,10 +339,31 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return total
 
 
-def _kernel_weights(r2: Tensor, bandwidth: float) -> Tensor:
-    "Softmax of $-r^2/2h^2$ over the last axis; the nearest comes out first, so that no h is too small."
-    near = r2.amin(-1, keepdim=True).detach()
-    return (-(r2 - near) / bandwidth / bandwidth / 2).softmax(-1)
+# %% ../nbs/07_attention.ipynb #c87f9f53
+def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
+    """Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964).
+
+    Args:
+        query: (B, d) where to predict
+        keys: (n, d) where the values were seen
+        values: (n, c)
+        bandwidth: h > 0, standard deviation of the Gaussian kernel
+
+    Returns: (B, c)
+
+    >>> keys, values = torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [5.0]])
+    >>> nadaraya_watson(torch.tensor([[0.5], [99.0]]), keys, values, bandwidth=0.1)
+    tensor([[4.],
+            [5.]])
+    """
+    bandwidth = args.pairs(keys, values, bandwidth)
+    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
+    r2 = squared_distances(query, keys)
+    # the nearest comes out first, so that no h is too small
+    far = r2 - r2.amin(-1, keepdim=True).detach()
+    weights = (-far / bandwidth / bandwidth / 2).softmax(-1)
+    out = (weights @ values.to(weights.dtype)).to(values.dtype)
+    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
 # %% ../nbs/07_attention.ipynb #63ed4d6d
@@ -386,7 +383,8 @@ def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tenso
     bandwidth = args.pairs(keys, values, bandwidth, least=2)
     itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
     r2 = squared_distances(keys, keys).masked_fill(itself, math.inf)
-    weights = _kernel_weights(r2, bandwidth)
+    far = r2 - r2.amin(-1, keepdim=True).detach()
+    weights = (-far / bandwidth / bandwidth / 2).softmax(-1)
     values = values.to(weights.dtype)
     error = (weights @ values - values).square().mean().to(keys.dtype)
     return args.in_range(error, bandwidth=bandwidth, keys=keys, values=values)
