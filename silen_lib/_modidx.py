@@ -45,6 +45,7 @@ d = {
             "silen_lib.args.labels": ("lib/args.html#labels", "silen_lib/args.py"),
             "silen_lib.args.leading": ("lib/args.html#leading", "silen_lib/args.py"),
             "silen_lib.args.levels": ("lib/args.html#levels", "silen_lib/args.py"),
+            "silen_lib.args.listed": ("lib/args.html#listed", "silen_lib/args.py"),
             "silen_lib.args.logarithms": ("lib/args.html#logarithms", "silen_lib/args.py"),
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
@@ -59,6 +60,7 @@ d = {
             "silen_lib.args.probabilities": ("lib/args.html#probabilities", "silen_lib/args.py"),
             "silen_lib.args.products": ("lib/args.html#products", "silen_lib/args.py"),
             "silen_lib.args.readable": ("lib/args.html#readable", "silen_lib/args.py"),
+            "silen_lib.args.readout": ("lib/args.html#readout", "silen_lib/args.py"),
             "silen_lib.args.real": ("lib/args.html#real", "silen_lib/args.py"),
             "silen_lib.args.rows": ("lib/args.html#rows", "silen_lib/args.py"),
             "silen_lib.args.same_shape": ("lib/args.html#same_shape", "silen_lib/args.py"),
@@ -86,6 +88,10 @@ d = {
                 "attention.html#sparsedistributedmemory.__init__",
                 "silen_lib/attention.py",
             ),
+            "silen_lib.attention.SparseDistributedMemory._crowd": (
+                "attention.html#sparsedistributedmemory._crowd",
+                "silen_lib/attention.py",
+            ),
             "silen_lib.attention.SparseDistributedMemory._portions": (
                 "attention.html#sparsedistributedmemory._portions",
                 "silen_lib/attention.py",
@@ -94,8 +100,20 @@ d = {
                 "attention.html#sparsedistributedmemory.active",
                 "silen_lib/attention.py",
             ),
+            "silen_lib.attention.SparseDistributedMemory.best_radius": (
+                "attention.html#sparsedistributedmemory.best_radius",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
+                "attention.html#sparsedistributedmemory.expected_shared",
+                "silen_lib/attention.py",
+            ),
             "silen_lib.attention.SparseDistributedMemory.read": (
                 "attention.html#sparsedistributedmemory.read",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.SparseDistributedMemory.read_errors": (
+                "attention.html#sparsedistributedmemory.read_errors",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.SparseDistributedMemory.read_sums": (
@@ -110,15 +128,12 @@ d = {
                 "attention.html#sparsedistributedmemory.shared",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.SparseDistributedMemory.write": (
-                "attention.html#sparsedistributedmemory.write",
+            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
+                "attention.html#sparsedistributedmemory.signal_to_noise",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention._alpha": ("attention.html#_alpha", "silen_lib/attention.py"),
-            "silen_lib.attention._chances": ("attention.html#_chances", "silen_lib/attention.py"),
-            "silen_lib.attention._crowd": ("attention.html#_crowd", "silen_lib/attention.py"),
-            "silen_lib.attention._kernel_weights": (
-                "attention.html#_kernel_weights",
+            "silen_lib.attention.SparseDistributedMemory.write": (
+                "attention.html#sparsedistributedmemory.write",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.attention_free_energy": (
@@ -129,16 +144,8 @@ d = {
                 "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.expected_shared": (
-                "attention.html#expected_shared",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.hamming_distances": (
                 "attention.html#hamming_distances",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.kanerva_radius": (
-                "attention.html#kanerva_radius",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.leave_one_out_error": (
@@ -151,14 +158,6 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.sdm_read_errors": (
-                "attention.html#sdm_read_errors",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.sdm_signal_to_noise": (
-                "attention.html#sdm_signal_to_noise",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -2200,49 +2199,28 @@ d = {
         },
         "silen_lib.energy": {
             "silen_lib.energy.Grid": ("energy.html#grid", "silen_lib/energy.py"),
-            "silen_lib.energy.StationaryPoints": (
-                "energy.html#stationarypoints",
+            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
+            "silen_lib.energy.energy_gradient": (
+                "energy.html#energy_gradient",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy._bisect": ("energy.html#_bisect", "silen_lib/energy.py"),
-            "silen_lib.energy._follow": ("energy.html#_follow", "silen_lib/energy.py"),
-            "silen_lib.energy._list": ("energy.html#_list", "silen_lib/energy.py"),
-            "silen_lib.energy._per_row": ("energy.html#_per_row", "silen_lib/energy.py"),
-            "silen_lib.energy._slope": ("energy.html#_slope", "silen_lib/energy.py"),
-            "silen_lib.energy.basin": ("energy.html#basin", "silen_lib/energy.py"),
-            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
-            "silen_lib.energy.curvature": ("energy.html#curvature", "silen_lib/energy.py"),
-            "silen_lib.energy.diverged": ("energy.html#diverged", "silen_lib/energy.py"),
-            "silen_lib.energy.double_well": ("energy.html#double_well", "silen_lib/energy.py"),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.gradient": ("energy.html#gradient", "silen_lib/energy.py"),
             "silen_lib.energy.gradient_descent": (
                 "energy.html#gradient_descent",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.grid": ("energy.html#grid", "silen_lib/energy.py"),
+            "silen_lib.energy.grid_points": ("energy.html#grid_points", "silen_lib/energy.py"),
             "silen_lib.energy.log_partition": ("energy.html#log_partition", "silen_lib/energy.py"),
             "silen_lib.energy.macrostate_free_energy": (
                 "energy.html#macrostate_free_energy",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.mean_energy": ("energy.html#mean_energy", "silen_lib/energy.py"),
-            "silen_lib.energy.narrow_and_wide": (
-                "energy.html#narrow_and_wide",
-                "silen_lib/energy.py",
-            ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
-            "silen_lib.energy.stationary_points": (
-                "energy.html#stationary_points",
-                "silen_lib/energy.py",
-            ),
-            "silen_lib.energy.three_wells": ("energy.html#three_wells", "silen_lib/energy.py"),
-            "silen_lib.energy.tilted_well": ("energy.html#tilted_well", "silen_lib/energy.py"),
             "silen_lib.energy.tilted_well_gradient": (
                 "energy.html#tilted_well_gradient",
                 "silen_lib/energy.py",
@@ -3199,6 +3177,80 @@ d = {
                 "silen_lib/hopfield.py",
             ),
         },
+        "silen_lib.layers": {
+            "silen_lib.layers.MultiheadLayer": (
+                "lib/layers.html#multiheadlayer",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.__init__": (
+                "lib/layers.html#multiheadlayer.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.__prepare_scriptable__": (
+                "lib/layers.html#multiheadlayer.__prepare_scriptable__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._check": (
+                "lib/layers.html#multiheadlayer._check",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._load_from_state_dict": (
+                "lib/layers.html#multiheadlayer._load_from_state_dict",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._mask": (
+                "lib/layers.html#multiheadlayer._mask",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._padded": (
+                "lib/layers.html#multiheadlayer._padded",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._project": (
+                "lib/layers.html#multiheadlayer._project",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._reset_parameters": (
+                "lib/layers.html#multiheadlayer._reset_parameters",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._save_to_state_dict": (
+                "lib/layers.html#multiheadlayer._save_to_state_dict",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._settings": (
+                "lib/layers.html#multiheadlayer._settings",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.as_multihead_attention": (
+                "lib/layers.html#multiheadlayer.as_multihead_attention",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.enter": (
+                "lib/layers.html#multiheadlayer.enter",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.extra_repr": (
+                "lib/layers.html#multiheadlayer.extra_repr",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.leave": (
+                "lib/layers.html#multiheadlayer.leave",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.step": (
+                "lib/layers.html#multiheadlayer.step",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers._same_setting": (
+                "lib/layers.html#_same_setting",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers._scores_mask": (
+                "lib/layers.html#_scores_mask",
+                "silen_lib/layers.py",
+            ),
+        },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.Clock": ("mnist_rbm.html#clock", "silen_lib/mnist_rbm.py"),
             "silen_lib.mnist_rbm.Clock.__init__": (
@@ -3346,108 +3398,8 @@ d = {
                 "modern_hopfield.html#hopfieldattention.forward",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield._Heads": (
-                "modern_hopfield.html#_heads",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.__init__": (
-                "modern_hopfield.html#_heads.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.__prepare_scriptable__": (
-                "modern_hopfield.html#_heads.__prepare_scriptable__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._check": (
-                "modern_hopfield.html#_heads._check",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._enter": (
-                "modern_hopfield.html#_heads._enter",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._leave": (
-                "modern_hopfield.html#_heads._leave",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._load_from_state_dict": (
-                "modern_hopfield.html#_heads._load_from_state_dict",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._mask": (
-                "modern_hopfield.html#_heads._mask",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._padded": (
-                "modern_hopfield.html#_heads._padded",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._project": (
-                "modern_hopfield.html#_heads._project",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._reset_parameters": (
-                "modern_hopfield.html#_heads._reset_parameters",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._save_to_state_dict": (
-                "modern_hopfield.html#_heads._save_to_state_dict",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._settings": (
-                "modern_hopfield.html#_heads._settings",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._step": (
-                "modern_hopfield.html#_heads._step",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.as_multihead_attention": (
-                "modern_hopfield.html#_heads.as_multihead_attention",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.extra_repr": (
-                "modern_hopfield.html#_heads.extra_repr",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._attend": (
-                "modern_hopfield.html#_attend",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._bent": (
-                "modern_hopfield.html#_bent",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._lambert_w": (
-                "modern_hopfield.html#_lambert_w",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._read_out": (
-                "modern_hopfield.html#_read_out",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._same_setting": (
-                "modern_hopfield.html#_same_setting",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._scores_mask": (
-                "modern_hopfield.html#_scores_mask",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.add_noise_snr": (
-                "modern_hopfield.html#add_noise_snr",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.dense_capacity": (
-                "modern_hopfield.html#dense_capacity",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.dense_energy": (
                 "modern_hopfield.html#dense_energy",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.dense_error": (
-                "modern_hopfield.html#dense_error",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.dense_update": (
@@ -3462,22 +3414,6 @@ d = {
                 "modern_hopfield.html#entmax15",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.flip_costs": (
-                "modern_hopfield.html#flip_costs",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.guaranteed_patterns": (
-                "modern_hopfield.html#guaranteed_patterns",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.half_capacity": (
-                "modern_hopfield.html#half_capacity",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.hopfield_settle": (
-                "modern_hopfield.html#hopfield_settle",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.join_heads": (
                 "modern_hopfield.html#join_heads",
                 "silen_lib/modern_hopfield.py",
@@ -3490,20 +3426,12 @@ d = {
                 "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
+            "silen_lib.modern_hopfield.modern_hopfield_settle": (
+                "modern_hopfield.html#modern_hopfield_settle",
+                "silen_lib/modern_hopfield.py",
+            ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
                 "modern_hopfield.html#modern_hopfield_update",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.one_step_bound": (
-                "modern_hopfield.html#one_step_bound",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.pattern_separation": (
-                "modern_hopfield.html#pattern_separation",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.separation_bound": (
-                "modern_hopfield.html#separation_bound",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.sparsemax": (

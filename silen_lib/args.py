@@ -59,6 +59,8 @@ __all__ = [
     "outcome",
     "held",
     "temperatures",
+    "readout",
+    "listed",
 ]
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
@@ -873,8 +875,12 @@ def scores(
     like: tuple[str, Tensor] | None = None,
     values: bool = True,
 ) -> Tensor:
-    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed."
-    points(name, x, last, like=like, finite=False, values=False)
+    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed. As `energies`: integers, half."
+    if isinstance(x, Tensor) and not (
+        x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
+    ):
+        x = x.to(torch.get_default_dtype())
+    points(name, x, last, like=like, half=True, finite=False, values=False)
     if values and x.numel() and readable(x):
         best = x.detach().amax(-1)  # NaN where there is one
         if not _bounded(best):
@@ -893,14 +899,15 @@ def shares(
     p: Any,  # (..., n)
     like: tuple[str, Tensor] | None = None,
 ) -> Tensor:
-    "A whole divided among n choices: a `distribution` in each row, and a batch of none."
-    points(name, p, like=like, finite=False, values=False)
+    "A whole divided among n choices: a `distribution` in each row, and a batch of none; half precision too."
+    points(name, p, like=like, half=True, finite=False, values=False)
     if p.numel() and readable(p):
+        tol = 1e-4 if p.dtype in _PRECISE else 1e-2
         least, most = torch.aminmax(p.detach().sum(-1))
         if not (
-            p.detach().amin().item() >= 0 and least.item() >= 1 - 1e-4 and most.item() <= 1 + 1e-4
+            p.detach().amin().item() >= 0 and least.item() >= 1 - tol and most.item() <= 1 + tol
         ):
-            distribution(name, p)  # says what is wrong
+            distribution(name, p if p.dtype in _PRECISE else p.float())  # says what is wrong
     return p
 
 
@@ -1285,3 +1292,36 @@ def temperatures(
     if len(shape) != 1 or shape[0] < least:
         raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")
     return temperature(name, T, beside, zero=zero).to(like.device) if len(T) else T.to(like)
+
+
+# %% ../nbs/lib/args.ipynb #3f3b4e68
+def readout(
+    name: str,
+    values: Any,  # (P, d_v)
+    stored: str,  # name of the patterns or keys
+    patterns: Tensor,  # (P, d)
+) -> Tensor:
+    "One row of values for each stored pattern."
+    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
+    rows(name, values, want, like=(stored, patterns), half=True, values=False)
+    if len(values) != len(patterns):
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; it must be {want}")
+    return values
+
+
+def listed(
+    name: str,
+    values: Any,  # numbers, in lists of lists or in a tensor
+    like: Tensor,  # what they will meet
+    above: float = -math.inf,  # all of them lie above this
+) -> Tensor:
+    "Finite numbers as a tensor of the dtype and device of another; they are checked where they are."
+    if isinstance(values, Sequence):
+        try:
+            x = torch.tensor(values, dtype=like.dtype, device="cpu")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers: {error}") from error
+    else:
+        x = together(name, floats(name, values, finite=False, values=False), "x", like)
+    within(name, x, above, above=True, step=True)
+    return x.to(like)

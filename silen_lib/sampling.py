@@ -38,7 +38,7 @@ from torch import Tensor
 
 from . import args, core
 from .boltzmann import swap_probability
-from .energy import boltzmann, grid
+from .energy import boltzmann, grid_points
 
 
 # %% ../nbs/08_sampling.ipynb #30971884
@@ -262,7 +262,7 @@ def grid_draws(
     n_samples, n = args.whole("n_samples", n_samples), args.whole("n", n)
     if n ** len(low) > 2**24:
         raise ValueError(f"n is {n}: {n}**{len(low)} cells are more than 2**24; take fewer")
-    points, _ = grid(tuple(low), tuple(high), n, dtype=torch.float64)
+    points, _ = grid_points(tuple(low), tuple(high), n, dtype=torch.float64)
     points = points.reshape(-1, len(low))
     cell = core.categorical(
         boltzmann(_energies(energy, points), args.positive("T", T)), n_samples, generator

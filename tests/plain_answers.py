@@ -7,7 +7,7 @@ PLAIN = {
     "gradient_descent": """
         path = [x]
         for _ in range(n_steps):
-            path.append(path[-1] - lr*gradient(energy, path[-1]))
+            path.append(path[-1] - lr*energy_gradient(energy, path[-1]))
         return torch.stack(path)
     """,
     "boltzmann": """
@@ -23,7 +23,7 @@ PLAIN = {
     "free_energy": """
         if p is None:
             return -T*log_partition(E, T)
-        return mean_energy(E, T, p) - T*entropy(p)
+        return (p*E).sum(-1) - T*entropy(p)
     """,
     "build_hopfield_weights": """
         xi = args.stack("patterns", patterns)
@@ -288,12 +288,12 @@ PLAIN = {
         return -torch.special.xlogy(outcomes, outcomes).sum(-1) - states @ H
     """,
     "HopfieldAttention": """
-        q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask, is_causal)
+        q, k, v, mask = self.enter(query, key, value, key_padding_mask, attn_mask, is_causal)
         q, k, v = (split_heads(x, self.num_heads) for x in (q, k, v))
         for _ in range(self.n_steps - 1):
-            q, _ = self._step(q, k, k, mask)
-        out, weights = self._step(q, k, v, mask, True, need_weights)
+            q, _ = self.step(q, k, k, mask)
+        out, weights = self.step(q, k, v, mask, True, need_weights)
         out = self.out_proj(join_heads(out))
-        return self._leave(out, weights, query, average_attn_weights)
+        return self.leave(out, weights, query, average_attn_weights)
     """,
 }

@@ -12,15 +12,7 @@ from arviz_stats.base import array_stats
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
-from silen_lib.energy import (
-    boltzmann,
-    double_well,
-    gaussian_wells,
-    grid,
-    sample_states,
-    three_wells,
-    tilted_well,
-)
+from silen_lib.energy import boltzmann, gaussian_wells, grid_points, sample_states
 from silen_lib.exercises import diagnose, verify
 from silen_lib.hopfield import hopfield_energy
 from silen_lib.rbm import RBM, all_states
@@ -33,7 +25,15 @@ EXERCISES = [
     "split_rhat",
 ]
 DTYPES = [torch.float32, torch.float64]
-WALLED = partial(three_wells, confinement=0.1)
+double_well = lambda x: x**4 - 2 * x**2
+tilted_well = lambda x: x**4 / 2 - x**3 - 2 * x**2 + 3 * x
+WALLED = partial(
+    gaussian_wells,
+    centres=((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
+    depths=(3.0, 2.0, 2.5),
+    widths=(0.8, 1.0, 0.7),
+    confinement=0.1,
+)
 WELL = S.separable(tilted_well)
 
 
@@ -47,7 +47,7 @@ def g(seed):
 
 def gap_on_line(step, energy, low, high, T, steps, n=20_000, cells=1000):
     "Largest gap of the cumulative distribution after some steps from exact starts."
-    x, _ = grid(low, high, cells, dtype=torch.float64)
+    x, _ = grid_points(low, high, cells, dtype=torch.float64)
     starts = S.grid_draws(energy, (low,), (high,), n, T, cells)
     end = S.sample(step, starts, 1, burn=steps - 1).x
     return S.cdf_distance(end, x, boltzmann(energy(x[:, None]), T))
@@ -120,7 +120,7 @@ def test_variance_of_unadjusted_langevin(eta, k, T):
 
 
 def test_two_dimensions_by_both_coordinates():
-    points, _ = grid((-14, -14), (14, 14), 400, dtype=torch.float64)
+    points, _ = grid_points((-14, -14), (14, 14), 400, dtype=torch.float64)
     p = boltzmann(WALLED(points).flatten(), 0.7).view(400, 400)
     starts = S.grid_draws(WALLED, (-14, -14), (14, 14), 20_000, 0.7)
     end = S.sample(S.mala(WALLED, 0.2, 0.7), starts, 1, burn=30).x[:, 0]
@@ -178,7 +178,7 @@ def test_a_leaning_proposal_needs_its_ratio():
 def test_every_rung_of_a_ladder_keeps_its_own_law(R):
     "Exchanges only mix rungs if the laws stay: exact starts on all of them, one gap for each."
     T = [0.4, 0.8, 1.5, 3.0][:R]
-    x, _ = grid(-4.5, 5, 1000, dtype=torch.float64)
+    x, _ = grid_points(-4.5, 5, 1000, dtype=torch.float64)
     starts = torch.stack([S.grid_draws(WELL, (-4.5,), (5,), 20_000, t, 1000) for t in T])
     run = S.sample(S.tempered(WELL, T, lambda t: S.mala(WELL, 0.05, t)), starts, 1, burn=20)
     for row, t in zip(run.x, T):
@@ -376,7 +376,7 @@ def test_a_wall_is_never_crossed_and_what_is_inside_is_uniform():
         S.metropolis_hastings(box, S.gaussian_walk(0.5)), torch.rand(20_000, 1), 1, burn=20
     ).x
     assert ((end > 0) & (end < 1)).all()
-    x, _ = grid(0.0, 1.0, 100, dtype=torch.float64)
+    x, _ = grid_points(0.0, 1.0, 100, dtype=torch.float64)
     assert S.cdf_distance(end, x, torch.full((100,), 0.01).double()) < S.dkw_limit(20_000)
 
 
