@@ -3697,19 +3697,31 @@ d = {
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Chains.walk": (
+                "sampling.html#chains.walk",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Convergence": (
                 "sampling.html#convergence",
                 "silen_lib/sampling.py",
             ),
+            "silen_lib.sampling.Convergence.of": (
+                "sampling.html#convergence.of",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling._decide": ("sampling.html#_decide", "silen_lib/sampling.py"),
-            "silen_lib.sampling._energies": ("sampling.html#_energies", "silen_lib/sampling.py"),
-            "silen_lib.sampling._exchange": ("sampling.html#_exchange", "silen_lib/sampling.py"),
-            "silen_lib.sampling._ladder": ("sampling.html#_ladder", "silen_lib/sampling.py"),
-            "silen_lib.sampling._one_each": ("sampling.html#_one_each", "silen_lib/sampling.py"),
-            "silen_lib.sampling._per_chain": ("sampling.html#_per_chain", "silen_lib/sampling.py"),
-            "silen_lib.sampling._start": ("sampling.html#_start", "silen_lib/sampling.py"),
-            "silen_lib.sampling._started": ("sampling.html#_started", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Walkers.energies": (
+                "sampling.html#walkers.energies",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.moved": (
+                "sampling.html#walkers.moved",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.slopes": (
+                "sampling.html#walkers.slopes",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
@@ -3718,29 +3730,6 @@ d = {
                 "sampling.html#autocorrelation",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.cdf_distance": (
-                "sampling.html#cdf_distance",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.convergence": (
-                "sampling.html#convergence",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.dkw_limit": ("sampling.html#dkw_limit", "silen_lib/sampling.py"),
-            "silen_lib.sampling.energy_and_gradient": (
-                "sampling.html#energy_and_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.flip_one": ("sampling.html#flip_one", "silen_lib/sampling.py"),
-            "silen_lib.sampling.gaussian_walk": (
-                "sampling.html#gaussian_walk",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.gaussian_wells_gradient": (
-                "sampling.html#gaussian_wells_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.grid_draws": ("sampling.html#grid_draws", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin_step": (
                 "sampling.html#langevin_step",
@@ -3755,10 +3744,11 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.sample": ("sampling.html#sample", "silen_lib/sampling.py"),
-            "silen_lib.sampling.separable": ("sampling.html#separable", "silen_lib/sampling.py"),
+            "silen_lib.sampling.replica_exchange": (
+                "sampling.html#replica_exchange",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
-            "silen_lib.sampling.tempered": ("sampling.html#tempered", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),

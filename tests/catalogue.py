@@ -1241,7 +1241,6 @@ method(
 )
 
 # ---------------------------------------------------------------- 8 sampling
-entry("sampling.gaussian_walk", scale=Positive(0.5))
 entry(
     "sampling.metropolis_hastings",
     energy=Function(well),
@@ -1251,13 +1250,13 @@ entry(
 entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=Function(well),
-    temperatures=(1.0, 2.0),
     kernel=Function(lambda T: None),
+    T=(1.0, 2.0),
 )
 entry(
-    "sampling.sample",
+    "sampling.Chains.walk",
     step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
     x=Array(4, 2, wide=False, lone=True, empty=True),
     n=Count(3),
@@ -1265,41 +1264,18 @@ entry(
     thin=Count(2),
     generator=Gen(),
 )
-entry("sampling.separable", energy=Function(curve))
-entry("sampling.dkw_limit", n=Count(100), alarm=Number(1e-7, 0.0, 1.0, above=True, below=True))
-entry(
-    "sampling.cdf_distance",
-    fake="gives numbers",
-    samples=Array(50, wide=False, half=True, may=("int",)),
-    points=Array(5, value=[0.1, 0.3, 0.5, 0.7, 0.9]),
-    p=Probabilities(5),
-)
-entry(
-    "sampling.grid_draws",
-    fake="makes its own tensors",
-    energy=Function(well),
-    low=(-1.0, -1.0),
-    high=(1.0, 1.0),
-    n_samples=Count(3),
-    T=Temperature(),
-    n=Count(10),
-    generator=Gen(),
-)
-entry(
-    "sampling.energy_and_gradient",
-    energy=Function(well),
-    x=Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "sampling.gaussian_wells_gradient",
-    x=Array(5, 2, lone=True, empty=True, may=FLEW_OFF),
-    centres=((0.0, 0.0), (1.0, 1.0)),
-    depths=(1.0, 2.0),
-    widths=(1.0, 1.0),
-    confinement=Number(0.1, 0.0),
-)
-entry("sampling.convergence", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
-entry("sampling.flip_one", low=Number(-1.0), high=Number(1.0))
+for _name in ("energies", "slopes"):
+    ENTRIES.append(
+        Entry(
+            f"sampling.Walkers.{_name}",
+            lambda energy, x, name=_name: getattr(_import("sampling.Walkers")(x), name)(energy),
+            {
+                "energy": Function(well),
+                "x": Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
+            },
+        )
+    )
+entry("sampling.Convergence.of", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
 entry(
     "sampling.acceptance_probability",
     E=Array(4, wide=False, may=FLEW_OFF),
@@ -1997,18 +1973,20 @@ again_method(
 _walked = torch.zeros(4, 2)
 ENTRIES.append(
     Entry(
-        "sampling.gaussian_walk",
-        lambda scale, generator: _import("sampling.gaussian_walk")(scale)(_walked, generator),
-        {"scale": Kind(0.5), "generator": Gen()},
+        "sampling.metropolis_hastings",
+        lambda propose, generator: _import("sampling.metropolis_hastings")(well, propose)(
+            _import("sampling.Walkers")(_walked), generator
+        ),
+        {"propose": Positive(0.5), "generator": Gen()},
         fake=AGAIN,
     )
 )
 _no_ladder = ([], [1.0], [1.0, NAN], [1.0, INF], [1.0, 0.0], 3.0, None, "21")
 again(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=well,
-    temperatures=Only([1.0, 2.0], *_no_ladder),
     kernel=lambda T: None,
+    T=Only([1.0, 2.0], *_no_ladder),
 )
 _no_sigmas = ([], [NAN], [1.0, NAN], [1.0, 1.0], [1.0, INF], [2.0, -1.0], 3.0, None, "21")
 _sigmas = Only([2.0, 1.0], *_no_sigmas)
@@ -2190,8 +2168,7 @@ taken(
     *(f"energy.{f}.x" for f in ("gradient", "curvature", "gaussian_wells", "three_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
-    "sampling.energy_and_gradient.x",
-    "sampling.gaussian_wells_gradient.x",
+    *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
     *(f"sampling.langevin_step.{a}" for a in ("x", "slope")),
     *(f"sampling.mala_log_ratio.{a}" for a in ("x", "slope", "y", "slope_y")),
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
@@ -2232,7 +2209,6 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
-    *(f"sampling.cdf_distance.{a}" for a in ("samples", "points", "p")),
     *(
         f"score.{f}.{a}"
         for f in ("mixture_log_density", "mixture_score")
@@ -2249,7 +2225,7 @@ taken(
     "two",
     *(f"capacity.{f}.alpha" for f in ("ags_state", "ags_overlap")),
     *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
-    "sampling.gaussian_walk.scale",
+    "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
     *(f"free_energy.sign_threshold.{a}" for a in ("reliability", "stake", "cheese")),
@@ -2263,6 +2239,11 @@ taken(
     ),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
+)
+taken(
+    "a number is the width of a Gaussian step",
+    "number, tensor",
+    "sampling.metropolis_hastings.propose",
 )
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(

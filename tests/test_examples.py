@@ -35,8 +35,6 @@ OPEN = {
     "notebooks",
     "plot",
     "rbm",
-    "sampling",
-    "score",
     "spins",
     "train",
     "widgets",
