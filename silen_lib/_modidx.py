@@ -3760,30 +3760,14 @@ d = {
                 "score_matching.html#scorenet.forward",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._all_finite": (
-                "score_matching.html#_all_finite",
+            "silen_lib.score.ScoreNet.sample": (
+                "score_matching.html#scorenet.sample",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._beside": ("score_matching.html#_beside", "silen_lib/score.py"),
-            "silen_lib.score._components": (
-                "score_matching.html#_components",
+            "silen_lib.score.ScoreNet.start": (
+                "score_matching.html#scorenet.start",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._either_way": (
-                "score_matching.html#_either_way",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._level": ("score_matching.html#_level", "silen_lib/score.py"),
-            "silen_lib.score._log_components": (
-                "score_matching.html#_log_components",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._mixture": ("score_matching.html#_mixture", "silen_lib/score.py"),
-            "silen_lib.score._pace": ("score_matching.html#_pace", "silen_lib/score.py"),
-            "silen_lib.score._principal": ("score_matching.html#_principal", "silen_lib/score.py"),
-            "silen_lib.score._scored": ("score_matching.html#_scored", "silen_lib/score.py"),
-            "silen_lib.score._trainable": ("score_matching.html#_trainable", "silen_lib/score.py"),
-            "silen_lib.score._walk": ("score_matching.html#_walk", "silen_lib/score.py"),
             "silen_lib.score.annealed_langevin": (
                 "score_matching.html#annealed_langevin",
                 "silen_lib/score.py",
@@ -3792,28 +3776,15 @@ d = {
                 "score_matching.html#denoising_score_matching",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.flow_log_density": (
-                "score_matching.html#flow_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.implicit_score_matching": (
                 "score_matching.html#implicit_score_matching",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.info_nce": ("score_matching.html#info_nce", "silen_lib/score.py"),
-            "silen_lib.score.mixture_log_density": (
-                "score_matching.html#mixture_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.mixture_score": (
                 "score_matching.html#mixture_score",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.noise_start": (
-                "score_matching.html#noise_start",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.plot_field": ("score_matching.html#plot_field", "silen_lib/score.py"),
             "silen_lib.score.probability_flow": (
                 "score_matching.html#probability_flow",
                 "silen_lib/score.py",
@@ -3824,14 +3795,6 @@ d = {
             ),
             "silen_lib.score.reverse_step": (
                 "score_matching.html#reverse_step",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_diffusion": (
-                "score_matching.html#sample_diffusion",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_mixture": (
-                "score_matching.html#sample_mixture",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.score_trace": (

@@ -1313,15 +1313,7 @@ def _net(device="cpu"):
     return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
 
 
-for _name in ("mixture_log_density", "mixture_score"):
-    entry(f"score.{_name}", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
-entry(
-    "score.sample_mixture",
-    n=Count(3),
-    **_mixture | {"means": Array(2, 3, wide=False)},
-    generator=Gen(),
-    reads=1,
-)
+entry("score.mixture_score", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry(
     "score.score_trace",
     score=Function(toward_zero),
@@ -1335,6 +1327,8 @@ entry(
     depth=Count(1, 0),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
+method("score.ScoreNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())
+method("score.ScoreNet.sample", _net, n=Count(3), sigmas=_falling, generator=Gen())
 entry(
     "score.train_score",
     net=Function(make=_net),
@@ -1356,6 +1350,7 @@ entry(
     sigmas=_falling,
     steps=Count(2, 0),
     rate=Number(0.1, 0.0),
+    step_size=Number(0.1, 0.0, optional=True),
     generator=Gen(),
 )
 entry(
@@ -1370,31 +1365,6 @@ entry(
     score=Function(toward_zero),
     x=Array(4, 3, wide=False, lone=True, empty=True),
     sigmas=_falling,
-)
-entry(
-    "score.flow_log_density",
-    score=Function(toward_zero),
-    x=Array(4, 3),
-    sigmas=_falling[::-1],
-    data=Array(20, 3),
-    reads=6,
-)
-entry(
-    "score.noise_start",
-    n=Count(3),
-    data=Array(20, 3, wide=False, lone=True),
-    sigma=Number(1.0, 0.0),
-    generator=Gen(),
-    reads=2,
-)
-entry(
-    "score.sample_diffusion",
-    net=Kind(make=_net),
-    data=Array(20, 3, wide=False),
-    n=Count(3),
-    sigmas=_falling,
-    generator=Gen(),
-    reads=2,
 )
 entry(
     "score.implicit_score_matching",
@@ -1992,22 +1962,7 @@ _no_sigmas = ([], [NAN], [1.0, NAN], [1.0, 1.0], [1.0, INF], [2.0, -1.0], 3.0, N
 _sigmas = Only([2.0, 1.0], *_no_sigmas)
 for _name in ("annealed_langevin", "reverse_diffusion", "probability_flow"):
     again(f"score.{_name}", score=toward_zero, x=torch.ones(4, 3), sigmas=_sigmas)
-again(
-    "score.flow_log_density",
-    score=toward_zero,
-    x=torch.ones(4, 3),
-    sigmas=Only([1.0, 2.0], *_no_sigmas),
-    data=Array(20, 3).make(),
-)
-again("score.sample_diffusion", net=Kind(make=_net), data=Array(20, 3).make(), n=3, sigmas=_sigmas)
-again(
-    "score.plot_field",
-    score=Function(lambda x: -x),
-    half_width=Positive(2.0),
-    n=Count(3),
-    scale=Number(1.0),
-    density=Function(lambda x: -x[:, 0]),
-)
+again_method("score.ScoreNet.sample", _net, n=3, sigmas=_sigmas)
 
 _b5, _b6 = Bits(5, 6), Binary(5, 6)
 _no_bits = (
@@ -2209,13 +2164,7 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
-    *(
-        f"score.{f}.{a}"
-        for f in ("mixture_log_density", "mixture_score")
-        for a in ("x", "weights", "means")
-    ),
-    *(f"score.sample_mixture.{a}" for a in ("weights", "means")),
-    "score.sample_diffusion.data",
+    *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
     "free_energy.draw_bound.joint",
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
@@ -2227,7 +2176,7 @@ taken(
     *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
-    *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
+    "score.mixture_score.stds",
     *(f"free_energy.sign_threshold.{a}" for a in ("reliability", "stake", "cheese")),
 )
 taken(
@@ -2250,7 +2199,6 @@ taken(
     "the library's own",
     "None",
     "boltzmann.BoltzmannMachine.sample.state",
-    "score.plot_field.density",
 )
 taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarity")
 

@@ -244,7 +244,7 @@ PLAIN = {
         return (((m - 1)/m*W + B)/W).sqrt()
     """,
     "mixture_score": """
-        log_f, variance = _components(x, weights, means, stds, sigma)
+        log_f, variance = components(x, weights, means, stds, sigma)
         a = log_f.softmax(-1) / variance
         return a @ means.to(x) - x * a.sum(-1, keepdim=True)
     """,
