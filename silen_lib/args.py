@@ -981,6 +981,7 @@ def returned(
     x: Tensor,
     *,
     nan: bool = True,  # is NaN right here?
+    typed: bool = False,  # must y have x's dtype and lie on its device?
 ) -> Tensor:
     """What a function that was handed in made of x: a tensor of the shape wanted.
 
@@ -991,6 +992,8 @@ def returned(
         got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         want = f"it must give {tuple(shape)}"
         raise ValueError(f"{name} gave {got} for x of shape {tuple(x.shape)}; {want}")
+    if typed:
+        alike(name, y, "x", x)
     if not nan and readable(y) and bool(y.detach().isnan().any()):
         raise ValueError(f"{name} is NaN at one of the points in x; it must give numbers there")
     return y

@@ -435,10 +435,10 @@ def replica_exchange(
         kind = w.x.device, w.x.dtype
         if kind not in built:
             column = ladder.to(*kind).unsqueeze(-1)
-            built[kind] = column, kernel(column)
+            built[kind] = column, args.function("kernel(T)", kernel(column))
         column, move = built[kind]
         w = move(w, generator)
-        E = w.energies(energy)
+        E = w.energies(energy, start=args.on_host(w.x))  # a look makes a GPU wait
         rows = torch.arange(R, device=E.device).unsqueeze(-1).expand(E.shape)
         swapped = torch.empty(R - 1, E.shape[1], dtype=torch.bool, device=E.device)
         source = rows  # the row that each walker comes from

@@ -148,6 +148,7 @@ class ScoreNet(nn.Module):
         data: (n, d), two points or more; only their mean and covariance are kept
         width: units of a layer
         depth: residual layers
+        generator: for the initial weights; None for torch's global one
 
     >>> net = ScoreNet(torch.tensor([[-1.0], [1.0]]))  # untrained, of data with variance 2
     >>> net(torch.tensor([6.0]), sigma=1.0).item()
@@ -159,11 +160,19 @@ class ScoreNet(nn.Module):
     vectors: Tensor  # (d, d) these axes, one a column
     rates: Tensor  # (16,) of the waves that tell log σ
 
-    def __init__(self, data: Tensor, *, width: int = 64, depth: int = 2):
+    def __init__(
+        self,
+        data: Tensor,
+        *,
+        width: int = 64,
+        depth: int = 2,
+        generator: torch.Generator | None = None,
+    ):
         super().__init__()
         d = args.rows("data", data, "(n, d) with at least 2 points", 2).shape[1]
         args.whole("width", width)
         args.whole("depth", depth, 0)
+        args.generator("generator", generator)
         covariance = torch.cov(args.concrete("data", data).T).reshape(d, d)
         if data.device.type == "mps":  # which has no eigh
             covariance = covariance.cpu()
@@ -172,10 +181,16 @@ class ScoreNet(nn.Module):
         self.register_buffer("values", values)
         self.register_buffer("vectors", vectors)
         self.register_buffer("rates", torch.linspace(0.1, 2, 16))
-        self.condition = nn.Linear(32, 2 * width * depth)
-        self.first = nn.Linear(d, width)
-        self.last = nn.Linear(width, d)
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        with torch.random.fork_rng(devices=[], enabled=generator is not None):
+            if (
+                generator is not None
+            ):  # PyTorch's layers draw from the global one: it is lent to them
+                seed = core.integers(2**31, (), torch.device("cpu"), generator)
+                torch.default_generator.manual_seed(int(seed))
+            self.condition = nn.Linear(32, 2 * width * depth)
+            self.first = nn.Linear(d, width)
+            self.last = nn.Linear(width, d)
+            self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.to(data)
@@ -353,7 +368,7 @@ def annealed_langevin(
     for sigma in args.levels("sigmas", sigmas):
         eta = rate * sigma**2 if step_size is None else step_size
         for _ in range(steps):
-            s = args.returned("score", score(x, sigma), x.shape, x)
+            s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
             x = langevin_step(x, -s, eta, generator=generator)
         states.append(x)
     return torch.stack(states) if keep else x
@@ -423,7 +438,7 @@ def reverse_diffusion(
     sigmas = args.levels("sigmas", sigmas)
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
         noise = core.normal(x.shape, x, generator)
-        s = args.returned("score", score(x, sigma), x.shape, x)
+        s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
         x = reverse_step(x, s, sigma, next_sigma, noise)
         states.append(x)
     return torch.stack(states) if keep else x
@@ -460,9 +475,10 @@ def probability_flow(
     except ValueError:
         sigmas = args.levels("sigmas", sigmas, zero=False)
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
-        slope = -sigma * args.returned("score", score(x, sigma), x.shape, x)
+        s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
+        slope = -sigma * s
         ahead = x + (next_sigma - sigma) * slope
-        s = args.returned("score", score(ahead, next_sigma), x.shape, x)
+        s = args.returned("score", score(ahead, next_sigma), x.shape, x, typed=True)
         x = x + (next_sigma - sigma) / 2 * (slope - next_sigma * s)
         states.append(x)
     return torch.stack(states) if keep else x

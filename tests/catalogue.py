@@ -1325,6 +1325,7 @@ entry(
     data=Array(20, 3, wide=False, lone=True),
     width=Count(8),
     depth=Count(1, 0),
+    generator=Gen(),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
 method("score.ScoreNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())

@@ -485,6 +485,10 @@ X, E = torch.randn(4, 2, generator=g(1)), torch.randn(4, generator=g(2))
     (lambda: S.autocorrelation(torch.ones(2, 5), 3), "x goes up to 1"),
     (lambda: S.split_rhat(torch.ones(2, 6)), "x goes up to 1"),
     (lambda: S.replica_exchange(spring, lambda t: None, [1.0, math.nan]), r"\bT\b"),
+    (lambda: S.replica_exchange(spring, lambda t: None, [1.0, 2.0])(S.Walkers(torch.zeros(2, 3, 1))),
+        r"kernel\(T\) is"),
+    (lambda: S.replica_exchange(spring, lambda t: S.langevin(spring, 1.0, t), [1.0, 2.0])(
+        S.Walkers(torch.full((2, 3, 1), math.inf))), "energy is NaN"),
 ])  # fmt: skip
 def test_what_would_go_wrong_silently_is_named(call, words):
     with pytest.raises(ValueError, match=words):

@@ -332,6 +332,24 @@ def test_a_generator_decides_and_the_global_one_is_untouched(call):
     assert torch.equal(a, b) and torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("sampler", [S.annealed_langevin, S.reverse_diffusion, S.probability_flow])
+def test_samplers_keep_the_dtype_and_refuse_a_score_of_another(sampler):
+    for dtype in (torch.float32, torch.float64):
+        x = normal(3, 2, dtype=dtype)
+        assert sampler(bell, x, [2.0, 1.0]).dtype == dtype
+        assert sampler(bell, x, [2.0, 1.0], keep=True)[0].equal(x)
+    with pytest.raises(ValueError, match="score is torch.float64 and x is torch.float32"):
+        sampler(lambda x, sigma: bell(x, sigma).double(), X, [2.0, 1.0])
+
+
+def test_a_net_with_a_generator_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    a, b, c = (S.ScoreNet(X, width=4, generator=generator(k)) for k in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(a.first.weight, b.first.weight)
+    assert not torch.equal(a.first.weight, c.first.weight)
+
+
 def test_samplers_keep_no_graph():
     x = normal(3, 2).requires_grad_()
     assert not S.probability_flow(bell, x, [2.0, 1.0]).requires_grad
