@@ -2069,6 +2069,21 @@ d = {
                 "silen_lib/checks/score.py",
             ),
         },
+        "silen_lib.coins": {
+            "silen_lib.coins.Coins": ("lib/coins.html#coins", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.__init__": (
+                "lib/coins.html#coins.__init__",
+                "silen_lib/coins.py",
+            ),
+            "silen_lib.coins.Coins._check": ("lib/coins.html#coins._check", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins._random_int16": (
+                "lib/coins.html#coins._random_int16",
+                "silen_lib/coins.py",
+            ),
+            "silen_lib.coins.Coins.restore": ("lib/coins.html#coins.restore", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.state": ("lib/coins.html#coins.state", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.toss_": ("lib/coins.html#coins.toss_", "silen_lib/coins.py"),
+        },
         "silen_lib.core": {
             "silen_lib.core._create": ("lib/core.html#_create", "silen_lib/core.py"),
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
@@ -2675,6 +2690,22 @@ d = {
                 "free_energy.html#decisionmodel",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.DecisionModel._check": (
+                "free_energy.html#decisionmodel._check",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.belief_after": (
+                "free_energy.html#decisionmodel.belief_after",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.plan_values": (
+                "free_energy.html#decisionmodel.plan_values",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.t_maze": (
+                "free_energy.html#decisionmodel.t_maze",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.ExpectedFreeEnergy": (
                 "free_energy.html#expectedfreeenergy",
                 "silen_lib/free_energy.py",
@@ -2683,8 +2714,20 @@ d = {
                 "free_energy.html#gaussianmixture",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.GaussianMixture.log_density": (
+                "free_energy.html#gaussianmixture.log_density",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.GaussianMixture.log_joint": (
                 "free_energy.html#gaussianmixture.log_joint",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.m_step": (
+                "free_energy.html#gaussianmixture.m_step",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.mean_free_energy": (
+                "free_energy.html#gaussianmixture.mean_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (
@@ -2764,8 +2807,16 @@ d = {
                 "free_energy.html#vae.__init__",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE._layers": (
+                "free_energy.html#vae._layers",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE._picture": (
                 "free_energy.html#vae._picture",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.VAE.draw_latent": (
+                "free_energy.html#vae.draw_latent",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.VAE.elbo": (
@@ -2780,66 +2831,20 @@ d = {
                 "free_energy.html#vae.importance_bound",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE.log_conditional": (
+                "free_energy.html#vae.log_conditional",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE.log_evidence": (
                 "free_energy.html#vae.log_evidence",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.log_likelihood": (
-                "free_energy.html#vae.log_likelihood",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._belief_surface": (
-                "free_energy.html#_belief_surface",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._check_model": (
-                "free_energy.html#_check_model",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._gaussian_log_density": (
-                "free_energy.html#_gaussian_log_density",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._kl": ("free_energy.html#_kl", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy._layers": (
-                "free_energy.html#_layers",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_moves": (
-                "free_energy.html#_maze_moves",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_outcomes": (
-                "free_energy.html#_maze_outcomes",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy._where_believed": (
                 "free_energy.html#_where_believed",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy._wide": ("free_energy.html#_wide", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy.belief_update": (
-                "free_energy.html#belief_update",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.complexity_accuracy": (
-                "free_energy.html#complexity_accuracy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_bound": (
-                "free_energy.html#draw_bound",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_maze": (
-                "free_energy.html#draw_maze",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.expected_free_energy": (
                 "free_energy.html#expected_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.factorised_posterior": (
-                "free_energy.html#factorised_posterior",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.fit_vae": (
@@ -2854,32 +2859,12 @@ d = {
                 "free_energy.html#information_gain",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_free_energy": (
-                "free_energy.html#mixture_free_energy",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.mixture_responsibilities": (
                 "free_energy.html#mixture_responsibilities",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_update": (
-                "free_energy.html#mixture_update",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.pc_drive": (
                 "free_energy.html#pc_drive",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.plan_values": (
-                "free_energy.html#plan_values",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.rbm_variational_free_energy": (
-                "free_energy.html#rbm_variational_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.reparameterise": (
-                "free_energy.html#reparameterise",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.risk_and_ambiguity": (
@@ -2890,11 +2875,6 @@ d = {
                 "free_energy.html#run_agent",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.sign_threshold": (
-                "free_energy.html#sign_threshold",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.t_maze": ("free_energy.html#t_maze", "silen_lib/free_energy.py"),
             "silen_lib.free_energy.variational_free_energy": (
                 "free_energy.html#variational_free_energy",
                 "silen_lib/free_energy.py",
@@ -3605,20 +3585,13 @@ d = {
         "silen_lib.rbm": {
             "silen_lib.rbm.AIS": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.AIS.__str__": ("rbm.html#ais.__str__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins": ("rbm.html#coins", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.__init__": ("rbm.html#coins.__init__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins._random_int16": (
-                "rbm.html#coins._random_int16",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Coins._toss": ("rbm.html#coins._toss", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.restore": ("rbm.html#coins.restore", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.state": ("rbm.html#coins.state", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.toss_": ("rbm.html#coins.toss_", "silen_lib/rbm.py"),
+            "silen_lib.rbm.AIS.from_weights": ("rbm.html#ais.from_weights", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM": ("rbm.html#rbm", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.__init__": ("rbm.html#rbm.__init__", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.at_temperature": ("rbm.html#rbm.at_temperature", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.complete": ("rbm.html#rbm.complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.energy": ("rbm.html#rbm.energy", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.exact_samples": ("rbm.html#rbm.exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.extra_repr": ("rbm.html#rbm.extra_repr", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.free_energy": ("rbm.html#rbm.free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.gibbs": ("rbm.html#rbm.gibbs", "silen_lib/rbm.py"),
@@ -3627,6 +3600,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.RBM.log_partition": ("rbm.html#rbm.log_partition", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.relaxation_time": (
+                "rbm.html#rbm.relaxation_time",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.RBM.sample_hidden": ("rbm.html#rbm.sample_hidden", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.sample_visible": ("rbm.html#rbm.sample_visible", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.visible_probability": (
@@ -3639,6 +3616,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer.__init__": ("rbm.html#trainer.__init__", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Trainer._add_product": (
+                "rbm.html#trainer._add_product",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.Trainer._check_batch": (
                 "rbm.html#trainer._check_batch",
                 "silen_lib/rbm.py",
@@ -3652,6 +3633,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer._move": ("rbm.html#trainer._move", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Trainer._probability": (
+                "rbm.html#trainer._probability",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.Trainer._rows": ("rbm.html#trainer._rows", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._up": ("rbm.html#trainer._up", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._update": ("rbm.html#trainer._update", "silen_lib/rbm.py"),
@@ -3665,35 +3650,22 @@ d = {
             ),
             "silen_lib.rbm.Trainer.state_dict": ("rbm.html#trainer.state_dict", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer.step": ("rbm.html#trainer.step", "silen_lib/rbm.py"),
-            "silen_lib.rbm._add_product": ("rbm.html#_add_product", "silen_lib/rbm.py"),
-            "silen_lib.rbm._ais_start": ("rbm.html#_ais_start", "silen_lib/rbm.py"),
             "silen_lib.rbm._anneal": ("rbm.html#_anneal", "silen_lib/rbm.py"),
-            "silen_lib.rbm._beside": ("rbm.html#_beside", "silen_lib/rbm.py"),
-            "silen_lib.rbm._cd_stages": ("rbm.html#_cd_stages", "silen_lib/rbm.py"),
             "silen_lib.rbm._coin": ("rbm.html#_coin", "silen_lib/rbm.py"),
-            "silen_lib.rbm._grid": ("rbm.html#_grid", "silen_lib/rbm.py"),
-            "silen_lib.rbm._log_mean": ("rbm.html#_log_mean", "silen_lib/rbm.py"),
             "silen_lib.rbm._parameters": ("rbm.html#_parameters", "silen_lib/rbm.py"),
-            "silen_lib.rbm._probability": ("rbm.html#_probability", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais_increment": ("rbm.html#ais_increment", "silen_lib/rbm.py"),
             "silen_lib.rbm.all_states": ("rbm.html#all_states", "silen_lib/rbm.py"),
             "silen_lib.rbm.block_gibbs": ("rbm.html#block_gibbs", "silen_lib/rbm.py"),
             "silen_lib.rbm.cd_gradient": ("rbm.html#cd_gradient", "silen_lib/rbm.py"),
-            "silen_lib.rbm.complete": ("rbm.html#complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.contrastive_divergence": (
                 "rbm.html#contrastive_divergence",
                 "silen_lib/rbm.py",
             ),
-            "silen_lib.rbm.draw_cd": ("rbm.html#draw_cd", "silen_lib/rbm.py"),
-            "silen_lib.rbm.draw_dream": ("rbm.html#draw_dream", "silen_lib/rbm.py"),
-            "silen_lib.rbm.exact_samples": ("rbm.html#exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.log_likelihood": ("rbm.html#log_likelihood", "silen_lib/rbm.py"),
-            "silen_lib.rbm.plot_bipartite": ("rbm.html#plot_bipartite", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_energy": ("rbm.html#rbm_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_free_energy": ("rbm.html#rbm_free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_log_partition": ("rbm.html#rbm_log_partition", "silen_lib/rbm.py"),
-            "silen_lib.rbm.relaxation_time": ("rbm.html#relaxation_time", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),

@@ -893,23 +893,6 @@ entry(
     generator=Gen(),
     reads=6,
 )
-entry("rbm.exact_samples", fake=EXACT, **_model, n=Count(3), generator=Gen())
-entry("rbm.relaxation_time", fake=EXACT, **_model)
-entry(
-    "rbm.complete",
-    **_model,
-    v=Bits(2, 6),
-    known=Kind(
-        make=lambda d: (
-            torch.tensor([True] * 3 + [False] * 3).to(d)
-            if not _is_fake(d)
-            else torch.ones(6, dtype=torch.bool, device=d)
-        )
-    ),
-    k=Count(2),
-    generator=Gen(),
-    reads=2,
-)
 entry(
     "rbm.RBM",
     fake="makes its own tensors",
@@ -926,9 +909,27 @@ method("rbm.RBM.sample_visible", _rbm, h=Bits(5, 4), generator=Gen())
 method("rbm.RBM.gibbs", _rbm, v=Bits(5, 6), k=Count(2), generator=Gen())
 method("rbm.RBM.free_energy", _rbm, v=Bits(5, 6))
 method("rbm.RBM.at_temperature", _rbm, T=Temperature(2.0), reads=3)
-entry("rbm.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method("rbm.RBM.exact_samples", _rbm, fake=EXACT, n=Count(3), generator=Gen())
 method(
-    "rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True)
+    "rbm.RBM.complete",
+    _rbm,
+    v=Bits(2, 6),
+    known=Kind(
+        make=lambda d: (
+            torch.tensor([True] * 3 + [False] * 3).to(d)
+            if not _is_fake(d)
+            else torch.ones(6, dtype=torch.bool, device=d)
+        )
+    ),
+    k=Count(2),
+    generator=Gen(),
+    reads=2,
+)
+entry("coins.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method(
+    "coins.Coins.toss_",
+    lambda d="cpu": _import("coins.Coins")(d),
+    p=Bits(5, 6, wide=False, lone=True),
 )
 entry(
     "rbm.Trainer",
@@ -1406,47 +1407,46 @@ def _pc(device="cpu"):
 
 
 _layers = Kind(make=lambda d: [Array(5, n).make(d) for n in (3, 4, 2)])
-_maze = Machine(make=lambda d: _import("free_energy.t_maze")())
+_maze = Machine(make=lambda d: _import("free_energy.DecisionModel").t_maze())
 entry(
     "free_energy.variational_free_energy",
     q=Probabilities(2, 5),
     log_joint=Array(2, 5, infinite=True),
 )
 entry(
-    "free_energy.complexity_accuracy",
-    q=Probabilities(2, 5),
-    prior=Probabilities(5),
-    log_likelihood=Array(5, may=("inf",)),
-)
-entry(
-    "free_energy.factorised_posterior",
-    log_joint=Array(3, 4, wide=False, lone=True),
-    sweeps=Count(2, 0),
-)
-entry(
     "free_energy.mixture_responsibilities",
     log_density=Array(4, 3, may=("inf",)),
     weights=Probabilities(3),
 )
-entry(
-    "free_energy.mixture_update",
+
+
+def _mixture(device="cpu"):
+    return _import("free_energy.GaussianMixture").m_step(
+        Array(5, 2).make(), Probabilities(5, 3).make()
+    )
+
+
+method(
+    "free_energy.GaussianMixture.m_step",
+    lambda d="cpu": _import("free_energy.GaussianMixture"),
     x=Array(5, 2, wide=False),
     responsibilities=Probabilities(5, 3, wide=False),
     ridge=Number(1e-6, 0.0),
 )
-entry(
-    "free_energy.mixture_free_energy",
+for _name in ("log_density", "log_joint"):
+    method(
+        f"free_energy.GaussianMixture.{_name}",
+        _mixture,
+        fake="needs a positive definite matrix",
+        x=Array(5, 2),
+    )
+method(
+    "free_energy.GaussianMixture.mean_free_energy",
+    _mixture,
     fake="needs a positive definite matrix",
     x=Array(5, 2),
     responsibilities=Probabilities(5, 3),
-    mixture=Machine(
-        make=lambda d: _import("free_energy.mixture_update")(
-            Array(5, 2).make(), Probabilities(5, 3).make()
-        )
-    ),
 )
-entry("free_energy.rbm_variational_free_energy", **_model, v=Bits(5, 6), q=Bits(5, 4))
-entry("free_energy.reparameterise", mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
 entry(
     "free_energy.pc_drive",
@@ -1464,7 +1464,8 @@ entry(
     generator=Gen(),
 )
 method("free_energy.VAE.encode", _vae, x=Bits(5, 6))
-method("free_energy.VAE.log_likelihood", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.log_conditional", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.draw_latent", _vae, mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 method("free_energy.VAE.elbo", _vae, x=Bits(5, 6), generator=Gen())
 method("free_energy.VAE.importance_bound", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
 method("free_energy.VAE.log_evidence", _vae, x=Bits(5, 6), n=Count(5, 2), span=Positive(4.0))
@@ -1511,15 +1512,6 @@ method(
     target=Array(5, 2),
 )
 entry(
-    "free_energy.t_maze",
-    fake="makes its own tensors",
-    reliability=Fraction(0.9),
-    stake=Number(2.0),
-    cost=Number(0.0),
-    cheese=Fraction(0.9),
-    left=Fraction(0.5),
-)
-entry(
     "free_energy.risk_and_ambiguity",
     fake="float64 tables, on the processor",
     states=Probabilities(2, 3),
@@ -1532,12 +1524,22 @@ entry(
     states=Probabilities(2, 3),
     A=Kind(torch.full((2, 3), 0.5)),
 )
-entry(
-    "free_energy.belief_update",
+method(
+    "free_energy.DecisionModel.t_maze",
+    lambda d="cpu": _import("free_energy.DecisionModel"),
+    fake="makes its own tensors",
+    reliability=Fraction(0.9),
+    stake=Number(2.0),
+    cost=Number(0.0),
+    cheese=Fraction(0.9),
+    left=Fraction(0.5),
+)
+method(
+    "free_energy.DecisionModel.belief_after",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    states=Probabilities(2, 3),
-    A=Kind(torch.full((2, 3), 0.5)),
-    outcome=Count(1, 0),
+    states=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
+    outcome=Only(0, -1, 5, 0.5, None, True, "0"),
 )
 entry(
     "free_energy.expected_free_energy",
@@ -1545,20 +1547,12 @@ entry(
     model=_maze,
     policies=Integers([[1, 2], [1, 3]], most=3),
 )
-entry(
-    "free_energy.plan_values",
+method(
+    "free_energy.DecisionModel.plan_values",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    model=_maze,
-    belief=Kind(make=lambda d: _import("free_energy.t_maze")().D),
+    belief=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
     depth=Count(1),
-    curiosity=Number(1.0),
-)
-entry(
-    "free_energy.sign_threshold",
-    fake="float64 tables, on the processor",
-    reliability=Number(0.9, 0.5, 1.0),
-    stake=Number(2.0, 0.0),
-    cheese=Number(0.9, 0.5, 1.0),
     curiosity=Number(1.0),
 )
 entry(
@@ -1972,27 +1966,15 @@ _no_bits = (
     (255 * _b5.make()).to(torch.uint8),
 )
 again("rbm.ais", **_model, n_temperatures=3, n_chains=4, reverse_from=Bits(5, 6, may=("None",)))
-again("rbm.complete", **_model, v=torch.ones(2, 6), known=Mask(6, optional=False))
-_coins = lambda d="cpu": _import("rbm.Coins")(d)
-again_method("rbm.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
+again_method("rbm.RBM.complete", _rbm, v=torch.ones(2, 6), known=Mask(6, optional=False))
+_coins = lambda d="cpu": _import("coins.Coins")(d)
+again_method("coins.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
 again(
     "rbm.Trainer",
     **_model,
     data_mean=Only(torch.full((6,), 0.4), torch.full((6,), 102.0), torch.full((6,), -0.2)),
 )
 again_method("rbm.Trainer.step", _trainer, v=Only(_b5.make(), *_no_bits), lr=0.1)
-again("rbm.draw_cd", **_model, v=Bits(6), steps=Count(2, 0), seed=Count(0, 0))
-again(
-    "rbm.draw_dream",
-    **_model,
-    v=Bits(6),
-    T=Positive(1.0),
-    every=Count(1),
-    seed=Count(0, 0),
-    n_pictures=Count(2),
-)
-again("rbm.plot_bipartite", n_visible=Count(2), n_hidden=Count(2))
-
 _bits = dict(half=True, may=("None", "int", "bool", "float64"))
 again(
     "mnist_rbm.monitor",
@@ -2053,21 +2035,7 @@ again(
     progress=False,
 )
 
-_maze_now = _import("free_energy.t_maze")()
-_belief = dict(value=_maze_now.D, wide=False)
-again_method(
-    "free_energy.GaussianMixture.log_joint",
-    lambda d="cpu": _import("free_energy.mixture_update")(
-        Array(5, 2).make(), Probabilities(5, 3).make()
-    ),
-    x=Array(5, 2),
-)
-again(
-    "free_energy.draw_bound",
-    a=Number(0.2),
-    b=Number(0.3),
-    joint=Array(3, value=[0.1, 0.2, 0.3], wide=False),
-)
+_belief = dict(value=_maze.make().D, wide=False)
 again_method(
     "free_energy.PredictiveCodingNetwork.infer",
     _pc,
@@ -2083,12 +2051,6 @@ again(
     policies=Only(torch.tensor([[1, 2]]), torch.tensor([[1, 99]]), torch.tensor([[1, -99]])),
     belief=Probabilities(**_belief, may=("None", "float64")),
 )
-again(
-    "free_energy.plan_values",
-    model=_maze,
-    belief=Probabilities(**_belief, may=("float64",)),
-    depth=1,
-)
 _A = Array(value=[[0.5] * 3] * 2, wide=False)
 again(
     "free_energy.risk_and_ambiguity",
@@ -2097,14 +2059,6 @@ again(
     log_preference=Array(2).make(),
 )
 again("free_energy.information_gain", states=Probabilities(2, 3), A=_A)
-again("free_energy.belief_update", states=Probabilities(2, 3), A=_A, outcome=1)
-again(
-    "free_energy.draw_maze",
-    reliability=Fraction(0.9),
-    stake=Number(1.0),
-    cost=Number(0.1),
-    night=Count(0, 0),
-)
 
 
 # ---------------------------------------------------------------- what is right though the kind says it is wrong
@@ -2138,18 +2092,17 @@ taken(
     "-inf",
     "attention.attention_free_energy.scores",
     "attention.max_entropy_weights.scores",
-    "free_energy.complexity_accuracy.log_likelihood",
     "free_energy.mixture_responsibilities.log_density",
 )
 taken("a field without bounds decides", "an inf, -inf", "boltzmann.spin_up_probability.h")
-taken("no spread at all", "-inf", "free_energy.reparameterise.log_var")
+taken("no spread at all", "-inf", "free_energy.VAE.draw_latent.log_var")
 taken(
     "a step looks at its own row",
     "an inf, -inf",
     "hopfield.energy_change.W",
     "hopfield.async_step.W",
 )
-taken("what is not known is not looked at", "an inf, -inf", "rbm.complete.v")
+taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v")
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
@@ -2166,7 +2119,6 @@ taken(
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
-    "free_energy.draw_bound.joint",
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2178,7 +2130,6 @@ taken(
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     "score.mixture_score.stds",
-    *(f"free_energy.sign_threshold.{a}" for a in ("reliability", "stake", "cheese")),
 )
 taken(
     "any shape is right, or is seen when it meets the chains",
@@ -2211,10 +2162,11 @@ EXEMPT = {
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "capacity": "RetrievalState Wall",
     "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
-    "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",
+    "coins": "Coins.state Coins.restore",
+    "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "
     "Clock.tick Clock.row Clock.close Clock.resume Clock.show",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",
-    "free_energy": "MAZE_PLACES MAZE_OUTCOMES GaussianMixture DecisionModel ExpectedFreeEnergy",
+    "free_energy": "ExpectedFreeEnergy",
 }
