@@ -50,6 +50,7 @@ d = {
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
+            "silen_lib.args.mixture": ("lib/args.html#mixture", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
             "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
             "silen_lib.args.pairs": ("lib/args.html#pairs", "silen_lib/args.py"),
@@ -62,6 +63,7 @@ d = {
             "silen_lib.args.readable": ("lib/args.html#readable", "silen_lib/args.py"),
             "silen_lib.args.readout": ("lib/args.html#readout", "silen_lib/args.py"),
             "silen_lib.args.real": ("lib/args.html#real", "silen_lib/args.py"),
+            "silen_lib.args.returned": ("lib/args.html#returned", "silen_lib/args.py"),
             "silen_lib.args.rows": ("lib/args.html#rows", "silen_lib/args.py"),
             "silen_lib.args.same_shape": ("lib/args.html#same_shape", "silen_lib/args.py"),
             "silen_lib.args.scale": ("lib/args.html#scale", "silen_lib/args.py"),
@@ -3595,19 +3597,31 @@ d = {
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Chains.walk": (
+                "sampling.html#chains.walk",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Convergence": (
                 "sampling.html#convergence",
                 "silen_lib/sampling.py",
             ),
+            "silen_lib.sampling.Convergence.of": (
+                "sampling.html#convergence.of",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling._decide": ("sampling.html#_decide", "silen_lib/sampling.py"),
-            "silen_lib.sampling._energies": ("sampling.html#_energies", "silen_lib/sampling.py"),
-            "silen_lib.sampling._exchange": ("sampling.html#_exchange", "silen_lib/sampling.py"),
-            "silen_lib.sampling._ladder": ("sampling.html#_ladder", "silen_lib/sampling.py"),
-            "silen_lib.sampling._one_each": ("sampling.html#_one_each", "silen_lib/sampling.py"),
-            "silen_lib.sampling._per_chain": ("sampling.html#_per_chain", "silen_lib/sampling.py"),
-            "silen_lib.sampling._start": ("sampling.html#_start", "silen_lib/sampling.py"),
-            "silen_lib.sampling._started": ("sampling.html#_started", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Walkers.energies": (
+                "sampling.html#walkers.energies",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.moved": (
+                "sampling.html#walkers.moved",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.slopes": (
+                "sampling.html#walkers.slopes",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
@@ -3616,29 +3630,6 @@ d = {
                 "sampling.html#autocorrelation",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.cdf_distance": (
-                "sampling.html#cdf_distance",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.convergence": (
-                "sampling.html#convergence",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.dkw_limit": ("sampling.html#dkw_limit", "silen_lib/sampling.py"),
-            "silen_lib.sampling.energy_and_gradient": (
-                "sampling.html#energy_and_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.flip_one": ("sampling.html#flip_one", "silen_lib/sampling.py"),
-            "silen_lib.sampling.gaussian_walk": (
-                "sampling.html#gaussian_walk",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.gaussian_wells_gradient": (
-                "sampling.html#gaussian_wells_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.grid_draws": ("sampling.html#grid_draws", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin_step": (
                 "sampling.html#langevin_step",
@@ -3653,10 +3644,11 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.sample": ("sampling.html#sample", "silen_lib/sampling.py"),
-            "silen_lib.sampling.separable": ("sampling.html#separable", "silen_lib/sampling.py"),
+            "silen_lib.sampling.replica_exchange": (
+                "sampling.html#replica_exchange",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
-            "silen_lib.sampling.tempered": ("sampling.html#tempered", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
@@ -3668,30 +3660,14 @@ d = {
                 "score_matching.html#scorenet.forward",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._all_finite": (
-                "score_matching.html#_all_finite",
+            "silen_lib.score.ScoreNet.sample": (
+                "score_matching.html#scorenet.sample",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._beside": ("score_matching.html#_beside", "silen_lib/score.py"),
-            "silen_lib.score._components": (
-                "score_matching.html#_components",
+            "silen_lib.score.ScoreNet.start": (
+                "score_matching.html#scorenet.start",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._either_way": (
-                "score_matching.html#_either_way",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._level": ("score_matching.html#_level", "silen_lib/score.py"),
-            "silen_lib.score._log_components": (
-                "score_matching.html#_log_components",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._mixture": ("score_matching.html#_mixture", "silen_lib/score.py"),
-            "silen_lib.score._pace": ("score_matching.html#_pace", "silen_lib/score.py"),
-            "silen_lib.score._principal": ("score_matching.html#_principal", "silen_lib/score.py"),
-            "silen_lib.score._scored": ("score_matching.html#_scored", "silen_lib/score.py"),
-            "silen_lib.score._trainable": ("score_matching.html#_trainable", "silen_lib/score.py"),
-            "silen_lib.score._walk": ("score_matching.html#_walk", "silen_lib/score.py"),
             "silen_lib.score.annealed_langevin": (
                 "score_matching.html#annealed_langevin",
                 "silen_lib/score.py",
@@ -3700,28 +3676,15 @@ d = {
                 "score_matching.html#denoising_score_matching",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.flow_log_density": (
-                "score_matching.html#flow_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.implicit_score_matching": (
                 "score_matching.html#implicit_score_matching",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.info_nce": ("score_matching.html#info_nce", "silen_lib/score.py"),
-            "silen_lib.score.mixture_log_density": (
-                "score_matching.html#mixture_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.mixture_score": (
                 "score_matching.html#mixture_score",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.noise_start": (
-                "score_matching.html#noise_start",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.plot_field": ("score_matching.html#plot_field", "silen_lib/score.py"),
             "silen_lib.score.probability_flow": (
                 "score_matching.html#probability_flow",
                 "silen_lib/score.py",
@@ -3732,14 +3695,6 @@ d = {
             ),
             "silen_lib.score.reverse_step": (
                 "score_matching.html#reverse_step",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_diffusion": (
-                "score_matching.html#sample_diffusion",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_mixture": (
-                "score_matching.html#sample_mixture",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.score_trace": (

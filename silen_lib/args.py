@@ -44,6 +44,8 @@ __all__ = [
     "in_range",
     "products",
     "function",
+    "returned",
+    "mixture",
     "precision",
     "within",
     "together",
@@ -73,6 +75,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+
+from .core import wide_dtype
 
 
 # %% ../nbs/lib/args.ipynb #df45f9e5
@@ -974,6 +978,75 @@ def function(
     if not callable(value):
         raise ValueError(f"{name} is {_got(value)}; it must be a function")
     return value
+
+
+# %% ../nbs/lib/args.ipynb #5c0e71da
+def returned(
+    name: str,  # of the function, which is the caller's
+    y: Any,  # what it made of x
+    shape: Sequence[int],  # that y must have
+    x: Tensor,
+    *,
+    nan: bool = True,  # is NaN right here?
+    typed: bool = False,  # must y have x's dtype and lie on its device?
+) -> Tensor:
+    """What a function that was handed in made of x: a tensor of the shape wanted.
+
+    >>> returned("energy", torch.zeros(4), (4,), torch.ones(4, 2))
+    tensor([0., 0., 0., 0.])
+    """
+    if not isinstance(y, Tensor) or y.shape != torch.Size(shape):
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        want = f"it must give {tuple(shape)}"
+        raise ValueError(f"{name} gave {got} for x of shape {tuple(x.shape)}; {want}")
+    if typed:
+        alike(name, y, "x", x)
+    if not nan and readable(y) and bool(y.detach().isnan().any()):
+        raise ValueError(f"{name} is NaN at one of the points in x; it must give numbers there")
+    return y
+
+
+# %% ../nbs/lib/args.ipynb #e7a2c415
+def mixture(
+    x: Tensor,  # (..., d) points
+    weights: Tensor,  # (K,) ≥ 0, sum 1
+    means: Tensor,  # (K, d)
+    stds: float | Tensor,  # one number or (K,)
+    sigma: float | Tensor,  # one number or (...)
+) -> tuple[Tensor, Tensor, Tensor]:  # weights (K,), means (K, d), variances that fit (..., K)
+    """A mixture of round Gaussians, blurred by noise of width sigma, that fits the points x.
+
+    The means come in x's dtype, weights and variances in float64 where the device has it. A GPU is not waited for.
+
+    >>> mixture(torch.zeros(1), torch.ones(1), torch.zeros(1, 1), 3.0, 4.0)[2]
+    tensor([25.], dtype=torch.float64)
+    """
+    points("x", x, values=on_host(points("x", x, values=False)))
+    floats("weights", weights, ndim=1, values=False)
+    rows("means", means, "(K, d)", values=False)
+    if weights.shape != means.shape[:1]:
+        got = f"weights {tuple(weights.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
+    if x.shape[-1] != means.shape[1]:
+        got = f"x {tuple(x.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (..., d) and (K, d)")
+    distribution("weights", weights, values=on_host(weights))
+    rows("means", means, values=on_host(means))
+    for name, part in {"weights": weights, "means": means}.items():
+        if part.is_meta != x.is_meta:
+            together(name, part, "x", x)
+    stds = scale("stds", stds, x, zero=True, batch=weights.shape, look=False)
+    sigma = scale("sigma", sigma, x, zero=True, batch=x.shape[:-1], look=False)
+    width, level = (
+        torch.as_tensor(v, dtype=x.dtype, device=x.device).to(wide_dtype(x.device))
+        for v in (stds, sigma)
+    )
+    variance = width.expand(len(weights)) ** 2 + level[..., None] ** 2
+    if on_host(x) and readable(variance) and not bool((variance > 0).all()):
+        raise ValueError(
+            "stds and sigma are both 0 somewhere: a point mass has no density; use a positive sigma"
+        )
+    return weights.to(x).to(variance), means.to(x), variance
 
 
 # %% ../nbs/lib/args.ipynb #1f685d99

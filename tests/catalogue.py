@@ -1191,7 +1191,6 @@ for _name in ("signal_to_noise", "read_errors"):
     method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
 
 # ---------------------------------------------------------------- 8 sampling
-entry("sampling.gaussian_walk", scale=Positive(0.5))
 entry(
     "sampling.metropolis_hastings",
     energy=Function(well),
@@ -1201,13 +1200,13 @@ entry(
 entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=Function(well),
-    temperatures=(1.0, 2.0),
     kernel=Function(lambda T: None),
+    T=(1.0, 2.0),
 )
 entry(
-    "sampling.sample",
+    "sampling.Chains.walk",
     step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
     x=Array(4, 2, wide=False, lone=True, empty=True),
     n=Count(3),
@@ -1215,41 +1214,18 @@ entry(
     thin=Count(2),
     generator=Gen(),
 )
-entry("sampling.separable", energy=Function(curve))
-entry("sampling.dkw_limit", n=Count(100), alarm=Number(1e-7, 0.0, 1.0, above=True, below=True))
-entry(
-    "sampling.cdf_distance",
-    fake="gives numbers",
-    samples=Array(50, wide=False, half=True, may=("int",)),
-    points=Array(5, value=[0.1, 0.3, 0.5, 0.7, 0.9]),
-    p=Probabilities(5),
-)
-entry(
-    "sampling.grid_draws",
-    fake="makes its own tensors",
-    energy=Function(well),
-    low=(-1.0, -1.0),
-    high=(1.0, 1.0),
-    n_samples=Count(3),
-    T=Temperature(),
-    n=Count(10),
-    generator=Gen(),
-)
-entry(
-    "sampling.energy_and_gradient",
-    energy=Function(well),
-    x=Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "sampling.gaussian_wells_gradient",
-    x=Array(5, 2, lone=True, empty=True, may=FLEW_OFF),
-    centres=((0.0, 0.0), (1.0, 1.0)),
-    depths=(1.0, 2.0),
-    widths=(1.0, 1.0),
-    confinement=Number(0.1, 0.0),
-)
-entry("sampling.convergence", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
-entry("sampling.flip_one", low=Number(-1.0), high=Number(1.0))
+for _name in ("energies", "slopes"):
+    ENTRIES.append(
+        Entry(
+            f"sampling.Walkers.{_name}",
+            lambda energy, x, name=_name: getattr(_import("sampling.Walkers")(x), name)(energy),
+            {
+                "energy": Function(well),
+                "x": Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
+            },
+        )
+    )
+entry("sampling.Convergence.of", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
 entry(
     "sampling.acceptance_probability",
     E=Array(4, wide=False, may=FLEW_OFF),
@@ -1287,15 +1263,7 @@ def _net(device="cpu"):
     return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
 
 
-for _name in ("mixture_log_density", "mixture_score"):
-    entry(f"score.{_name}", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
-entry(
-    "score.sample_mixture",
-    n=Count(3),
-    **_mixture | {"means": Array(2, 3, wide=False)},
-    generator=Gen(),
-    reads=1,
-)
+entry("score.mixture_score", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry(
     "score.score_trace",
     score=Function(toward_zero),
@@ -1307,8 +1275,11 @@ entry(
     data=Array(20, 3, wide=False, lone=True),
     width=Count(8),
     depth=Count(1, 0),
+    generator=Gen(),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
+method("score.ScoreNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())
+method("score.ScoreNet.sample", _net, n=Count(3), sigmas=_falling, generator=Gen())
 entry(
     "score.train_score",
     net=Function(make=_net),
@@ -1330,6 +1301,7 @@ entry(
     sigmas=_falling,
     steps=Count(2, 0),
     rate=Number(0.1, 0.0),
+    step_size=Number(0.1, 0.0, optional=True),
     generator=Gen(),
 )
 entry(
@@ -1344,31 +1316,6 @@ entry(
     score=Function(toward_zero),
     x=Array(4, 3, wide=False, lone=True, empty=True),
     sigmas=_falling,
-)
-entry(
-    "score.flow_log_density",
-    score=Function(toward_zero),
-    x=Array(4, 3),
-    sigmas=_falling[::-1],
-    data=Array(20, 3),
-    reads=6,
-)
-entry(
-    "score.noise_start",
-    n=Count(3),
-    data=Array(20, 3, wide=False, lone=True),
-    sigma=Number(1.0, 0.0),
-    generator=Gen(),
-    reads=2,
-)
-entry(
-    "score.sample_diffusion",
-    net=Kind(make=_net),
-    data=Array(20, 3, wide=False),
-    n=Count(3),
-    sigmas=_falling,
-    generator=Gen(),
-    reads=2,
 )
 entry(
     "score.implicit_score_matching",
@@ -1933,39 +1880,26 @@ again_method(
 _walked = torch.zeros(4, 2)
 ENTRIES.append(
     Entry(
-        "sampling.gaussian_walk",
-        lambda scale, generator: _import("sampling.gaussian_walk")(scale)(_walked, generator),
-        {"scale": Kind(0.5), "generator": Gen()},
+        "sampling.metropolis_hastings",
+        lambda propose, generator: _import("sampling.metropolis_hastings")(well, propose)(
+            _import("sampling.Walkers")(_walked), generator
+        ),
+        {"propose": Positive(0.5), "generator": Gen()},
         fake=AGAIN,
     )
 )
 _no_ladder = ([], [1.0], [1.0, NAN], [1.0, INF], [1.0, 0.0], 3.0, None, "21")
 again(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=well,
-    temperatures=Only([1.0, 2.0], *_no_ladder),
     kernel=lambda T: None,
+    T=Only([1.0, 2.0], *_no_ladder),
 )
 _no_sigmas = ([], [NAN], [1.0, NAN], [1.0, 1.0], [1.0, INF], [2.0, -1.0], 3.0, None, "21")
 _sigmas = Only([2.0, 1.0], *_no_sigmas)
 for _name in ("annealed_langevin", "reverse_diffusion", "probability_flow"):
     again(f"score.{_name}", score=toward_zero, x=torch.ones(4, 3), sigmas=_sigmas)
-again(
-    "score.flow_log_density",
-    score=toward_zero,
-    x=torch.ones(4, 3),
-    sigmas=Only([1.0, 2.0], *_no_sigmas),
-    data=Array(20, 3).make(),
-)
-again("score.sample_diffusion", net=Kind(make=_net), data=Array(20, 3).make(), n=3, sigmas=_sigmas)
-again(
-    "score.plot_field",
-    score=Function(lambda x: -x),
-    half_width=Positive(2.0),
-    n=Count(3),
-    scale=Number(1.0),
-    density=Function(lambda x: -x[:, 0]),
-)
+again_method("score.ScoreNet.sample", _net, n=3, sigmas=_sigmas)
 
 _b5, _b6 = Bits(5, 6), Binary(5, 6)
 _no_bits = (
@@ -2082,8 +2016,7 @@ taken(
     *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
-    "sampling.energy_and_gradient.x",
-    "sampling.gaussian_wells_gradient.x",
+    *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
     *(f"sampling.langevin_step.{a}" for a in ("x", "slope")),
     *(f"sampling.mala_log_ratio.{a}" for a in ("x", "slope", "y", "slope_y")),
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
@@ -2125,14 +2058,7 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
-    *(f"sampling.cdf_distance.{a}" for a in ("samples", "points", "p")),
-    *(
-        f"score.{f}.{a}"
-        for f in ("mixture_log_density", "mixture_score")
-        for a in ("x", "weights", "means")
-    ),
-    *(f"score.sample_mixture.{a}" for a in ("weights", "means")),
-    "score.sample_diffusion.data",
+    *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2141,9 +2067,9 @@ taken(
     "two",
     *(f"capacity.{f}.alpha" for f in ("ags_state", "ags_overlap")),
     *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
-    "sampling.gaussian_walk.scale",
+    "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
-    *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
+    "score.mixture_score.stds",
 )
 taken(
     "any shape is right, or is seen when it meets the chains",
@@ -2155,12 +2081,16 @@ taken(
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
+taken(
+    "a number is the width of a Gaussian step",
+    "number, tensor",
+    "sampling.metropolis_hastings.propose",
+)
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
     "None",
     "boltzmann.BoltzmannMachine.sample.state",
-    "score.plot_field.density",
 )
 taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarity")
 

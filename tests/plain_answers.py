@@ -227,7 +227,7 @@ PLAIN = {
         return x - step_size*slope + (2*step_size*T)**0.5 * noise
     """,
     "mala_log_ratio": """
-        eta = _per_chain(step_size)
+        eta = torch.as_tensor(step_size, dtype=x.dtype)[..., None]
         forth = (y - x + eta*slope).square().sum(-1)
         back = (x - y + eta*slope_y).square().sum(-1)
         return (forth - back)/(4*step_size*T)
@@ -244,7 +244,7 @@ PLAIN = {
         return (((m - 1)/m*W + B)/W).sqrt()
     """,
     "mixture_score": """
-        log_f, variance = _components(x, weights, means, stds, sigma)
+        log_f, variance = components(x, weights, means, stds, sigma)
         a = log_f.softmax(-1) / variance
         return a @ means.to(x) - x * a.sum(-1, keepdim=True)
     """,

@@ -30,8 +30,6 @@ OPEN = {
     "mnist_rbm",
     "notebooks",
     "plot",
-    "sampling",
-    "score",
     "spins",
     "train",
     "widgets",
