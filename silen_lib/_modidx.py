@@ -343,6 +343,7 @@ d = {
             ),
         },
         "silen_lib.board": {
+            "silen_lib.board.Chapter": ("lib/board.html#chapter", "silen_lib/board.py"),
             "silen_lib.board._Board": ("lib/board.html#_board", "silen_lib/board.py"),
             "silen_lib.board._Board.__init__": (
                 "lib/board.html#_board.__init__",
@@ -3545,8 +3546,13 @@ d = {
                 "lib/notebooks.html#_client.async_execute_cell",
                 "silen_lib/notebooks.py",
             ),
+            "silen_lib.notebooks._gather": ("lib/notebooks.html#_gather", "silen_lib/notebooks.py"),
             "silen_lib.notebooks._is_skipped": (
                 "lib/notebooks.html#_is_skipped",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks._strip_widget_views": (
+                "lib/notebooks.html#_strip_widget_views",
                 "silen_lib/notebooks.py",
             ),
             "silen_lib.notebooks._work": ("lib/notebooks.html#_work", "silen_lib/notebooks.py"),
@@ -3559,13 +3565,22 @@ d = {
                 "lib/notebooks.html#answers_in_place",
                 "silen_lib/notebooks.py",
             ),
-            "silen_lib.notebooks.clean": ("lib/notebooks.html#clean", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.clean_notebook": (
+                "lib/notebooks.html#clean_notebook",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.execute": ("lib/notebooks.html#execute", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.export": ("lib/notebooks.html#export", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.export_library": (
+                "lib/notebooks.html#export_library",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.main": ("lib/notebooks.html#main", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.run": ("lib/notebooks.html#run", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.strip_widget_views": (
-                "lib/notebooks.html#strip_widget_views",
+            "silen_lib.notebooks.public_names": (
+                "lib/notebooks.html#public_names",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks.run_notebook": (
+                "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
             ),
         },

@@ -145,7 +145,7 @@ def test_the_stop_button_stops(tmp_path, monkeypatch, capsys):
 
 def test_what_is_written(tmp_path):
     path = _write(tmp_path / "a.ipynb", "print('é')")
-    notebooks.run(path)
+    notebooks.run_notebook(path)
     text = path.read_bytes().decode("utf-8")
     assert "é" in text and text.endswith("}\n") and "\r" not in text
     nb = nbformat.read(path, as_version=4)
@@ -158,7 +158,7 @@ def test_what_tells_about_this_machine_is_not_committed(tmp_path):
     out = new_output("stream", text="77 GB\n")
     cells = [new_code_cell("1", outputs=[out], metadata={"tags": tags}) for tags in (["here"], [])]
     nb = new_notebook(cells=[new_markdown_cell("# a"), *cells])
-    notebooks.clean(nb)
+    notebooks.clean_notebook(nb)
     assert [len(c.outputs) for c in nb.cells[1:]] == [0, 1]
     assert nb.cells[1].metadata == {"tags": ["here"]}
 
