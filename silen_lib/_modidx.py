@@ -308,6 +308,14 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._texts": ("lib/authoring.html#_texts", "silen_lib/authoring.py"),
+            "silen_lib.authoring._verdicts": (
+                "lib/authoring.html#_verdicts",
+                "silen_lib/authoring.py",
+            ),
+            "silen_lib.authoring._with_answers": (
+                "lib/authoring.html#_with_answers",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._without_answers": (
                 "lib/authoring.html#_without_answers",
                 "silen_lib/authoring.py",

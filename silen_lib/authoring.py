@@ -513,8 +513,34 @@ def _solved(nb):
     return nb
 
 
+def _with_answers(nb):
+    "A copy in which each check is followed by the answer, a check of it, and what the chapter had before."
+    made, solutions = copy.deepcopy(nb), _find_cells(nb, "solution")
+    cells = []
+    for cell in made.cells:
+        cells.append(cell)
+        for name in [n for n in solutions if _is_check(cell, n)]:
+            answer = _code(nb.cells[solutions[name]])
+            for code in (
+                f"_as_shipped = {name}\n{answer}",
+                cell_text(cell),
+                f"{name} = _as_shipped",
+            ):
+                cells.append(copy.deepcopy(cell))
+                cells[-1].source, cells[-1].id = code, f"answer-{len(cells)}"
+    made.cells = cells
+    return made
+
+
+def _verdicts(cells):
+    "{name: symbol} from what the checks in some cells displayed."
+    outputs = [o for c in cells if c["cell_type"] == "code" for o in c.get("outputs", [])]
+    texts = "\n".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs)
+    return {name: symbol for symbol, name in re.findall(r"^([✓○✗–]) (\w+): ", texts, re.MULTILINE)}
+
+
 def _execute(nb, folder, timeout=600, **env):
-    "Run a copy in a fresh kernel → (error or None, {name: symbol}) from what the checks displayed."
+    "Run a copy in a fresh kernel → (error or None, the cells as they are afterwards)."
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     from silen_lib.notebooks import execute
@@ -526,20 +552,17 @@ def _execute(nb, folder, timeout=600, **env):
         error = " ".join(f"{e.ename}: {e.evalue}".split())[:300]
     except (CellTimeoutError, DeadKernelError) as e:
         error = " ".join(f"{type(e).__name__}: {e}".split())[:300]
-    outputs = [o for c in nb.cells if c["cell_type"] == "code" for o in c.get("outputs", [])]
-    texts = "\n".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs)
-    return error, {
-        name: symbol for symbol, name in re.findall(r"^([✓○✗–]) (\w+): ", texts, re.MULTILINE)
-    }
+    return error, nb.cells
 
 
 # %% ../nbs/lib/authoring.ipynb #1d582f26
-def prove_chapter(path: str | Path, timeout: int = 600) -> list[str]:
+def prove_chapter(path: str | Path, timeout: int = 600, once: bool = False) -> list[str]:
     """Run a chapter as shipped and solved, prove each of its specs, and say in words what went wrong.
 
     Args:
         path: the chapter
         timeout: seconds a cell may take
+        once: one run for both, each answer is tried behind its check; specs are left to the notebooks of `nbs/checks`
     Raises: ValueError for what is no notebook.
 
     >>> prove_chapter("00_absent.ipynb")
@@ -548,11 +571,19 @@ def prove_chapter(path: str | Path, timeout: int = 600) -> list[str]:
     """
     nb, folder = _read_notebook(path), Path(path).resolve().parent
     names = _find_cells(nb, "exercise")
+    if once:
+        error, cells = _execute(_with_answers(nb), folder, timeout)
+        shipped, solved = (
+            _verdicts([c for c in cells if c.id.startswith("answer-") == answers])
+            for answers in (False, True)
+        )
+        problems = _run_problems("as shipped", error, shipped, names, "○")
+        return problems if error else problems + _run_problems("solved", None, solved, names, "✓")
     problems = [p for name in names for p in verify(name)]
-    error, seen = _execute(nb, folder, timeout)
-    problems += _run_problems("as shipped", error, seen, names, "○")
-    error, seen = _execute(_solved(nb), folder, timeout, SILEN_STRICT="1")
-    return problems + _run_problems("solved", error, seen, names, "✓")
+    error, cells = _execute(nb, folder, timeout)
+    problems += _run_problems("as shipped", error, _verdicts(cells), names, "○")
+    error, cells = _execute(_solved(nb), folder, timeout, SILEN_STRICT="1")
+    return problems + _run_problems("solved", error, _verdicts(cells), names, "✓")
 
 
 def _run_problems(state, error, seen, names, want):
@@ -985,6 +1016,11 @@ def _parser():
         "--hints", action="store_true", help="lint: object to hints that are the answer (runs them)"
     )
     parser.add_argument(
+        "--once",
+        action="store_true",
+        help="test: one run for both states, and no proof of the specs",
+    )
+    parser.add_argument(
         "--timeout",
         type=int,
         help="seconds: test, a cell (default 600); grade, an answer (default 60)",
@@ -1031,7 +1067,9 @@ _COMMANDS = {
     "lint": lambda args: int(
         _report(args.files, lambda p: lint_chapter(p, args.min, args.hints)) > 0
     ),
-    "test": lambda args: int(_report(args.files, lambda p: prove_chapter(p, args.timeout)) > 0),
+    "test": lambda args: int(
+        _report(args.files, lambda p: prove_chapter(p, args.timeout, args.once)) > 0
+    ),
     "classroom": _copies(classroom_copy),
     "nbgrader": _copies(nbgrader_copy),
     "grade": _grade,

@@ -227,11 +227,13 @@ def test_any_terminal_will_do(tmp_path, encoding):
         assert b"Traceback" not in done.stderr and done.returncode in (0, 1, 2), done.stderr
 
 
-def test_a_chapter_passes_as_shipped_and_solved():
-    assert au.prove_chapter(DEMO) == []
+@pytest.mark.parametrize("once", [False, True])
+def test_a_chapter_passes_as_shipped_and_solved(once):
+    assert au.prove_chapter(DEMO, once=once) == []
 
 
-def test_a_bad_chapter_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize("once", [False, True])
+def test_a_bad_chapter_is_found(tmp_path, once):
     def change(nb):
         replace(
             "raise NotImplementedError",
@@ -240,11 +242,35 @@ def test_a_bad_chapter_is_found(tmp_path, monkeypatch):
         )(nb)
         replace("/ 2", "/ 3", "# | solution pair_energy")(nb)
 
-    found = "\n".join(au.prove_chapter(edited(tmp_path, change)))
-    assert (
-        "pair_energy: as shipped, the check says ✓, want ○" in found
-        and "solved: ExerciseFailed: ✗ pair_energy" in found
+    found = "\n".join(au.prove_chapter(edited(tmp_path, change), once=once))
+    assert "pair_energy: as shipped, the check says ✓, want ○" in found
+    wrong = (
+        "pair_energy: solved, the check says ✗, want ✓"
+        if once
+        else "solved: ExerciseFailed: ✗ pair_energy"
     )
+    assert wrong in found
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_cell_that_fails_is_found(tmp_path, once):
+    "Also the last one, behind all checks."
+    path = edited(tmp_path, lambda nb: nb.cells.append(nbformat.v4.new_code_cell("1 / 0")))
+    found = au.prove_chapter(path, once=once)
+    assert found[0] == "as shipped: ZeroDivisionError: division by zero"
+
+
+def test_in_one_run_the_chapter_goes_on_as_it_was_shipped(tmp_path):
+    "What a check gave to the chapter is there again when the answer has been tried."
+    look = "import fixture_chapter\nassert pair_energy is fixture_chapter.pair_energy"
+
+    def change(nb):
+        index = next(
+            i for i, c in enumerate(nb.cells) if c.source.startswith("pair_energy = check")
+        )
+        nb.cells.insert(index + 1, nbformat.v4.new_code_cell(look))
+
+    assert au.prove_chapter(edited(tmp_path, change), once=True) == []
 
 
 # ---- classroom copies ------------------------------------------------------------------------------------------------
