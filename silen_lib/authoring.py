@@ -533,10 +533,11 @@ def _with_answers(nb):
 
 
 def _verdicts(cells):
-    "{name: symbol} from what the checks in some cells displayed."
+    "{name: (symbol, title)} of the verdicts that some cells displayed."
     outputs = [o for c in cells if c["cell_type"] == "code" for o in c.get("outputs", [])]
     texts = "\n".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs)
-    return {name: symbol for symbol, name in re.findall(r"^([✓○✗–]) (\w+): ", texts, re.MULTILINE)}
+    found = re.findall(r"^([✓○✗–]) (\w+): (.*)$", texts, re.MULTILINE)
+    return {name: (symbol, title) for symbol, name, title in found}
 
 
 def _execute(nb, folder, timeout=600, **env):
@@ -590,11 +591,13 @@ def _run_problems(state, error, seen, names, want):
     "What went wrong in one run of a chapter."
     if error:
         return [f"{state}: {error}"]
-    return [
-        f"{n}: {state}, the check says {seen.get(n, 'nothing')}, want {want}"
-        for n in names
-        if seen.get(n) != want
-    ]
+    problems = []
+    for name in names:
+        symbol, title = seen.get(name, ("nothing", ""))
+        if symbol != want:
+            said = f" ({title})" if title else ""
+            problems.append(f"{name}: {state}, the check says {symbol}, want {want}{said}")
+    return problems
 
 
 # %% ../nbs/lib/authoring.ipynb #ac4fb4bb
