@@ -1078,3 +1078,7 @@ _COMMANDS = {
     "grade": _grade,
     "collect": _collect,
 }
+
+# %% ../nbs/lib/authoring.ipynb #380546d0
+if __name__ == "__main__" and "__file__" in globals():
+    main()

@@ -1,4 +1,4 @@
-"""An answer to each exercise as a reader would write it, from the last cell of each notebook in `nbs/checks`: stubs' bodies."""
+"""An answer to each exercise as a reader would write it: the bodies of stubs, from the last cells of `nbs/checks`."""
 
 import ast
 import json

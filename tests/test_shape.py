@@ -211,6 +211,12 @@ def test_one_import_brings_no_crowd():
 
 
 @by_chapter
+def test_the_readme_lists(module):
+    readme = (shape.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"(nbs/{module.notebook.name})" in readme and f"`silen_lib.{module.name}`" in readme
+
+
+@by_chapter
 def test_a_chapter_teaches_and_the_rooms_carry(module):
     share = 100 * shape.private_share(module.code)
     holds(f"share:{module.name}", f"{share:.1f} % private, want at most 3 %" if share > 3 else "")
