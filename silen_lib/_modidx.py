@@ -272,7 +272,12 @@ d = {
                 "lib/authoring.html#_loose_role",
                 "silen_lib/authoring.py",
             ),
+            "silen_lib.authoring._made": ("lib/authoring.html#_made", "silen_lib/authoring.py"),
             "silen_lib.authoring._marked": ("lib/authoring.html#_marked", "silen_lib/authoring.py"),
+            "silen_lib.authoring._names_in": (
+                "lib/authoring.html#_names_in",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._parse": ("lib/authoring.html#_parse", "silen_lib/authoring.py"),
             "silen_lib.authoring._parser": ("lib/authoring.html#_parser", "silen_lib/authoring.py"),
             "silen_lib.authoring._pieces": ("lib/authoring.html#_pieces", "silen_lib/authoring.py"),

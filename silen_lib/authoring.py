@@ -373,8 +373,29 @@ def _lint_cells(nb, name, stub, solution):
         yield "the solution is not exported (`# | export`)"
     if _says(nb.cells[stub], r"^\s*#\s*\|\s*export"):
         yield "the stub is exported"
-    if not any(_is_check(c, name) for c in nb.cells[stub + 1 : solution]):
+    checks = [i for i in range(stub + 1, solution) if _is_check(nb.cells[i], name)]
+    if not checks:
         yield f'no cell `{name} = check("{name}", {name})` after the stub'
+        return
+    above, below = _made(nb.cells[: checks[0]]), _made(nb.cells[checks[0] :])
+    late = (below - above) & _names_in(_code(cell))
+    yield from (f"the answer uses `{n}`, which is made below the check" for n in sorted(late))
+
+
+def _names_in(code):
+    "The names that a piece of code reads."
+    nodes = ast.walk(_parse(code) or ast.Module([], []))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _made(cells):
+    "The functions and classes that the code cells make when a chapter is run from the top."
+    found = set()
+    for cell in cells:
+        tree = _parse(cell_text(cell)) if cell["cell_type"] == "code" else None
+        if tree is not None and _cell_role(cell)[0] != "solution":
+            found |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    return found
 
 
 # %% ../nbs/lib/authoring.ipynb #ba56dae3

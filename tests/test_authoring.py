@@ -68,6 +68,21 @@ def replace(text, new, where=None):
     return change
 
 
+def helped(nb):
+    "The answer to an exercise leans on a function that its chapter has only below the check."
+    replace("(torch.rand(p.shape", "coin(torch.rand(p.shape", "# | solution toss")(nb)
+    index = next(i for i, c in enumerate(nb.cells) if c.source.startswith("toss = check"))
+    nb.cells.insert(index + 1, nbformat.v4.new_code_cell("# | export\ndef coin(x):\n    return x"))
+
+
+def test_lint_accepts_a_helper_above_the_check(tmp_path):
+    def change(nb):
+        helped(nb)
+        nb.cells.insert(0, nbformat.v4.new_code_cell("# | export\ndef coin(x):\n    return x"))
+
+    assert au.lint_chapter(edited(tmp_path, change)) == []
+
+
 def test_lint_accepts_the_demo():
     assert au.lint_chapter(DEMO) == []
 
@@ -112,6 +127,7 @@ def test_lint_accepts_the_demo():
         (replace("<details>", "<p>", "Start from"), "Unit: no hint"),
         (replace("fixture_chapter", "elsewhere"), "the chapter exports to elsewhere"),
         (replace("def toss", "def tosses", "# | exercise toss"), "the stub does not define `toss`"),
+        (helped, "toss: the answer uses `coin`, which is made below the check"),
     ],
 )
 def test_lint_finds(tmp_path, change, words):
