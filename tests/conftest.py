@@ -6,11 +6,13 @@ import http.server
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
 os.environ.setdefault("WANDB_MODE", "disabled")
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))  # what they share
 
 
 @pytest.fixture(autouse=True)
