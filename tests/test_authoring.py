@@ -16,29 +16,12 @@ import torch
 from silen_lib import authoring as au
 from silen_lib import exercises as ex
 
-FIXTURES = Path(__file__).parent / "exercise_fixtures"
-DEMO = FIXTURES / "00_demo.ipynb"
+DEMO = Path(__file__).parent / "exercise_fixtures" / "00_demo.ipynb"
 CHAPTERS = sorted((Path(__file__).parent.parent / "nbs").glob("[0-9][0-9]_*.ipynb"))
 torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def _own_world(tmp_path, monkeypatch):
-    "Progress goes to a temporary file, fixture specs are found, registered specs are forgotten."
-    monkeypatch.setenv("SILEN_PROGRESS", str(tmp_path / "progress.json"))
-    monkeypatch.setenv("SILEN_CHECKS", "fixture_checks")
-    monkeypatch.setenv("PYTHONPATH", str(FIXTURES), prepend=os.pathsep)
-    monkeypatch.delenv("SILEN_STRICT", raising=False)
-    monkeypatch.syspath_prepend(str(FIXTURES))
-    ex.find_spec("toss")
-    before = dict(ex.SPECS)
-    yield
-    # a module of real checks that a test imported registers only once: keep what it brought
-    kept = {
-        name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")
-    }
-    ex.SPECS.clear()
-    ex.SPECS.update({**kept, **before})
+pytestmark = pytest.mark.usefixtures("fixture_specs")
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------------------
@@ -192,10 +175,10 @@ def test_what_is_no_notebook_is_told_in_one_sentence(tmp_path, capsys, what, mak
     [
         (["classroom", DEMO], "needs -o FOLDER"),
         (["lint", "no.ipynb"], "no such notebook: no.ipynb"),
-        (["lint", FIXTURES], "no such notebook"),
+        (["lint", DEMO.parent], "no such notebook"),
         (["lint", __file__], "does not end in .ipynb"),
         (["grade", "no.ipynb"], "no such file or folder"),
-        (["classroom", DEMO, "-o", FIXTURES], "want another folder"),
+        (["classroom", DEMO, "-o", DEMO.parent], "want another folder"),
         (["classroom", DEMO, "-o", DEMO], "is a file, want a folder"),
         (["classroom", DEMO, DEMO, "-o", "never_made"], "would be one file"),
         (["test", DEMO, "--timeout", "0"], "--timeout: got 0"),

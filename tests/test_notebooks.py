@@ -126,7 +126,7 @@ def test_without_nbdev_nothing_is_run_in_vain(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         notebooks.importlib.util, "find_spec", lambda name: None if name == "nbdev" else real(name)
     )
-    monkeypatch.setattr(notebooks, "run", lambda *a, **k: pytest.fail("it began"))
+    monkeypatch.setattr(notebooks, "run_notebook", lambda *a, **k: pytest.fail("it began"))
     monkeypatch.setattr(sys, "argv", ["silen-notebooks", "a.ipynb"])
     with pytest.raises(SystemExit):
         notebooks.main()
@@ -137,7 +137,7 @@ def test_the_stop_button_stops(tmp_path, monkeypatch, capsys):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebooks, "run", stopped)
+    monkeypatch.setattr(notebooks, "run_notebook", stopped)
     monkeypatch.setattr(sys, "argv", ["silen-notebooks", "a.ipynb", "b.ipynb"])
     assert notebooks.main() == 130
     assert capsys.readouterr().err == "stopped in a.ipynb; it is as it was\n"
