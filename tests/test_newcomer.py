@@ -84,12 +84,16 @@ exercise(
 def checks(names: list[str]):
     plain = "".join(f'    "{name}": """\n        return x + x\n    """,\n' for name in names)
     libraries = "# | export\nimport torch\n\nfrom silen_lib.exercises import Mistake, exercise"
+    proof = "test_eq(verify('NAME'), [])".replace("'", '"')
     return new_notebook(
         cells=[
             new_markdown_cell("# Checks · 11 · A toy"),
             new_code_cell("# | default_exp checks.toy"),
             new_code_cell(libraries),
-            *(new_code_cell(SPEC.replace("NAME", name)) for name in names),
+            new_code_cell(
+                "from fastcore.test import test_eq\n\nfrom silen_lib.exercises import verify"
+            ),
+            *(new_code_cell(code.replace("NAME", n)) for n in names for code in (SPEC, proof)),
             new_code_cell(f"PLAIN = {{\n{plain}}}"),
         ]
     )
