@@ -9,9 +9,9 @@ schedules of temperature, and their energies are compared as well as their speed
 import argparse
 import math
 import statistics
-import time
 
 import torch
+from timing import ratio, speeds_in_turn
 
 from silen_lib.boltzmann import anneal, cooling_schedule, heat_bath, metropolis
 from silen_lib.hopfield import random_patterns
@@ -46,12 +46,6 @@ def tutorial_loop(s: torch.Tensor, W: torch.Tensor, T: float, n_steps: int) -> i
     return n_steps
 
 
-def _speed(run) -> float:
-    start = time.perf_counter()
-    updates = run()
-    return updates / (time.perf_counter() - start)
-
-
 def heat_bath_rows(
     n_spins: int = 1000, n_chains: int = 256, repeats: int = 7, T: float = 1.0
 ) -> list[dict]:
@@ -70,21 +64,16 @@ def heat_bath_rows(
         "metropolis": lambda: batch(metropolis),
         "heat_bath": lambda: batch(heat_bath),
     }
-    rounds = [{name: _speed(run) for name, run in methods.items()} for _ in range(repeats + 1)]
-    rounds = rounds[1:]  # the first warms up
-    tutorial, lean = list(methods)[:2]
-
-    def middle(f):
-        return statistics.median(f(r) for r in rounds)
-
+    speeds = speeds_in_turn(methods, repeats)
+    tutorial, lean = (speeds[name] for name in list(methods)[:2])
     return [
         dict(
             what=name,
-            updates_per_s=middle(lambda r: r[name]),
-            ratio=middle(lambda r: r[name] / r[lean]),
-            ratio_tutorial=middle(lambda r: r[name] / r[tutorial]),
+            updates_per_s=statistics.median(v),
+            ratio=ratio(v, lean),
+            ratio_tutorial=ratio(v, tutorial),
         )
-        for name in methods
+        for name, v in speeds.items()
     ]
 
 
@@ -123,15 +112,15 @@ def annealing_rows(
             return n_spins * n_sweeps * reads
 
         methods = {"dwave-samplers": theirs} | methods
-    rounds = [{name: _speed(run) for name, run in methods.items()} for _ in range(repeats)]
-    peer = "dwave-samplers" if dimod is not None else None
+    speeds = speeds_in_turn(methods, repeats, warm=0)
+    peer = speeds.get("dwave-samplers")
     rows = []
     for name in methods:
         E = torch.cat([e.double() for e in energies[name]]) / n_spins
         rows.append(dict(
             what=name,
-            updates_per_s=statistics.median(r[name] for r in rounds),
-            ratio=statistics.median(r[name] / r[peer] for r in rounds) if peer else math.nan,
+            updates_per_s=statistics.median(speeds[name]),
+            ratio=ratio(speeds[name], peer) if peer else math.nan,
             mean=E.mean().item(), error=E.std().item() / len(E) ** 0.5, best=E.min().item(), reads=len(E),
         ))  # fmt: skip
     return rows

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import torch
+from timing import in_turn, ratio, speeds_in_turn
 
 from silen_lib.capacity import critical_capacity, glauber, measure_wall
 from silen_lib.hopfield import build_hopfield_weights, random_patterns
@@ -65,19 +66,18 @@ def experiment(repeats: int = 5, seed: int = 0) -> dict:
     "Seconds of both, their ratio (medians of an interleaved run), and the largest difference of the accuracies."
     rng, g = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     accuracy(g)  # warm
-    seconds, loops, fasts = [], [], []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        loops.append(accuracy_by_loop(rng))
-        middle = time.perf_counter()
-        fasts.append(accuracy(g))
-        seconds.append((middle - start, time.perf_counter() - middle))
+    loops, fasts = [], []
+    runs = {
+        "loop": lambda: loops.append(accuracy_by_loop(rng)),
+        "fast": lambda: fasts.append(accuracy(g)),
+    }
+    seconds = in_turn(runs, repeats, warm=0)
     loop, fast = torch.stack(loops).mean(0), torch.stack(fasts).mean(0)
     error = (torch.stack(loops).var(0) / repeats + torch.stack(fasts).var(0) / repeats).sqrt()
     return dict(
-        loop_s=statistics.median(a for a, _ in seconds),
-        fast_s=statistics.median(b for _, b in seconds),
-        ratio=statistics.median(a / b for a, b in seconds),
+        loop_s=statistics.median(seconds["loop"]),
+        fast_s=statistics.median(seconds["fast"]),
+        ratio=ratio(seconds["loop"], seconds["fast"]),
         loop=loop,
         fast=fast,
         difference=(loop - fast).mean().item(),
@@ -101,20 +101,16 @@ def sweeps_a_second(
     for N in sizes:
         xi = random_patterns(round(load * N), N, generator=g)
         W, s = build_hopfield_weights(xi), xi[:chains]
-        rates = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            n = loop_sweep(s[0].clone(), W, T, g)
-            middle = time.perf_counter()
+
+        def batch(s=s, xi=xi):
             glauber(s, xi, T, sweeps=10, generator=g)
-            end = time.perf_counter()
-            rates.append((n / (middle - start), 10 * s.numel() / (end - middle)))
-        loop, fast = (statistics.median(r[k] for r in rates) for k in (0, 1))
-        rows.append(
-            dict(
-                n_neurons=N, loop=loop, fast=fast, ratio=statistics.median(b / a for a, b in rates)
-            )
-        )
+            return 10 * s.numel()
+
+        runs = {"loop": lambda s=s, W=W: loop_sweep(s[0].clone(), W, T, g), "fast": batch}
+        speeds = speeds_in_turn(runs, repeats, warm=0)
+        loop, fast = map(statistics.median, speeds.values())
+        gain = ratio(speeds["fast"], speeds["loop"])
+        rows.append(dict(n_neurons=N, loop=loop, fast=fast, ratio=gain))
     return rows
 
 

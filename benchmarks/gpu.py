@@ -12,52 +12,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from timing import beside, contrastive_floor
 
 from silen_lib.rbm import RBM, Trainer
 
 N_VISIBLE, TESTS = 784, Path(__file__).resolve().parents[1] / "tests"
 
 
-def floor(v, H, k):
-    "Only the products, on buffers made beforehand."
-    W = torch.randn(N_VISIBLE, H, device=v.device) * 0.01
-    h, back, G = v.new_empty(len(v), H), torch.empty_like(v), torch.empty_like(W)
-
-    def step():
-        torch.mm(v, W, out=h)
-        for _ in range(k):
-            torch.mm(h, W.T, out=back)
-            torch.mm(back, W, out=h)
-        torch.mm(v.T, h, out=G)
-        torch.addmm(G, back.T, h, out=G)
-
-    return step
-
-
-def seconds(step, device, repeat=50):
-    "Time of one step, the device's queue emptied before and after."
-    torch.accelerator.synchronize(device)
-    start = time.perf_counter()
-    for _ in range(repeat):
-        step()
-    torch.accelerator.synchronize(device)
-    return (time.perf_counter() - start) / repeat
-
-
 def beside_the_floor(device, B, H, k, rounds=15):
     "Median time of a centred PCD step, as a row of the table."
     v = (torch.rand(B, N_VISIBLE, device=device) < 0.13).float()
     trainer = Trainer(RBM(N_VISIBLE, H, device=device), B, k, data_mean=v.mean(0).clamp(0.01, 0.99))
-    base = floor(v, H, k)
-    steps, floors = [], []
-    for _ in range(rounds + 2):
-        floors.append(seconds(base, device))
-        steps.append(seconds(lambda: trainer.step(v, 0.01), device))
-    mine, best = statistics.median(steps[2:]), statistics.median(floors[2:])
+    base = contrastive_floor([v], H, k)
+    runs = {"step": lambda: trainer.step(v, 0.01)}
+    pairs = beside(base, runs, rounds, warm=2, device=device, repeat=50)["step"]
+    mine, best = map(statistics.median, zip(*pairs, strict=True))
     return (
         f"PCD-{k}, batch {B}, {H} hidden",
         f"{mine * 1e6:,.0f} µs, {B / mine:,.0f} examples/s",

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from timing import ratio, speeds_in_turn
 
 from silen_lib.hopfield import (
     build_hopfield_weights,
@@ -52,12 +53,6 @@ def random_visits_loop(state, W, n_visits):
             s[i] = new
             energies.append((-0.5 * s @ W @ s).item())
     return s, n_visits
-
-
-def _timed(run):
-    start = time.perf_counter()
-    visits = run()
-    return visits / (time.perf_counter() - start)
 
 
 def rows(threads: int = 1, repeats: int = 7) -> list[dict]:
@@ -108,16 +103,8 @@ def measure(
         ),  # each method runs for tens of ms
         "two matrix products (floor of recall)": floor,
     }
-    speeds = {name: [] for name in methods}
-    for _ in range(repeats + 1):
-        for name, run in methods.items():
-            speeds[name].append(_timed(run))
-    speeds = {name: v[1:] for name, v in speeds.items()}  # the first round warms up
+    speeds = speeds_in_turn(methods, repeats)
     lean, tutorial = speeds["one spin at a time, torch"], speeds["random visits + energy, torch"]
-
-    def ratio(v, base):
-        return statistics.median(a / b for a, b in zip(v, base))
-
     return [
         dict(
             what=name,

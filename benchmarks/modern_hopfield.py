@@ -12,11 +12,11 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import in_turn, ratio
 
 from silen_lib.modern_hopfield import (
     HopfieldAttention,
@@ -26,12 +26,6 @@ from silen_lib.modern_hopfield import (
 
 SDPA = "F.scaled_dot_product_attention"
 MHA = "nn.MultiheadAttention"
-
-
-def _timed(run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def _peer(x, xi):
@@ -51,13 +45,10 @@ def _peer(x, xi):
 
 def _compare(methods: dict, base: str, repeats: int) -> dict:
     "Median milliseconds, and the median ratio to `base`, of functions run in turn."
-    seconds = {name: [] for name in methods}
-    for _ in range(repeats + 1):
-        for name, run in methods.items():
-            seconds[name].append(_timed(run))
-    seconds = {name: s[1:] for name, s in seconds.items()}  # the first round warms up
-    ratio = lambda s: statistics.median(a / b for a, b in zip(s, seconds[base], strict=True))
-    return {name: (1e3 * statistics.median(s), ratio(s)) for name, s in seconds.items()}
+    seconds = in_turn(methods, repeats)
+    return {
+        name: (1e3 * statistics.median(s), ratio(s, seconds[base])) for name, s in seconds.items()
+    }
 
 
 def measure(

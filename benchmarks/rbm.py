@@ -14,12 +14,12 @@ import contextlib
 import io
 import statistics
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import beside, contrastive_floor, ratio
 
 from silen_lib.data import Batches, binarise, load, load_mnist, mnist_state
 from silen_lib.rbm import RBM, Trainer
@@ -34,27 +34,6 @@ def data(n):
     if mnist_state()[0] == "ready":
         return binarise(load_mnist(download=False).train[:n])
     return (torch.rand(n, N_VISIBLE) < 0.13).float()
-
-
-def floor(x, B, H, k):
-    "Only the products, on buffers made beforehand."
-    W, h, v, G = (
-        torch.randn(N_VISIBLE, H) * 0.01,
-        torch.empty(B, H),
-        torch.empty(B, N_VISIBLE),
-        torch.empty(N_VISIBLE, H),
-    )
-
-    def run():
-        for v0 in x.split(B):
-            torch.mm(v0, W, out=h)
-            for _ in range(k):
-                torch.mm(h, W.T, out=v)
-                torch.mm(v, W, out=h)
-            torch.mm(v0.T, h, out=G)
-            torch.addmm(G, v.T, h, out=G)
-
-    return run
 
 
 def ours(x, B, H, k, **settings):
@@ -162,7 +141,7 @@ def rbms(x, B, H, k):
 def measure(B, H, k, n, rounds):
     "Each contestant's examples a second and its time as a ratio to the floor's; medians over the rounds."
     x = data(n)
-    base = floor(x, B, H, k)
+    base = contrastive_floor(x.split(B), H, k)
     makers = {
         "silen_lib Trainer, centred PCD": ours,
         "silen_lib Trainer, PCD": lambda *a: ours(*a, centred=False),
@@ -183,26 +162,19 @@ def measure(B, H, k, n, rounds):
         except ImportError as error:
             print(f"  ({name}: {error})")
             runs.pop(name, None)
-    times, floors = {name: [] for name in runs}, []
-    for _ in range(rounds):
-        for name, run in runs.items():
-            time.sleep(0.2)  # idle threads of the library before still spin
-            floors.append(clock(base))
-            seconds = clock(run) * n / getattr(run, "n", n)  # as if over n examples
-            times[name].append((seconds, seconds / floors[-1]))
-    table = {"matrix products (floor)": (statistics.median(floors), 1.0)}
-    table |= {name: tuple(map(statistics.median, zip(*t))) for name, t in times.items()}
-    return {
-        name: dict(examples_per_second=n / seconds, floor=ratio)
-        for name, (seconds, ratio) in table.items()
+    pairs = beside(base, runs, rounds, pause=0.2)
+    floors = [before for p in pairs.values() for _, before in p]
+    table = {
+        "matrix products (floor)": dict(
+            examples_per_second=n / statistics.median(floors), floor=1.0
+        )
     }
-
-
-def clock(run):
-    "Seconds of one pass."
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    for name, p in pairs.items():
+        share = n / getattr(runs[name], "n", n)  # as if over n examples
+        mine, before = zip(*p, strict=True)
+        seconds = share * statistics.median(mine)
+        table[name] = dict(examples_per_second=n / seconds, floor=share * ratio(mine, before))
+    return table
 
 
 def main():

@@ -273,7 +273,12 @@ d = {
                 "lib/authoring.html#_loose_role",
                 "silen_lib/authoring.py",
             ),
+            "silen_lib.authoring._made": ("lib/authoring.html#_made", "silen_lib/authoring.py"),
             "silen_lib.authoring._marked": ("lib/authoring.html#_marked", "silen_lib/authoring.py"),
+            "silen_lib.authoring._names_in": (
+                "lib/authoring.html#_names_in",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._parse": ("lib/authoring.html#_parse", "silen_lib/authoring.py"),
             "silen_lib.authoring._parser": ("lib/authoring.html#_parser", "silen_lib/authoring.py"),
             "silen_lib.authoring._pieces": ("lib/authoring.html#_pieces", "silen_lib/authoring.py"),
@@ -309,6 +314,14 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._texts": ("lib/authoring.html#_texts", "silen_lib/authoring.py"),
+            "silen_lib.authoring._verdicts": (
+                "lib/authoring.html#_verdicts",
+                "silen_lib/authoring.py",
+            ),
+            "silen_lib.authoring._with_answers": (
+                "lib/authoring.html#_with_answers",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._without_answers": (
                 "lib/authoring.html#_without_answers",
                 "silen_lib/authoring.py",
@@ -344,6 +357,7 @@ d = {
             ),
         },
         "silen_lib.board": {
+            "silen_lib.board.Chapter": ("lib/board.html#chapter", "silen_lib/board.py"),
             "silen_lib.board._Board": ("lib/board.html#_board", "silen_lib/board.py"),
             "silen_lib.board._Board.__init__": (
                 "lib/board.html#_board.__init__",
@@ -3455,8 +3469,13 @@ d = {
                 "lib/notebooks.html#_client.async_execute_cell",
                 "silen_lib/notebooks.py",
             ),
+            "silen_lib.notebooks._gather": ("lib/notebooks.html#_gather", "silen_lib/notebooks.py"),
             "silen_lib.notebooks._is_skipped": (
                 "lib/notebooks.html#_is_skipped",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks._strip_widget_views": (
+                "lib/notebooks.html#_strip_widget_views",
                 "silen_lib/notebooks.py",
             ),
             "silen_lib.notebooks._work": ("lib/notebooks.html#_work", "silen_lib/notebooks.py"),
@@ -3469,13 +3488,22 @@ d = {
                 "lib/notebooks.html#answers_in_place",
                 "silen_lib/notebooks.py",
             ),
-            "silen_lib.notebooks.clean": ("lib/notebooks.html#clean", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.clean_notebook": (
+                "lib/notebooks.html#clean_notebook",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.execute": ("lib/notebooks.html#execute", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.export": ("lib/notebooks.html#export", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.export_library": (
+                "lib/notebooks.html#export_library",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.main": ("lib/notebooks.html#main", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.run": ("lib/notebooks.html#run", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.strip_widget_views": (
-                "lib/notebooks.html#strip_widget_views",
+            "silen_lib.notebooks.public_names": (
+                "lib/notebooks.html#public_names",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks.run_notebook": (
+                "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
             ),
         },

@@ -4,16 +4,11 @@
 
 # %% auto #0
 __all__ = [
-    "HEADING",
-    "ROLE",
-    "STATUS_COLOURS",
     "progress_path",
     "record_progress",
     "read_progress",
-    "cell_text",
+    "Chapter",
     "chapter_outline",
-    "chapters_folder",
-    "badge",
     "progress_board",
 ]
 
@@ -21,12 +16,13 @@ __all__ = [
 import contextlib
 import datetime
 import html
-import itertools
 import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import filelock
@@ -39,7 +35,13 @@ def progress_path() -> Path | None:
     """Where the progress of whoever runs this is kept; None when `SILEN_PROGRESS` is `off`, `0` or empty.
 
     `SILEN_PROGRESS` if it is set; else `silen/progress.json` in `%APPDATA%` on Windows, elsewhere in
-    `$XDG_STATE_HOME` or `~/.local/state`. Raises RuntimeError when the user has no home.
+    `$XDG_STATE_HOME` or `~/.local/state`.
+
+    Raises: RuntimeError when the user has no home.
+
+    >>> os.environ["SILEN_PROGRESS"] = "kept/here.json"
+    >>> progress_path() == Path("kept/here.json")
+    True
     """
     named = os.environ.get("SILEN_PROGRESS")
     if named is not None:
@@ -102,13 +104,17 @@ def _locked(path, seconds=10):
             lock.release()
 
 
-def _set_aside(path, raw):
+def _set_aside(path: Path, raw: bytes) -> Path:
     "Keep a damaged progress file's bytes beside it, under a name that is free → that path."
-    for number in itertools.count(1):
+    number = 1
+    while True:
         beside = path.with_name(f"{path.name}.damaged{'' if number == 1 else number}")
-        with contextlib.suppress(FileExistsError), open(beside, "xb") as file:
-            file.write(raw)
+        try:
+            with open(beside, "xb") as file:
+                file.write(raw)
             return beside
+        except FileExistsError:
+            number += 1
 
 
 # %% ../nbs/lib/board.ipynb #8e9cb266
@@ -148,11 +154,21 @@ def _status(kept, name):
 
 
 # %% ../nbs/lib/board.ipynb #410b8a6d
-def record_progress(
-    name: str,  # of an exercise
-    status: str,  # "done" or "tried"
-) -> str:  # empty, or one sentence that the reader should see
-    "Note what was tried and done; what is done stays done. A file that cannot be written is told, never raised."
+def record_progress(name: str, status: str) -> str:
+    """Note what was tried and done; what is done stays done.
+
+    Args:
+        name: of an exercise
+        status: "done" or "tried"
+    Returns: empty, or one sentence that the reader should see: a file that cannot be written is told, never raised.
+    Raises: ValueError for another status.
+
+    >>> os.environ["SILEN_PROGRESS"] = "progress.json"
+    >>> record_progress("overlaps", "done"), record_progress("overlaps", "tried")
+    ('', '')
+    >>> read_progress()["overlaps"]["status"]
+    'done'
+    """
     if status not in _STATUSES:
         raise ValueError(f"status: got {status!r}, want one of {_STATUSES}")
     try:
@@ -175,14 +191,17 @@ def _reason(error):
 
 
 # %% ../nbs/lib/board.ipynb #2bdce813
-def read_progress(
-    path: str | Path | None = None,  # a progress file; None: the file of whoever runs this
-) -> dict[
-    str, dict[str, str]
-]:  # {name of an exercise: {"status": "done" or "tried", "when": ISO 8601}}
+def read_progress(path: str | Path | None = None) -> dict[str, dict[str, str]]:
     """What a progress file says, as far as it can be read; empty when there is none.
 
-    Raises OSError when the file is there and cannot be opened.
+    Args:
+        path: a progress file; None: the file of whoever runs this
+    Returns: {name of an exercise: {"status": "done" or "tried", "when": ISO 8601}}
+    Raises: OSError when the file is there and cannot be opened.
+
+    >>> _ = Path("short.json").write_text('{"overlaps": {"status": "done", "when": "2026"}, "async_st')
+    >>> read_progress("short.json")
+    {'overlaps': {'status': 'done', 'when': '2026'}}
     """
     path = progress_path() if path is None else Path(path)
     kept = {} if path is None else _understand(_bytes(path))[0]
@@ -201,33 +220,65 @@ HEADING = re.compile(
 ROLE = re.compile(r"^\s*#\s*\|\s*(exercise|solution)\s+(\w+)\s*$", re.MULTILINE)
 
 
-def cell_text(cell) -> str:
+def cell_text(cell: Mapping[str, Any]) -> str:
     "A notebook cell's source as one string, whether the file holds it as a string or as a list of lines."
     return cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
 
 
-def chapter_outline(
-    path: str | Path,  # a chapter's notebook
-) -> tuple[
-    str, list[tuple[str, str, str, str, str]]
-]:  # (title, [(name, number, title, dots, minutes)])
-    "A chapter's title and its exercises, from its headings."
+# %% ../nbs/lib/board.ipynb #2e67296b
+class Chapter(NamedTuple):
+    """What a chapter's notebook says about itself.
+
+    >>> Chapter("0 · Energy", "Low is likely.", "75", "energy", []).minutes
+    '75'
+    """
+
+    title: str
+    claim: str  # the quoted sentence below the title
+    minutes: str  # a reader's time, "" where the opening names none
+    module: str  # that it exports to
+    exercises: list[tuple[str, str, str, str, str]]  # (name, number, title, dots, minutes)
+
+
+def chapter_outline(path: str | Path) -> Chapter:
+    """What a chapter's notebook says about itself, read from its text.
+
+    >>> opening = "# 0 · Energy\\n\\n> Low is likely.\\n\\n**Time** 75 minutes."
+    >>> cells = [{"cell_type": "markdown", "source": opening}]
+    >>> _ = Path("00_energy.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    >>> chapter_outline("00_energy.ipynb")[:3]
+    ('0 · Energy', 'Low is likely.', '75')
+    """
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    title, heading, exercises = "", None, []
+    title, opening, module, heading, exercises = "", "", "", None, []
     for cell in cells:
         text = cell_text(cell)
         if cell["cell_type"] == "markdown":
             heading = HEADING.search(text) or heading
             first = re.match(r"#\s+(.+)", text)
-            title = title or (first[1].strip() if first else "")
-        role = ROLE.search(text) if cell["cell_type"] == "code" else None
+            if first and not title:
+                title, opening = first[1].strip(), text
+            continue
+        if cell["cell_type"] != "code":
+            continue
+        exported = re.search(r"^#\s*\|\s*default_exp\s+(\w+)", text, re.MULTILINE)
+        module = module or (exported[1] if exported else "")
+        role = ROLE.search(text)
         if role and role[1] == "exercise":
             chapter, number, words, dots, minutes, _ = (
                 heading.groups() if heading else ("", "", role[2], "", "", "")
             )
             exercises.append((role[2], f"{chapter}.{number}", words, dots, minutes))
             heading = None
-    return title or Path(path).stem, exercises
+    claim = re.search(r"^> *(.+(?:\n> *.+)*)", opening, re.MULTILINE)
+    minutes = re.search(r"(\d+) minutes", opening)
+    return Chapter(
+        title or Path(path).stem,
+        " ".join(re.sub(r"^> *", "", claim[1], flags=re.MULTILINE).split()) if claim else "",
+        minutes[1] if minutes else "",
+        module,
+        exercises,
+    )
 
 
 # %% ../nbs/lib/board.ipynb #8f7a7288
@@ -245,11 +296,8 @@ def chapters_folder() -> Path:
 STATUS_COLOURS = {"right": "#1a7f37", "open": "#6a737d", "wrong": "#cf222e", "unchecked": "#9a6700"}
 
 
-def badge(
-    text: str,  # plain text
-    status: str,  # a key of STATUS_COLOURS
-) -> str:
-    "HTML of a few words in white on a status's colour (contrast at least 4.5 : 1, whatever the theme)."
+def badge(text: str, status: str) -> str:
+    "HTML of some plain words in white on the colour of a status (contrast at least 4.5 : 1, whatever the theme)."
     return (
         f"<span style='background:{STATUS_COLOURS[status]};color:#ffffff;border-radius:.3em;padding:0 .4em'>"
         f"{html.escape(text)}</span>"
@@ -257,24 +305,24 @@ def badge(
 
 
 # %% ../nbs/lib/board.ipynb #81db8dd7
+_LEFT = "'text-align:left'"
 _MARKS = {"done": ("✓ done", "right"), "tried": ("✗ tried", "wrong"), "open": ("○ open", "open")}
 
 
 class _Board:
     "Chapters × exercises; HTML in Jupyter, text elsewhere."
 
-    def __init__(self, chapters, progress, remark=""):
+    def __init__(self, chapters: list[tuple[Path, Chapter]], progress: dict, remark: str = ""):
         self.remark, self.rows = remark, []
-        for path, title, exercises in chapters:
-            states = [(*e, progress.get(e[0], {}).get("status", "open")) for e in exercises]
-            self.rows.append((path, title, states))
+        for path, chapter in chapters:
+            states = [(*e, progress.get(e[0], {}).get("status", "open")) for e in chapter.exercises]
+            self.rows.append((path, chapter, states))
 
     def __repr__(self):
         lines = [self.remark] if self.remark else []
-        for _, title, exercises in self.rows:
-            lines.append(
-                f"{title}: {sum(e[-1] == 'done' for e in exercises)} of {len(exercises)} done"
-            )
+        for _, chapter, exercises in self.rows:
+            done = sum(e[-1] == "done" for e in exercises)
+            lines.append(f"{chapter.title}: {done} of {len(exercises)} done")
             lines += [f"  {_MARKS[e[-1]][0]}  {e[1]} {e[2]} {e[3]}" for e in exercises]
         return "\n".join(lines if self.rows else [*lines, "no chapters found here"])
 
@@ -282,12 +330,13 @@ class _Board:
         remark = f"<p>{html.escape(self.remark)}</p>" if self.remark else ""
         if not self.rows:
             return f"{remark}<p>no chapters found here</p>"
-        head = "<tr><th>Chapter</th><th>Done</th><th style='text-align:left'>Exercises</th></tr>"
+        heads = "Chapter", "Minutes", "Done", "Exercises"
+        head = f"<tr>{''.join(f'<th style={_LEFT}>{h}</th>' for h in heads)}</tr>"
         return f"{remark}<table>{head}{''.join(_board_row(*row) for row in self.rows)}</table>"
 
 
 # %% ../nbs/lib/board.ipynb #05a890ea
-def _board_row(path, title, exercises):
+def _board_row(path: Path, chapter: Chapter, exercises: list[tuple]) -> str:
     "One chapter of the board."
     chips = "".join(
         f"<span title='{html.escape(name)} {dots} {minutes} min' style='display:inline-block;margin:.1em .3em'>"
@@ -296,8 +345,9 @@ def _board_row(path, title, exercises):
     )
     done = sum(e[-1] == "done" for e in exercises)
     return (
-        f"<tr><td style='text-align:left'><a href='{_link(path)}'>{html.escape(title)}</a></td>"
-        f"<td>{done}/{len(exercises)}</td><td style='text-align:left'>{chips}</td></tr>"
+        f"<tr><td style={_LEFT}><a href='{_link(path)}'>{html.escape(chapter.title)}</a><br>"
+        f"{html.escape(chapter.claim)}</td><td>{chapter.minutes}</td>"
+        f"<td>{done}/{len(exercises)}</td><td style={_LEFT}>{chips}</td></tr>"
     )
 
 
@@ -309,20 +359,23 @@ def _link(path):
 
 
 # %% ../nbs/lib/board.ipynb #3ef8a04d
-def progress_board(
-    folder: str
-    | Path
-    | None = None,  # with the chapters; default: found from the working directory
-) -> "_Board":  # shows itself
-    "The board of all chapters with exercises: done, tried, open."
+def progress_board(folder: str | Path | None = None) -> _Board:
+    """The map of all chapters that have exercises, and how far you are: done, tried, open. It shows itself.
+
+    Args:
+        folder: with the chapters; default: found from the working directory
+
+    >>> progress_board("an empty folder")
+    no chapters found here
+    """
     chapters, remark, progress = [], "", {}
     for path in sorted(
         Path(chapters_folder() if folder is None else folder).glob("[0-9][0-9]_*.ipynb")
     ):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            title, exercises = chapter_outline(path)
-            if exercises:
-                chapters.append((path, title, exercises))
+            chapter = chapter_outline(path)
+            if chapter.exercises:
+                chapters.append((path, chapter))
     try:
         progress = read_progress()
     except (OSError, RuntimeError) as error:

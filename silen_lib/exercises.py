@@ -4,19 +4,14 @@
 
 # %% auto #0
 __all__ = [
-    "SPECS",
     "Case",
     "Mistake",
-    "Spec",
     "ExerciseFailed",
     "exercise",
-    "find_spec",
-    "Verdict",
     "diagnose",
     "check",
     "verify",
     "show_mistakes",
-    "progress_board",
 ]
 
 # %% ../nbs/lib/exercises.ipynb #61a42ced
@@ -28,7 +23,7 @@ import dataclasses
 import functools
 import gc
 import html
-import importlib
+import importlib.util
 import inspect
 import io
 import itertools
@@ -45,7 +40,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -54,20 +49,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from .board import ROLE, STATUS_COLOURS, badge, progress_board, record_progress  # noqa: F401
+from .board import ROLE, STATUS_COLOURS, badge, record_progress
 from .core import say
-
-_all_ = ["progress_board"]
 
 
 # %% ../nbs/lib/exercises.ipynb #ca3f5311
 class Case:
-    "One set of inputs: `Case(*args, **kwargs)`; for a class `.call(…)` adds what its instance is called with."
+    """One set of inputs: `Case(*args, **kwargs)`; for a class `.call(…)` adds what its instance is called with.
 
-    def __init__(self, /, *args, **kwargs):
-        self.args, self.kwargs, self.inputs, self.label = args, kwargs, ((), {}), ""
+    >>> case = Case(3, bias=False).call([1.0, 2.0]).note("no bias")
+    >>> case.args, case.kwargs, case.inputs, case.label
+    ((3,), {'bias': False}, (([1.0, 2.0],), {}), 'no bias')
+    """
 
-    def call(self, /, *args, **kwargs) -> "Case":
+    def __init__(self, /, *args: Any, **kwargs: Any):
+        self.args, self.kwargs, self.label = args, kwargs, ""
+        self.inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def call(self, /, *args: Any, **kwargs: Any) -> "Case":
         "The inputs an instance is called with."
         self.inputs = (args, kwargs)
         return self
@@ -80,15 +79,19 @@ class Case:
 
 # %% ../nbs/lib/exercises.ipynb #25db77da
 class Mistake:
-    "A known mistake: its hint, and one or more wrong implementations that make it."
+    """A known mistake: its hint, and one or more wrong implementations that make it.
 
-    def __init__(
-        self,
-        hint: str,  # plain text, shown to the reader
-        *wrong: Callable,  # wrong implementations (functions, samplers or classes, like the answer)
-        law: Callable
-        | None = None,  # samplers: exact law of the wrong code, called like the oracle
-    ):
+    Args:
+        hint: plain text, shown to the reader
+        wrong: wrong implementations (functions, samplers or classes, like the answer)
+        law: samplers: exact law of the wrong code, called like the oracle
+    Raises: ValueError for an empty hint, and for no implementation.
+
+    >>> Mistake("The sign is wrong: low energy is likely.", lambda E: E.exp()).hint
+    'The sign is wrong: low energy is likely.'
+    """
+
+    def __init__(self, hint: str, *wrong: Callable, law: Callable | None = None):
         if not isinstance(hint, str) or not hint.strip():
             raise ValueError(f"hint: got {hint!r}, want a sentence for the reader")
         if not wrong or not all(callable(w) for w in wrong):
@@ -101,11 +104,18 @@ class Mistake:
 # %% ../nbs/lib/exercises.ipynb #70fd5510
 @dataclasses.dataclass
 class Spec:
-    "What `check` knows about one exercise."
+    """What `check` knows about one exercise. `exercise` makes it and `find_spec` finds it.
+
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(1.0,)])
+    >>> find_spec("double").kind
+    'function'
+    """
 
     name: str  # the function's name, unique in the course
     module: str  # the module that holds the reference under that name
-    cases: Any  # list of tuples or `Case`, or a function without arguments that returns one
+    cases: (
+        Iterable[Any] | Callable[[], Iterable[Any]]
+    )  # list of tuples or `Case`, or a function without arguments that returns one
     oracle: Callable | None = (
         None  # same arguments as the answer → expected value, found independently
     )
@@ -128,22 +138,34 @@ class Spec:
     take: int = 10  # generator: items to compare
 
 
-# %% ../nbs/lib/exercises.ipynb #943503c8
+# %% ../nbs/lib/exercises.ipynb #27fa0fb5
 SPECS: dict[str, Spec] = {}
 _GIVEN: dict[str, "_Given"] = {}  # what `check` gave back in a reader's answer's place
 _KINDS = "function", "inplace", "sampler", "module", "generator"
 
 
+# %% ../nbs/lib/exercises.ipynb #943503c8
 class ExerciseFailed(AssertionError):
-    "Raised by `check` in strict mode when the answer is not right."
+    """Raised by `check` in strict mode when the answer is not right.
+
+    >>> issubclass(ExerciseFailed, AssertionError)
+    True
+    """
 
 
-def exercise(
-    name: str,  # the function's name, unique in the course
-    module: str = "",  # e.g. "silen_lib.hopfield"
-    **fields,  # any other field of `Spec`
-) -> None:
-    "Register the spec of one exercise. Raises ValueError when a field is unknown, missing or of the wrong kind."
+def exercise(name: str, module: str = "", **fields: Any) -> None:
+    """Register the spec of one exercise.
+
+    Args:
+        name: the function's name, unique in the course
+        module: that holds the reference under this name, e.g. "silen_lib.hopfield"
+        fields: any other field of `Spec`
+    Raises: ValueError when a field is unknown, missing or of the wrong kind.
+
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(1.0,), (3.0,)], oracle=lambda x: x + x)
+    >>> verify("double")
+    []
+    """
     known = {f.name for f in dataclasses.fields(Spec)}
     if unknown := sorted(set(fields) - known):
         raise ValueError(f"{name}: got unknown field {unknown[0]!r}, want one of {sorted(known)}")
@@ -177,7 +199,7 @@ def _validate(spec):
     )
 
 
-def _cases(spec):
+def _cases(spec: Spec) -> list[Case]:
     "The spec's cases as `Case` objects."
     made = spec.cases() if callable(spec.cases) else spec.cases
     return [
@@ -191,26 +213,31 @@ def _reference(spec):
 
 
 # %% ../nbs/lib/exercises.ipynb #8ac7f3cb
-def _check_modules():
+def _check_modules() -> Iterator[tuple[str, str]]:
     "(name, text) of every module that may hold specs: `silen_lib.checks.*` and the packages in SILEN_CHECKS."
     packages = ["silen_lib.checks", *os.environ.get("SILEN_CHECKS", "").replace(",", " ").split()]
     for package in packages:
         try:
-            found = importlib.import_module(package)
+            home = importlib.import_module(package)
         except ImportError:
             continue
         yield package, ""
-        for info in pkgutil.iter_modules(getattr(found, "__path__", []), package + "."):
-            origin = getattr(info.module_finder.find_spec(info.name, None), "origin", None)
+        for info in pkgutil.iter_modules(getattr(home, "__path__", []), package + "."):
+            spec = importlib.util.find_spec(info.name)
             with contextlib.suppress(OSError):
-                yield info.name, Path(origin).read_text(encoding="utf-8")
+                if spec is not None and spec.origin is not None:
+                    yield info.name, Path(spec.origin).read_text(encoding="utf-8")
 
 
 # %% ../nbs/lib/exercises.ipynb #f4a07a95
-def find_spec(
-    name: str,  # of an exercise
-) -> Spec:  # its spec
-    "Find an exercise's spec, importing `silen_lib.checks` modules as needed. Raises LookupError in plain words."
+def find_spec(name: str) -> Spec:
+    """An exercise's spec by its name; `silen_lib.checks` modules are imported as needed.
+
+    Raises: LookupError in plain words, when no installed check has the name.
+
+    >>> find_spec("hopfield_energy").module
+    'silen_lib.hopfield'
+    """
     trouble = []
     quoted = re.compile(rf"""["']{re.escape(name)}["']""")
     if name not in SPECS:
@@ -227,7 +254,7 @@ def find_spec(
 
 
 # %% ../nbs/lib/exercises.ipynb #b66dbcb3
-def _copy(x):
+def _copy(x: Any) -> Any:
     "A deep copy that also takes tensors with history and torch generators."
     if isinstance(x, torch.Tensor):
         return x.detach().clone().requires_grad_(x.requires_grad)
@@ -252,7 +279,7 @@ def _copy(x):
 _NUMBERS = torch.Tensor, np.ndarray, np.generic, bool, int, float, complex
 
 
-def _array(x):
+def _array(x: Any) -> np.ndarray | None:
     "A numpy array from a tensor, an array or a number; None when it holds something else."
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu().resolve_conj().resolve_neg()
@@ -336,7 +363,7 @@ def _kind(x):
     return f"a {type(x).__name__}"
 
 
-def _parts(x):
+def _parts(x: Any) -> dict[Any, Any] | None:
     "The named parts of a container, or None."
     if isinstance(x, dict):
         return dict(x)
@@ -355,7 +382,7 @@ def _shape(a):
 
 def _numbers_differ(got, want, atol, rtol, inside):
     "Compare arrays or numbers."
-    want = _array(want)
+    want = np.asarray(_array(want))
     nested = isinstance(got, list | tuple) and all(isinstance(g, _NUMBERS) for g in got)
     try:
         a = np.asarray([_array(g) for g in got]) if nested else _array(got)
@@ -560,10 +587,10 @@ def _memory_limit(extra=4 << 30):
     if sys.platform == "win32":
         yield
         return
+    import resource
+
     old = None
     with contextlib.suppress(Exception):
-        import resource
-
         used = (
             int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
             * resource.getpagesize()
@@ -687,7 +714,8 @@ def _open_figures():
 def _fresh_world():
     "Inside, numpy, torch and the warnings stand as in a fresh kernel; afterwards all is put back, random states too."
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    states = torch.get_rng_state(), np.random.get_state(), cuda and torch.cuda.get_rng_state_all()
+    states = torch.get_rng_state(), np.random.get_state()
+    on_cuda = torch.cuda.get_rng_state_all() if cuda else []
     before, figures = [read() for read, _ in _KEPT], _open_figures()
     try:
         with (
@@ -701,7 +729,7 @@ def _fresh_world():
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])
         if cuda:
-            torch.cuda.set_rng_state_all(states[2])
+            torch.cuda.set_rng_state_all(on_cuda)
         for (read, put), old in zip(_KEPT, before, strict=True):
             if read() != old:
                 put(old)
@@ -974,10 +1002,9 @@ def _gradients(model, value):
     "Gradient of the sum of all outputs for each parameter; zero where the output does not depend on it."
     params = dict(model.named_parameters())
     total = sum(leaf.sum() for leaf in _leaves(value) if leaf.requires_grad)
-    flows = isinstance(total, torch.Tensor) and params
     grads = (
         torch.autograd.grad(total, list(params.values()), allow_unused=True)
-        if flows
+        if isinstance(total, torch.Tensor) and params
         else [None] * len(params)
     )
     return {
@@ -1094,7 +1121,7 @@ def _run_sampler(fn, bench, case, example):
         return _Outcome(raw=raw, difference=d)
     draws = [raw, *(_draw(fn, bench, case, s)[0] for s in seeds[1:-1])]
     outcomes = [_array(bench.spec.outcome(d)) for d in draws]
-    value = np.concatenate([np.atleast_1d(o) for o in outcomes])
+    value = np.concatenate([np.atleast_1d(np.asarray(o)) for o in outcomes])
     value = value.reshape(len(value), -1) if value.ndim != 2 else value
     given = any(isinstance(x, torch.Generator) for x in (*case.args, *case.kwargs.values()))
     again = _draw(fn, bench, case, seeds[0], seeds[-1])[0] if given else raw
@@ -1486,7 +1513,7 @@ def _manner_finding(bench, outcomes):
 def _law(bench, case, law=None):
     "The exact law of a case: a (G, K) or (K,) array, or a distribution function."
     made = (law or bench.spec.oracle)(*_copy(case.args), **_copy(case.kwargs))
-    return made if callable(made) else _array(made)
+    return made if callable(made) else np.asarray(_array(made))
 
 
 # %% ../nbs/lib/exercises.ipynb #6d35e74a
@@ -1590,7 +1617,7 @@ def _sampler_hints(bench, outcomes, finding, rivals):
         else:
             score = _rival_score(bench, outcomes, theirs, finding)
         scores[mistake.hint] = min(score, scores.get(mistake.hint, math.inf))
-    return sorted((h for h in scores if scores[h] <= 1), key=scores.get)
+    return sorted((h for h in scores if scores[h] <= 1), key=lambda h: scores[h])
 
 
 def _law_score(bench, outcomes, law):
@@ -1708,14 +1735,21 @@ def _borrowed(spec):
 _TURN = threading.RLock()  # output, switches and limits belong to the whole process
 
 
-def diagnose(
-    name: str,  # of the exercise
-    fn: Callable,  # the reader's answer
-) -> Verdict:  # never raises, but inside an answer
-    """Run an answer under guard and say what is right or wrong with it.
+def diagnose(name: str, fn: Callable) -> Verdict:
+    """Run an answer under guard and say what is right or wrong with it. Never raises, but inside an answer.
 
     The reference itself is judged by its values, so that a spec can be proved; anything else that is the library's own
     answer, or calls it, is `open`, of kind `library`.
+
+    Args:
+        name: of the exercise
+        fn: the reader's answer
+
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(3.0,)])
+    >>> diagnose("double", lambda x: x + x)
+    ✓ double: right
+    >>> diagnose("double", lambda x: x**2).status
+    'wrong'
     """
     _refuse_inside()
     if not isinstance(name, str):
@@ -1763,7 +1797,7 @@ def _diagnosed(name, fn):
         _guarded(outcomes.clear, spec.timeout)
     if hints:
         verdict.hint = hints[0]
-    if hints and finding.kind in ("value", "law"):
+    if hints and finding and finding.kind in ("value", "law"):
         verdict.title = "a known mistake"
     if run and run.printed.strip() and verdict.status == "wrong":
         verdict.facts += (("your code printed", run.printed.rstrip()[:400]),)
@@ -1800,7 +1834,9 @@ def _interchangeable(got, want):
     if isinstance(want, tuple | list | dict):
         return type(got) is type(want) and all(
             _interchangeable(a, b)
-            for a, b in zip(_parts(got).values(), _parts(want).values(), strict=True)
+            for a, b in zip(
+                dict(_parts(got) or {}).values(), dict(_parts(want) or {}).values(), strict=True
+            )
         )
     return True
 
@@ -2001,13 +2037,19 @@ def _record(verdict):
 
 
 # %% ../nbs/lib/exercises.ipynb #1efcd900
-def check(
-    name: str,  # of the exercise
-    fn: Callable,  # your answer
-    strict: bool
-    | None = None,  # raise ExerciseFailed when it is not right; None: only if SILEN_STRICT=1
-) -> Callable:  # your answer when it is right, the library's otherwise
-    "Say whether your answer is right, or which mistake it makes."
+def check(name: str, fn: Callable, strict: bool | None = None) -> Callable:
+    """Say whether your answer is right, or which mistake it makes.
+
+    Args:
+        name: of the exercise
+        fn: your answer
+        strict: raise ExerciseFailed when it is not right; None: only if SILEN_STRICT=1
+    Returns: your answer when it is right, the library's otherwise.
+
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(3.0,)])
+    >>> double = check("double", lambda x: x + x)
+    ✓ double: right
+    """
     _refuse_inside()
     try:
         verdict, own = _checked(name, fn)
@@ -2086,10 +2128,15 @@ def _mistake_problems(bench):
 
 
 # %% ../nbs/lib/exercises.ipynb #359daa38
-def verify(
-    name: str,  # of the exercise
-) -> list[str]:  # problems in words; empty when the spec is sound
-    "Prove a spec: reference right, oracle equal to it, each mistake earns exactly its own hint."
+def verify(name: str) -> list[str]:
+    """Prove a spec: the reference is right, the oracle equal to it, each mistake earns exactly its own hint.
+
+    Returns: problems in words; none when the spec is sound.
+
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(3.0,)], oracle=lambda x: 3 * x)
+    >>> verify("double")
+    ['double: case 1: the oracle disagrees with the reference: the number differs (oracle 9, reference 6)']
+    """
     with _TURN:
         try:
             bench = _bench(name)
@@ -2124,9 +2171,15 @@ class _Mistakes:
         )
 
 
-def show_mistakes(
-    name: str,  # of the exercise
-) -> "_Mistakes":  # shows itself
-    "What a reader sees for each known mistake."
+def show_mistakes(name: str) -> "_Mistakes":
+    """What a reader sees for each known mistake of an exercise; the table shows itself.
+
+    >>> mistakes = [Mistake("That is the square.", lambda x: x**2)]
+    >>> exercise("double", reference=lambda x: 2 * x, cases=[(3.0,)], mistakes=mistakes)
+    >>> print(show_mistakes("double"))
+    That is the square.
+      -> ✗ double: a known mistake
+      Hint: That is the square. ...
+    """
     spec = find_spec(name)
     return _Mistakes(name, [(m, diagnose(name, w)) for m in spec.mistakes for w in m.wrong])

@@ -6,11 +6,13 @@ import http.server
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
 os.environ.setdefault("WANDB_MODE", "disabled")
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))  # what they share
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +21,26 @@ def _scratch(tmp_path, monkeypatch):
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def fixture_specs(monkeypatch):
+    "The specs of exercise_fixtures are found, here and in kernels; what a test registers is forgotten."
+    from silen_lib import exercises
+
+    folder = str(Path(__file__).parent / "exercise_fixtures")
+    monkeypatch.setenv("SILEN_CHECKS", "fixture_checks")
+    monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+    monkeypatch.delenv("SILEN_STRICT", raising=False)
+    monkeypatch.syspath_prepend(folder)
+    exercises.find_spec("toss")
+    specs = exercises.SPECS
+    before = dict(specs)
+    yield
+    # a module of real checks that a test imported registers only once: keep what it brought
+    kept = {n: spec for n, spec in specs.items() if str(spec.module).startswith("silen_lib.")}
+    specs.clear()
+    specs.update({**kept, **before})
 
 
 def _idx(array):

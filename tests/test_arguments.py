@@ -13,13 +13,12 @@ import signal
 
 import catalogue
 import pytest
+import shape
 import torch
 from catalogue import ENTRIES, EXEMPT
 from torch import nn
 
-MODULES = (
-    "coins energy hopfield capacity boltzmann rbm mnist_rbm modern_hopfield attention sampling score free_energy"
-).split()
+MODULES = [m.name for m in shape.modules() if m.is_chapter] + ["coins"]
 
 
 def _weights(arguments: dict) -> dict:

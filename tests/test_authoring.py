@@ -16,29 +16,12 @@ import torch
 from silen_lib import authoring as au
 from silen_lib import exercises as ex
 
-FIXTURES = Path(__file__).parent / "exercise_fixtures"
-DEMO = FIXTURES / "00_demo.ipynb"
+DEMO = Path(__file__).parent / "exercise_fixtures" / "00_demo.ipynb"
 CHAPTERS = sorted((Path(__file__).parent.parent / "nbs").glob("[0-9][0-9]_*.ipynb"))
 torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def _own_world(tmp_path, monkeypatch):
-    "Progress goes to a temporary file, fixture specs are found, registered specs are forgotten."
-    monkeypatch.setenv("SILEN_PROGRESS", str(tmp_path / "progress.json"))
-    monkeypatch.setenv("SILEN_CHECKS", "fixture_checks")
-    monkeypatch.setenv("PYTHONPATH", str(FIXTURES), prepend=os.pathsep)
-    monkeypatch.delenv("SILEN_STRICT", raising=False)
-    monkeypatch.syspath_prepend(str(FIXTURES))
-    ex.find_spec("toss")
-    before = dict(ex.SPECS)
-    yield
-    # a module of real checks that a test imported registers only once: keep what it brought
-    kept = {
-        name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")
-    }
-    ex.SPECS.clear()
-    ex.SPECS.update({**kept, **before})
+pytestmark = pytest.mark.usefixtures("fixture_specs")
 
 
 # ---- notebooks -------------------------------------------------------------------------------------------------------
@@ -66,6 +49,21 @@ def replace(text, new, where=None):
         c.source = c.source.replace(text, new)
 
     return change
+
+
+def helped(nb):
+    "The answer to an exercise leans on a function that its chapter has only below the check."
+    replace("(torch.rand(p.shape", "coin(torch.rand(p.shape", "# | solution toss")(nb)
+    index = next(i for i, c in enumerate(nb.cells) if c.source.startswith("toss = check"))
+    nb.cells.insert(index + 1, nbformat.v4.new_code_cell("# | export\ndef coin(x):\n    return x"))
+
+
+def test_lint_accepts_a_helper_above_the_check(tmp_path):
+    def change(nb):
+        helped(nb)
+        nb.cells.insert(0, nbformat.v4.new_code_cell("# | export\ndef coin(x):\n    return x"))
+
+    assert au.lint_chapter(edited(tmp_path, change)) == []
 
 
 def test_lint_accepts_the_demo():
@@ -112,6 +110,7 @@ def test_lint_accepts_the_demo():
         (replace("<details>", "<p>", "Start from"), "Unit: no hint"),
         (replace("fixture_chapter", "elsewhere"), "the chapter exports to elsewhere"),
         (replace("def toss", "def tosses", "# | exercise toss"), "the stub does not define `toss`"),
+        (helped, "toss: the answer uses `coin`, which is made below the check"),
     ],
 )
 def test_lint_finds(tmp_path, change, words):
@@ -176,10 +175,10 @@ def test_what_is_no_notebook_is_told_in_one_sentence(tmp_path, capsys, what, mak
     [
         (["classroom", DEMO], "needs -o FOLDER"),
         (["lint", "no.ipynb"], "no such notebook: no.ipynb"),
-        (["lint", FIXTURES], "no such notebook"),
+        (["lint", DEMO.parent], "no such notebook"),
         (["lint", __file__], "does not end in .ipynb"),
         (["grade", "no.ipynb"], "no such file or folder"),
-        (["classroom", DEMO, "-o", FIXTURES], "want another folder"),
+        (["classroom", DEMO, "-o", DEMO.parent], "want another folder"),
         (["classroom", DEMO, "-o", DEMO], "is a file, want a folder"),
         (["classroom", DEMO, DEMO, "-o", "never_made"], "would be one file"),
         (["test", DEMO, "--timeout", "0"], "--timeout: got 0"),
@@ -227,11 +226,13 @@ def test_any_terminal_will_do(tmp_path, encoding):
         assert b"Traceback" not in done.stderr and done.returncode in (0, 1, 2), done.stderr
 
 
-def test_a_chapter_passes_as_shipped_and_solved():
-    assert au.prove_chapter(DEMO) == []
+@pytest.mark.parametrize("once", [False, True])
+def test_a_chapter_passes_as_shipped_and_solved(once):
+    assert au.prove_chapter(DEMO, once=once) == []
 
 
-def test_a_bad_chapter_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize("once", [False, True])
+def test_a_bad_chapter_is_found(tmp_path, once):
     def change(nb):
         replace(
             "raise NotImplementedError",
@@ -240,11 +241,35 @@ def test_a_bad_chapter_is_found(tmp_path, monkeypatch):
         )(nb)
         replace("/ 2", "/ 3", "# | solution pair_energy")(nb)
 
-    found = "\n".join(au.prove_chapter(edited(tmp_path, change)))
-    assert (
-        "pair_energy: as shipped, the check says ✓, want ○" in found
-        and "solved: ExerciseFailed: ✗ pair_energy" in found
+    found = "\n".join(au.prove_chapter(edited(tmp_path, change), once=once))
+    assert "pair_energy: as shipped, the check says ✓, want ○" in found
+    wrong = (
+        "pair_energy: solved, the check says ✗, want ✓"
+        if once
+        else "solved: ExerciseFailed: ✗ pair_energy"
     )
+    assert wrong in found
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_cell_that_fails_is_found(tmp_path, once):
+    "Also the last one, behind all checks."
+    path = edited(tmp_path, lambda nb: nb.cells.append(nbformat.v4.new_code_cell("1 / 0")))
+    found = au.prove_chapter(path, once=once)
+    assert found[0] == "as shipped: ZeroDivisionError: division by zero"
+
+
+def test_in_one_run_the_chapter_goes_on_as_it_was_shipped(tmp_path):
+    "What a check gave to the chapter is there again when the answer has been tried."
+    look = "import fixture_chapter\nassert pair_energy is fixture_chapter.pair_energy"
+
+    def change(nb):
+        index = next(
+            i for i, c in enumerate(nb.cells) if c.source.startswith("pair_energy = check")
+        )
+        nb.cells.insert(index + 1, nbformat.v4.new_code_cell(look))
+
+    assert au.prove_chapter(edited(tmp_path, change), once=True) == []
 
 
 # ---- classroom copies ------------------------------------------------------------------------------------------------

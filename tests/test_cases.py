@@ -29,6 +29,7 @@ from torch import Tensor
 
 from silen_lib.exercises import Case, diagnose, find_spec
 
+CHECKS = CHAPTERS[0].parent / "checks"
 RECORD = recorded()
 NOTEBOOKS = {path.stem: read(path) for path in CHAPTERS}
 WHERE = {name: chapter for chapter, nb in NOTEBOOKS.items() for name in cells_of(nb, "exercise")}
@@ -201,6 +202,13 @@ def reader(name, code):
 
 def test_every_exercise_has_a_plain_answer():
     assert set(PLAIN) == set(WHERE)
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_every_spec_is_proved_by_its_own_notebook(name):
+    "Which CI runs, so that no other test need prove it again."
+    cells = read(CHECKS / f"{WHERE[name]}.ipynb").cells
+    assert any(re.search(rf'\(verify\("{name}"\), \[\]\)', c.source) for c in cells)
 
 
 @pytest.mark.parametrize("name", WHERE)

@@ -17,8 +17,7 @@ from torch import nn
 from silen_lib import exercises as ex
 from silen_lib.exercises import Case, ExerciseFailed, Mistake, check, diagnose, exercise, verify
 
-FIXTURES = Path(__file__).parent / "exercise_fixtures"
-DEMO = FIXTURES / "00_demo.ipynb"
+DEMO = Path(__file__).parent / "exercise_fixtures" / "00_demo.ipynb"
 torch.set_num_threads(1)
 W = torch.tensor([[0.0, 1.0, -2.0], [1.0, 0.0, 3.0], [-2.0, 3.0, 0.0]])
 
@@ -33,23 +32,7 @@ def quick(name, reference, cases, **fields):
     exercise(name, reference=reference, cases=cases, **{"timeout": 0.4, **fields})
 
 
-@pytest.fixture(autouse=True)
-def _own_world(tmp_path, monkeypatch):
-    "Progress goes to a temporary file, fixture specs are found, registered specs are forgotten."
-    monkeypatch.setenv("SILEN_PROGRESS", str(tmp_path / "progress.json"))
-    monkeypatch.setenv("SILEN_CHECKS", "fixture_checks")
-    monkeypatch.setenv("PYTHONPATH", str(FIXTURES))
-    monkeypatch.delenv("SILEN_STRICT", raising=False)
-    monkeypatch.syspath_prepend(str(FIXTURES))
-    ex.find_spec("toss")
-    before = dict(ex.SPECS)
-    yield
-    # a module of real checks that a test imported registers only once: keep what it brought
-    kept = {
-        name: spec for name, spec in ex.SPECS.items() if str(spec.module).startswith("silen_lib.")
-    }
-    ex.SPECS.clear()
-    ex.SPECS.update({**kept, **before})
+pytestmark = pytest.mark.usefixtures("fixture_specs")
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_without_nbdev_nothing_is_run_in_vain(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         notebooks.importlib.util, "find_spec", lambda name: None if name == "nbdev" else real(name)
     )
-    monkeypatch.setattr(notebooks, "run", lambda *a, **k: pytest.fail("it began"))
+    monkeypatch.setattr(notebooks, "run_notebook", lambda *a, **k: pytest.fail("it began"))
     monkeypatch.setattr(sys, "argv", ["silen-notebooks", "a.ipynb"])
     with pytest.raises(SystemExit):
         notebooks.main()
@@ -137,7 +137,7 @@ def test_the_stop_button_stops(tmp_path, monkeypatch, capsys):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebooks, "run", stopped)
+    monkeypatch.setattr(notebooks, "run_notebook", stopped)
     monkeypatch.setattr(sys, "argv", ["silen-notebooks", "a.ipynb", "b.ipynb"])
     assert notebooks.main() == 130
     assert capsys.readouterr().err == "stopped in a.ipynb; it is as it was\n"
@@ -145,7 +145,7 @@ def test_the_stop_button_stops(tmp_path, monkeypatch, capsys):
 
 def test_what_is_written(tmp_path):
     path = _write(tmp_path / "a.ipynb", "print('é')")
-    notebooks.run(path)
+    notebooks.run_notebook(path)
     text = path.read_bytes().decode("utf-8")
     assert "é" in text and text.endswith("}\n") and "\r" not in text
     nb = nbformat.read(path, as_version=4)
@@ -158,7 +158,7 @@ def test_what_tells_about_this_machine_is_not_committed(tmp_path):
     out = new_output("stream", text="77 GB\n")
     cells = [new_code_cell("1", outputs=[out], metadata={"tags": tags}) for tags in (["here"], [])]
     nb = new_notebook(cells=[new_markdown_cell("# a"), *cells])
-    notebooks.clean(nb)
+    notebooks.clean_notebook(nb)
     assert [len(c.outputs) for c in nb.cells[1:]] == [0, 1]
     assert nb.cells[1].metadata == {"tags": ["here"]}
 
