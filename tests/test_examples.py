@@ -37,7 +37,6 @@ OPEN = {
     "rbm",
     "sampling",
     "score",
-    "spins",
     "train",
     "widgets",
 }
