@@ -29,6 +29,7 @@ d = {
             "silen_lib.args.bits": ("lib/args.html#bits", "silen_lib/args.py"),
             "silen_lib.args.broadcast": ("lib/args.html#broadcast", "silen_lib/args.py"),
             "silen_lib.args.choice": ("lib/args.html#choice", "silen_lib/args.py"),
+            "silen_lib.args.columns": ("lib/args.html#columns", "silen_lib/args.py"),
             "silen_lib.args.concrete": ("lib/args.html#concrete", "silen_lib/args.py"),
             "silen_lib.args.couplings": ("lib/args.html#couplings", "silen_lib/args.py"),
             "silen_lib.args.distribution": ("lib/args.html#distribution", "silen_lib/args.py"),
@@ -49,6 +50,7 @@ d = {
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
+            "silen_lib.args.numbers": ("lib/args.html#numbers", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
             "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
             "silen_lib.args.pairs": ("lib/args.html#pairs", "silen_lib/args.py"),
@@ -622,51 +624,49 @@ d = {
                 "capacity.html#retrievalstate",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.RetrievalState.at_noise": (
+                "capacity.html#retrievalstate.at_noise",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.at_wall": (
+                "capacity.html#retrievalstate.at_wall",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.free_energy": (
+                "capacity.html#retrievalstate.free_energy",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.load": (
+                "capacity.html#retrievalstate.load",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.mean_spin": (
+                "capacity.html#retrievalstate.mean_spin",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.Wall": ("capacity.html#wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._cold": ("capacity.html#_cold", "silen_lib/capacity.py"),
-            "silen_lib.capacity._columns": ("capacity.html#_columns", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_load": ("capacity.html#_draw_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_map": ("capacity.html#_draw_map", "silen_lib/capacity.py"),
-            "silen_lib.capacity._free_energy": (
-                "capacity.html#_free_energy",
+            "silen_lib.capacity.Wall.from_halves": (
+                "capacity.html#wall.from_halves",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._glass": ("capacity.html#_glass", "silen_lib/capacity.py"),
-            "silen_lib.capacity._home": ("capacity.html#_home", "silen_lib/capacity.py"),
-            "silen_lib.capacity._load_for": ("capacity.html#_load_for", "silen_lib/capacity.py"),
-            "silen_lib.capacity._logistic": ("capacity.html#_logistic", "silen_lib/capacity.py"),
+            "silen_lib.capacity.Wall.half_load": (
+                "capacity.html#wall.half_load",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.Wall.retained": (
+                "capacity.html#wall.retained",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity._networks": ("capacity.html#_networks", "silen_lib/capacity.py"),
-            "silen_lib.capacity._number": ("capacity.html#_number", "silen_lib/capacity.py"),
-            "silen_lib.capacity._phase_lines": (
-                "capacity.html#_phase_lines",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity._response": ("capacity.html#_response", "silen_lib/capacity.py"),
-            "silen_lib.capacity._retrieval": ("capacity.html#_retrieval", "silen_lib/capacity.py"),
             "silen_lib.capacity._sweep": ("capacity.html#_sweep", "silen_lib/capacity.py"),
-            "silen_lib.capacity._temperature": (
-                "capacity.html#_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity._walk": ("capacity.html#_walk", "silen_lib/capacity.py"),
             "silen_lib.capacity._walk_there": (
                 "capacity.html#_walk_there",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._wall": ("capacity.html#_wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._wall_from": ("capacity.html#_wall_from", "silen_lib/capacity.py"),
-            "silen_lib.capacity._warm": ("capacity.html#_warm", "silen_lib/capacity.py"),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ags_overlap": (
-                "capacity.html#ags_overlap",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.ags_state": ("capacity.html#ags_state", "silen_lib/capacity.py"),
             "silen_lib.capacity.bit_error": ("capacity.html#bit_error", "silen_lib/capacity.py"),
-            "silen_lib.capacity.coexistence_temperature": (
-                "capacity.html#coexistence_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.critical_capacity": (
                 "capacity.html#critical_capacity",
                 "silen_lib/capacity.py",
@@ -675,47 +675,17 @@ d = {
                 "capacity.html#extrapolate",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.glass_temperature": (
-                "capacity.html#glass_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.glauber": ("capacity.html#glauber", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ground_state_capacity": (
-                "capacity.html#ground_state_capacity",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.half_load": ("capacity.html#half_load", "silen_lib/capacity.py"),
             "silen_lib.capacity.measure_wall": (
                 "capacity.html#measure_wall",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.melting_temperature": (
-                "capacity.html#melting_temperature",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.plot_phase_diagram": (
-                "capacity.html#plot_phase_diagram",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.pseudo_inverse_weights": (
                 "capacity.html#pseudo_inverse_weights",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.retained": ("capacity.html#retained", "silen_lib/capacity.py"),
-            "silen_lib.capacity.sample_minima": (
-                "capacity.html#sample_minima",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.spin_threshold": (
                 "capacity.html#spin_threshold",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_load": (
-                "capacity.html#stable_load",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_states": (
-                "capacity.html#stable_states",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),

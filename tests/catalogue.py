@@ -584,26 +584,17 @@ entry(
 entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
 
 # ---------------------------------------------------------------- 2 capacity
-entry("capacity.stable_load", n_neurons=Count(100, 2))
-for _name in ("critical_capacity", "ground_state_capacity"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        T=Temperature(0.1, zero=True, may=("list",)),
-    )
-for _name in ("ags_state", "ags_overlap"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        alpha=Number(0.05, 0.0, may=("list",)),
-        T=Temperature(0.1, zero=True, may=("list",)),
-    )
-for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        alpha=Number(0.05, 0.0, may=("list",)),
-    )
+entry(
+    "capacity.critical_capacity",
+    fake="a theory in float64, on the processor",
+    T=Temperature(0.1, zero=True, may=("list",)),
+)
+entry(
+    "capacity.ags_state",
+    fake="a theory in float64, on the processor",
+    alpha=Number(0.05, 0.0, may=("list",)),
+    T=Temperature(0.1, zero=True, may=("list",)),
+)
 entry(
     "capacity.glauber",
     state=_state(),
@@ -616,7 +607,7 @@ entry(
     reads=3,
 )
 entry(
-    "capacity.retained",
+    "capacity.Wall.retained",
     fake="makes its own tensors",
     n_neurons=Count(40, 2),
     load=Positive(0.1),
@@ -628,7 +619,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "capacity.half_load",
+    "capacity.Wall.half_load",
     fake="a fit in float64, on the processor",
     loads=Array(3, value=[0.1, 0.14, 0.18], wide=False),
     kept=Kind(torch.tensor([[4, 4], [2, 3], [0, 1]])),
@@ -650,14 +641,6 @@ entry(
     networks=(2, 2, 2),
     loads=(0.05, 0.3),
     cues=Count(2),
-    generator=Gen(),
-)
-entry("capacity.stable_states", fake=DATA_SHAPED, patterns=Spins(P, N, wide=False, lone=True))
-entry(
-    "capacity.sample_minima",
-    fake=DATA_SHAPED,
-    patterns=Spins(P, N, wide=False, lone=True),
-    n_starts=Count(4),
     generator=Gen(),
 )
 entry("capacity.bit_error", load=Array(3, value=[0.1, 0.2, 0.3], wide=False, lone=True))
@@ -1780,15 +1763,11 @@ _no_load = (
     _loads + 0j,
 )
 _no_load += (_loads[:0], [0.1, -1.0], [None])
-for _name in ("critical_capacity", "ground_state_capacity"):
-    again(f"capacity.{_name}", T=Only(0.05, *_no_load))
-for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
-    again(f"capacity.{_name}", alpha=Only(0.05, *_no_load))
-for _name in ("ags_state", "ags_overlap"):
-    again(f"capacity.{_name}", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
+again("capacity.critical_capacity", T=Only(0.05, *_no_load))
+again("capacity.ags_state", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
 again("capacity.glauber", state=_state(), **_patterns, sweeps=Only(1, None), fixed=Mask(N))
 again(
-    "capacity.retained",
+    "capacity.Wall.retained",
     n_neurons=Only(40, 0),
     load=0.1,
     networks=1,
@@ -1798,7 +1777,7 @@ again(
 )
 _kept = torch.ones(2, 2)
 again(
-    "capacity.half_load",
+    "capacity.Wall.half_load",
     loads=Only(torch.tensor([0.1, 0.2]), torch.ones(2)),
     kept=Only(
         torch.tensor([[9, 9], [1, 0]]),
@@ -1814,7 +1793,6 @@ again(
     loads=Only((0.05, 0.6), (NAN, 0.1), 0.1, (-0.1, 0.1), (0.1,)),
     cues=2,
 )
-again("capacity.plot_phase_diagram", max_load=Positive(0.1), ax=Only(None, 3, "ax"))
 again("capacity.bit_error", load=Only(_loads, _loads * 0, 0.1))
 again("capacity.ags_load", t=Only(_loads, _loads * 0, 0.1))
 again("capacity.spin_threshold", u=Only(_loads, _loads + 2, 0.1), T=Temperature(0.1))
@@ -2223,7 +2201,7 @@ taken(
     "energy.macrostate_free_energy.E",
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
-    "capacity.half_load.loads",
+    "capacity.Wall.half_load.loads",
     *(f"capacity.extrapolate.{a}" for a in ("values", "errors")),
     "boltzmann.exact_distribution.W",
     "boltzmann.spin_transition_matrix.W",
@@ -2247,8 +2225,7 @@ taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_
 taken(
     "one a chain, a component or a point of the theory",
     "two",
-    *(f"capacity.{f}.alpha" for f in ("ags_state", "ags_overlap")),
-    *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
+    "capacity.ags_state.alpha",
     "sampling.gaussian_walk.scale",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
@@ -2257,10 +2234,7 @@ taken(
 taken(
     "any shape is right, or is seen when it meets the chains",
     "too many",
-    *(
-        f"capacity.{f}.T"
-        for f in ("critical_capacity", "ground_state_capacity", "ags_state", "ags_overlap")
-    ),
+    *(f"capacity.{f}.T" for f in ("critical_capacity", "ags_state")),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
@@ -2279,7 +2253,7 @@ EXEMPT = {
     "energy": "THREE_WELLS StationaryPoints Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
-    "capacity": "RetrievalState Wall",
+    "capacity": "RetrievalState Wall Wall.from_halves",
     "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "

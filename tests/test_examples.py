@@ -21,7 +21,6 @@ OPEN = {
     "authoring",
     "board",
     "boltzmann",
-    "capacity",
     "core",
     "data",
     "doctor",
