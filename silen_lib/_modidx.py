@@ -3825,6 +3825,155 @@ d = {
                 "silen_lib/score.py",
             ),
         },
+        "silen_lib.spins": {
+            "silen_lib.spins.Couplings": ("lib/spins.html#couplings", "silen_lib/spins.py"),
+            "silen_lib.spins.Couplings.__init__": (
+                "lib/spins.html#couplings.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Couplings._fields": (
+                "lib/spins.html#couplings._fields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Couplings._rows": (
+                "lib/spins.html#couplings._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns": ("lib/spins.html#patterns", "silen_lib/spins.py"),
+            "silen_lib.spins.Patterns.__init__": (
+                "lib/spins.html#patterns.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns._fields": (
+                "lib/spins.html#patterns._fields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns._rows": (
+                "lib/spins.html#patterns._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Swept": ("lib/spins.html#swept", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine": ("lib/spins.html#_engine", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.__init__": (
+                "lib/spins.html#_engine.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine._run_there": (
+                "lib/spins.html#_engine._run_there",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine._settle": (
+                "lib/spins.html#_engine._settle",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.decide": (
+                "lib/spins.html#_engine.decide",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.here": ("lib/spins.html#_engine.here", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.offsets": (
+                "lib/spins.html#_engine.offsets",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.run": ("lib/spins.html#_engine.run", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.sweep": ("lib/spins.html#_engine.sweep", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields": ("lib/spins.html#_fields", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.__init__": (
+                "lib/spins.html#_fields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.commit": (
+                "lib/spins.html#_fields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.heard": ("lib/spins.html#_fields.heard", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.inner": ("lib/spins.html#_fields.inner", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.keep": ("lib/spins.html#_fields.keep", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.refresh": (
+                "lib/spins.html#_fields.refresh",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.start": ("lib/spins.html#_fields.start", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.within": (
+                "lib/spins.html#_fields.within",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._FreshFields": ("lib/spins.html#_freshfields", "silen_lib/spins.py"),
+            "silen_lib.spins._FreshFields.__init__": (
+                "lib/spins.html#_freshfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._FreshFields.heard": (
+                "lib/spins.html#_freshfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields": ("lib/spins.html#_keptfields", "silen_lib/spins.py"),
+            "silen_lib.spins._KeptFields.__init__": (
+                "lib/spins.html#_keptfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.commit": (
+                "lib/spins.html#_keptfields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.heard": (
+                "lib/spins.html#_keptfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.keep": (
+                "lib/spins.html#_keptfields.keep",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.refresh": (
+                "lib/spins.html#_keptfields.refresh",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.start": (
+                "lib/spins.html#_keptfields.start",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields": (
+                "lib/spins.html#_patternfields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.__init__": (
+                "lib/spins.html#_patternfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.commit": (
+                "lib/spins.html#_patternfields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.heard": (
+                "lib/spins.html#_patternfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.keep": (
+                "lib/spins.html#_patternfields.keep",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.start": (
+                "lib/spins.html#_patternfields.start",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.within": (
+                "lib/spins.html#_patternfields.within",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
+            "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
+            "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
+            "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
+            "silen_lib.spins.ising_field": ("lib/spins.html#ising_field", "silen_lib/spins.py"),
+            "silen_lib.spins.random_patterns": (
+                "lib/spins.html#random_patterns",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.random_spins": ("lib/spins.html#random_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.spin_states": ("lib/spins.html#spin_states", "silen_lib/spins.py"),
+            "silen_lib.spins.sweep_spins": ("lib/spins.html#sweep_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.tie_width": ("lib/spins.html#tie_width", "silen_lib/spins.py"),
+        },
         "silen_lib.train": {
             "silen_lib.train.CheckpointError": (
                 "lib/train.html#checkpointerror",

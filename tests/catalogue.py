@@ -583,6 +583,53 @@ entry(
 )
 entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
 
+# ---------------------------------------------------------------- spins
+entry(
+    "spins.random_spins",
+    fake="makes its own tensors",
+    shape=(2, 5),
+    fraction=Fraction(0.5),
+    generator=Gen(),
+)
+entry(
+    "spins.random_patterns",
+    fake="makes its own tensors",
+    n_patterns=Count(2),
+    n_neurons=Count(5),
+    fraction=Fraction(0.5),
+    generator=Gen(),
+)
+entry("spins.spin_states", fake="makes its own tensors", n=Count(3))
+for _name in ("ising_energy", "ising_field"):
+    entry(f"spins.{_name}", state=_state(), W=Couplings(N, symmetric=False))
+entry("spins.tie_width", W=Couplings(N, symmetric=False, lone=True, may=("one row",)))
+entry("spins.Couplings", W=Couplings(N, lone=True))
+entry("spins.Patterns", patterns=Spins(P, N, wide=False, lone=True))
+_swept = dict(
+    sweeps=Count(2, 0, optional=True),
+    order=Choice("random"),
+    block=Count(4, optional=True),
+    columns=Count(2, optional=True),
+    generator=Gen(),
+)
+entry(
+    "spins.sweep_spins",
+    reads=8,
+    state=_state(),
+    fields=Kind(make=lambda d: _import("spins.Couplings")(Couplings(N).make(d))),
+    rule=Choice("keep"),
+    **_swept,
+)
+entry(
+    "spins.sweep_spins",
+    reads=8,
+    state=_state(may=("float64",)),
+    fields=Kind(make=lambda d: _import("spins.Patterns")(Spins(P, N).make(d))),
+    rule=Choice("metropolis"),
+    T=Temperature(zero=True),
+    **(_swept | dict(sweeps=Count(2, 0))),
+)
+
 # ---------------------------------------------------------------- 2 capacity
 entry(
     "capacity.critical_capacity",
@@ -2253,6 +2300,7 @@ EXEMPT = {
     "energy": "THREE_WELLS StationaryPoints Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
+    "spins": "Swept",
     "capacity": "RetrievalState Wall Wall.from_halves",
     "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",

@@ -18,7 +18,7 @@ from catalogue import ENTRIES, EXEMPT
 from torch import nn
 
 MODULES = (
-    "energy hopfield capacity boltzmann rbm mnist_rbm modern_hopfield attention sampling score free_energy"
+    "energy spins hopfield capacity boltzmann rbm mnist_rbm modern_hopfield attention sampling score free_energy"
 ).split()
 
 

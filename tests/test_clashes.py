@@ -10,13 +10,18 @@ import torch
 from catalogue import ENTRIES, N
 from torch import Tensor
 
-MODULES = ("hopfield", "boltzmann", "attention")
+MODULES = ("spins", "hopfield", "boltzmann", "attention")
 
 ones, hold = torch.ones, lambda *shape: torch.zeros(shape, dtype=torch.bool)
 MORE = {  # optional tensors beside those of the catalogue's call
     "hopfield.hopfield_update": dict(fixed=hold(N)),
     "hopfield.recall": dict(order=torch.arange(N), fixed=hold(N)),
     "hopfield.recall_patterns": dict(order=torch.arange(N), fixed=hold(N)),
+    "spins.ising_energy": dict(bias=ones(N)),
+    "spins.ising_field": dict(bias=ones(N)),
+    "spins.tie_width": dict(bias=ones(N)),
+    "spins.Couplings": dict(bias=ones(N)),
+    "spins.sweep_spins": dict(fixed=hold(N)),
     "boltzmann.ising_energy": dict(bias=ones(N)),
     "boltzmann.exact_distribution": dict(bias=ones(4)),
     "boltzmann.spin_transition_matrix": dict(bias=ones(3)),

@@ -36,7 +36,6 @@ OPEN = {
     "rbm",
     "sampling",
     "score",
-    "spins",
     "train",
     "widgets",
 }
