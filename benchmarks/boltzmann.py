@@ -14,7 +14,7 @@ import time
 import torch
 
 from silen_lib.boltzmann import anneal, cooling_schedule, heat_bath, metropolis
-from silen_lib.hopfield import random_patterns
+from silen_lib.spins import random_patterns
 
 try:
     import dimod

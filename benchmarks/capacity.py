@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from silen_lib.capacity import critical_capacity, glauber, measure_wall
-from silen_lib.hopfield import build_hopfield_weights, random_patterns
+from silen_lib.hopfield import build_hopfield_weights
+from silen_lib.spins import random_patterns
 
 COUNTS = range(1, 26)
 

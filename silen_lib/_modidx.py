@@ -398,44 +398,32 @@ d = {
                 "boltzmann.html#boltzmannmachine",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
-                "boltzmann.html#boltzmannmachine.__init__",
+            "silen_lib.boltzmann.BoltzmannMachine.Learned": (
+                "boltzmann.html#boltzmannmachine.learned",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._by_hidden": (
-                "boltzmann.html#boltzmannmachine._by_hidden",
+            "silen_lib.boltzmann.BoltzmannMachine.Phases": (
+                "boltzmann.html#boltzmannmachine.phases",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
+                "boltzmann.html#boltzmannmachine.__init__",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
                 "boltzmann.html#boltzmannmachine._carry_on",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._chains": (
-                "boltzmann.html#boltzmannmachine._chains",
+            "silen_lib.boltzmann.BoltzmannMachine._data": (
+                "boltzmann.html#boltzmannmachine._data",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._distance": (
-                "boltzmann.html#boltzmannmachine._distance",
+            "silen_lib.boltzmann.BoltzmannMachine._shares": (
+                "boltzmann.html#boltzmannmachine._shares",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_gradient": (
-                "boltzmann.html#boltzmannmachine._exact_gradient",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_steps": (
-                "boltzmann.html#boltzmannmachine._exact_steps",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._pictures": (
-                "boltzmann.html#boltzmannmachine._pictures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._rows_of": (
-                "boltzmann.html#boltzmannmachine._rows_of",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._sampled_steps": (
-                "boltzmann.html#boltzmannmachine._sampled_steps",
+            "silen_lib.boltzmann.BoltzmannMachine._states": (
+                "boltzmann.html#boltzmannmachine._states",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.energy": (
@@ -458,12 +446,20 @@ d = {
                 "boltzmann.html#boltzmannmachine.free_energy",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.BoltzmannMachine.hidden_energies": (
+                "boltzmann.html#boltzmannmachine.hidden_energies",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.BoltzmannMachine.log_likelihood": (
                 "boltzmann.html#boltzmannmachine.log_likelihood",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.log_partition": (
                 "boltzmann.html#boltzmannmachine.log_partition",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.relative_entropy": (
+                "boltzmann.html#boltzmannmachine.relative_entropy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.sample": (
@@ -474,76 +470,7 @@ d = {
                 "boltzmann.html#boltzmannmachine.sampled_gradient",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.Learned": ("boltzmann.html#learned", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.Learned.add": (
-                "boltzmann.html#learned.add",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.Tempered": ("boltzmann.html#tempered", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder": ("boltzmann.html#_ladder", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder.__init__": (
-                "boltzmann.html#_ladder.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.swap": (
-                "boltzmann.html#_ladder.swap",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.sweep": (
-                "boltzmann.html#_ladder.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper": ("boltzmann.html#_sweeper", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Sweeper.__init__": (
-                "boltzmann.html#_sweeper.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper._sweep_there": (
-                "boltzmann.html#_sweeper._sweep_there",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.sweep": (
-                "boltzmann.html#_sweeper.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.thresholds": (
-                "boltzmann.html#_sweeper.thresholds",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.walk": (
-                "boltzmann.html#_sweeper.walk",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._averages": ("boltzmann.html#_averages", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._climb": ("boltzmann.html#_climb", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._difference": (
-                "boltzmann.html#_difference",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._distinct": ("boltzmann.html#_distinct", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._energy": ("boltzmann.html#_energy", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._held": ("boltzmann.html#_held", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._machine": ("boltzmann.html#_machine", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._random_spins": (
-                "boltzmann.html#_random_spins",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._random_visits": (
-                "boltzmann.html#_random_visits",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._step": ("boltzmann.html#_step", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._sweeps": ("boltzmann.html#_sweeps", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._temperatures": (
-                "boltzmann.html#_temperatures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._transfer": ("boltzmann.html#_transfer", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._uniform": ("boltzmann.html#_uniform", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._weights_of": (
-                "boltzmann.html#_weights_of",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.anneal": ("boltzmann.html#anneal", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.boltzmann_update": (
                 "boltzmann.html#boltzmann_update",
@@ -557,29 +484,9 @@ d = {
                 "boltzmann.html#detailed_balance_gap",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.exact_distribution": (
-                "boltzmann.html#exact_distribution",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_ground_energy": (
-                "boltzmann.html#grid_ground_energy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_log_partition": (
-                "boltzmann.html#grid_log_partition",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_spin_glass": (
-                "boltzmann.html#grid_spin_glass",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.heat_bath": ("boltzmann.html#heat_bath", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.heat_bath_sweep": (
                 "boltzmann.html#heat_bath_sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.ising_energy": (
-                "boltzmann.html#ising_energy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.learning_gradient": (
@@ -600,14 +507,6 @@ d = {
             ),
             "silen_lib.boltzmann.simulated_annealing": (
                 "boltzmann.html#simulated_annealing",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.spin_states": (
-                "boltzmann.html#spin_states",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.spin_transition_matrix": (
-                "boltzmann.html#spin_transition_matrix",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.spin_up_probability": (
@@ -655,13 +554,6 @@ d = {
             ),
             "silen_lib.capacity.Wall.retained": (
                 "capacity.html#wall.retained",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity._networks": ("capacity.html#_networks", "silen_lib/capacity.py"),
-            "silen_lib.capacity._sweep": ("capacity.html#_sweep", "silen_lib/capacity.py"),
-            "silen_lib.capacity._walk": ("capacity.html#_walk", "silen_lib/capacity.py"),
-            "silen_lib.capacity._walk_there": (
-                "capacity.html#_walk_there",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
@@ -3850,6 +3742,19 @@ d = {
             ),
             "silen_lib.spins.Patterns._rows": (
                 "lib/spins.html#patterns._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk": ("lib/spins.html#spinwalk", "silen_lib/spins.py"),
+            "silen_lib.spins.SpinWalk.__init__": (
+                "lib/spins.html#spinwalk.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.state": (
+                "lib/spins.html#spinwalk.state",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.sweep": (
+                "lib/spins.html#spinwalk.sweep",
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins.Swept": ("lib/spins.html#swept", "silen_lib/spins.py"),

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from . import args
-from .core import uniform, wide_dtype
-from .hopfield import random_patterns
+from .core import wide_dtype
+from .spins import Patterns, random_patterns, sweep_spins
 
 
 # %% ../nbs/02_capacity.ipynb #24634dc7
@@ -222,109 +222,7 @@ def spin_threshold(u: Tensor, T: float | Tensor) -> Tensor:
     return args.temperature("T", T, u, step=True, shape=u.shape) / 2 * torch.logit(u)
 
 
-# %% ../nbs/02_capacity.ipynb #f963ac5d
-def _sweep(
-    S: Tensor,
-    X: Tensor,
-    M: Tensor,
-    inside: list[Tensor],
-    T: float,
-    up: bool,
-    coins,
-    held,
-    rounds: int | None,
-) -> Tensor:
-    """One pass over all spins, in order; changes S and M; says whether so many rounds for each block were enough.
-
-    S (G, N, B) states, X (G, N, P) patterns, M (G, P, B) = XᵀS, inside: for each block its couplings to earlier spins.
-    Fields are N·h, whole numbers while T = 0. rounds=None: as many as it takes, with a look after each."""
-    N, P, start, enough = X.shape[1], X.shape[2], 0, torch.ones_like(S[0, 0, 0], dtype=torch.bool)
-    for k, L in enumerate(inside):
-        where = slice(start, start + L.shape[1])
-        s, x, start = S[:, where], X[:, where], where.stop
-        h = torch.baddbmm(s, x, M, beta=-P)
-        if T > 0:
-            h.sub_(coins(k, h), alpha=N * T / 2)
-        elif not up:
-            h.add_(s, alpha=0.5)  # a tie keeps the spin
-        if held is not None:  # a held unit hears only itself
-            h = torch.where(held[:, where], s * math.inf, h)
-        one = torch.ones_like(h)
-        new = old = torch.copysign(one, h)
-        for _ in range(len(x[0]) if rounds is None else min(rounds, len(x[0]))):
-            turned, old = new - s, new
-            new = torch.copysign(one, torch.baddbmm(h, L, turned))
-            if rounds is None and torch.equal(new, old):
-                break
-        if rounds is not None and rounds < len(x[0]):
-            enough = enough & (new == old).all()
-        M.baddbmm_(x.mT, new - s)
-        S[:, where] = new
-    return enough
-
-
-# %% ../nbs/02_capacity.ipynb #401d86f7
-def _networks(state: Tensor, patterns: Tensor) -> Tensor:
-    "Patterns as (G, P, N), after a look at whether the states fit them."
-    args.together("state", args.spins("state", state), "patterns", args.spins("patterns", patterns))
-    if patterns.ndim not in (2, 3):
-        raise ValueError(
-            f"patterns has shape {tuple(patterns.shape)}; it must be (P, N), or (G, P, N) for G networks"
-        )
-    fits = state.shape[-1:] == patterns.shape[-1:]
-    if patterns.ndim == 3:
-        fits = fits and state.ndim == 3 and len(state) == len(patterns)
-    if not fits:
-        shape = "(..., N)" if patterns.ndim == 2 else "(G, B, N)"
-        raise ValueError(
-            f"state is {tuple(state.shape)} and patterns {tuple(patterns.shape)}; state must be {shape}"
-        )
-    return patterns if patterns.ndim == 3 else patterns[None]
-
-
-# %% ../nbs/02_capacity.ipynb #b33ac089
-def _walk(S, X, inside, T, up, sweeps, held, generator) -> None:
-    "So many sweeps over S, or until nothing moves."
-    M, n, before = X.mT @ S, 0, None
-    while n != sweeps and (before is None or not torch.equal(before, S)):
-        before, n = S.clone() if sweeps is None else None, n + 1
-        _sweep(
-            S, X, M, inside, T, up, lambda k, h: uniform(h.shape, h, generator).logit_(), held, None
-        )
-
-
-def _walk_there(S, X, inside, T, up, sweeps, held, generator, rounds=8) -> None:
-    """`_walk` for a device at the end of a queue: one look at its numbers a sweep.
-
-    Blocks get a fixed number of rounds; a sweep with too few is done again, with the same coins and twice as many."""
-    drawn, n = {}, 0
-
-    def coins(k, h):
-        if k not in drawn:
-            drawn[k] = uniform(h.shape, h, generator).logit_()
-        return drawn[k]
-
-    M = X.mT @ S
-    while n != sweeps:
-        before = S.clone()
-        enough = _sweep(S, X, M, inside, T, up, coins, held, rounds)
-        seen = (
-            int((2 * ~enough + (before != S).any()).item())
-            if sweeps is None or rounds < len(inside[0][0])
-            else 1
-        )
-        if seen >= 2:
-            rounds *= 2
-            M = X.mT @ S.copy_(before)
-            continue
-        drawn.clear()
-        n += 1
-        if sweeps is None and seen == 0:
-            break
-
-
 # %% ../nbs/02_capacity.ipynb #ed5d6978
-@torch.no_grad()
 def glauber(
     state: Tensor,
     patterns: Tensor,
@@ -357,30 +255,20 @@ def glauber(
     >>> glauber(cue, pattern, T=0.0, sweeps=None)  # at T = 0 this is recall
     tensor([ 1., -1.,  1.,  1.])
     """
-    X, T, up = (
-        _networks(state, patterns),
-        args.real("T", T, 0),
-        args.choice("ties", ties, ("keep", "up")) == "up",
-    )
-    if sweeps is None and T > 0:
-        raise ValueError(
-            "sweeps is None; above T = 0 nothing ever rests: it must be a whole number ≥ 0"
-        )
-    sweeps, block = (
-        None if sweeps is None else args.whole("sweeps", sweeps, 0),
-        args.whole("block", block),
-    )
-    args.generator("generator", generator)
-    fixed = args.held("fixed", fixed, state)
-    X = X.to(state).mT.contiguous()
-    N, P = X.shape[1:]
-    X = X.to(wide_dtype(X.device)) if P * N >= 2**24 and T == 0 else X  # whole numbers stay exact
-    S = state.reshape(len(X), -1, N).to(X.dtype).mT.clone(memory_format=torch.contiguous_format)
-    inside = [(b @ b.mT).tril_(-1) for b in X.split(block, dim=1)]
-    held = None if fixed is None else fixed.reshape(len(X), -1, N).mT
-    walk = _walk if args.on_host(S) else _walk_there
-    walk(S, X, inside, T, up, sweeps, held, generator)
-    return S.mT.reshape(state.shape).to(state.dtype)
+    heat = args.real("T", T, 0)
+    cold = args.choice("ties", ties, ("keep", "up"))
+    return sweep_spins(
+        state,
+        Patterns(patterns),
+        "heat bath" if heat else cold,
+        heat or None,
+        sweeps=sweeps,
+        fixed=fixed,
+        block=block,
+        columns=None,
+        antithetic=True,  # up when u < σ(2h/T)
+        generator=generator,
+    ).state
 
 
 # %% ../nbs/02_capacity.ipynb #940638c5

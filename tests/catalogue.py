@@ -630,6 +630,22 @@ entry(
     **(_swept | dict(sweeps=Count(2, 0))),
 )
 
+
+def _walk(device="cpu"):
+    fields = _import("spins.Couplings")(Couplings(N).make(device))
+    return _import("spins.SpinWalk")(_state().make(device), fields, "heat bath")
+
+
+entry(
+    "spins.SpinWalk",
+    reads=4,
+    state=_state(),
+    fields=Kind(make=lambda d: _import("spins.Couplings")(Couplings(N).make(d))),
+    rule=Choice("metropolis"),
+    generator=Gen(),
+)
+method("spins.SpinWalk.sweep", _walk, reads=1, T=Kind(make=lambda d: torch.ones(4, device=d)))
+
 # ---------------------------------------------------------------- 2 capacity
 entry(
     "capacity.critical_capacity",
@@ -708,10 +724,6 @@ def _machine(device="cpu"):
     return _put(lambda: BoltzmannMachine(3, 2, generator=_seeded()), device)
 
 
-entry("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False))
-entry("boltzmann.spin_states", fake="makes its own tensors", n=Count(3))
-entry("boltzmann.exact_distribution", W=Couplings(4, lone=True), T=Temperature())
-entry("boltzmann.spin_transition_matrix", fake=EXACT, W=Couplings(3, lone=True), T=Temperature())
 for _name in ("heat_bath", "metropolis"):
     entry(
         f"boltzmann.{_name}",
@@ -760,26 +772,6 @@ entry(
     generator=Gen(),
 )
 entry(
-    "boltzmann.grid_spin_glass",
-    fake="makes its own tensors",
-    rows=Count(3),
-    cols=Count(3),
-    generator=Gen(),
-)
-entry(
-    "boltzmann.grid_ground_energy",
-    fake=EXACT,
-    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
-    cols=Count(3),
-)
-entry(
-    "boltzmann.grid_log_partition",
-    fake=EXACT,
-    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
-    T=Temperature(),
-    cols=Count(3),
-)
-entry(
     "boltzmann.spin_up_probability",
     h=Array(4, wide=False, lone=True, may=("inf",)),
     T=Temperature(),
@@ -825,11 +817,18 @@ entry(
     fake="makes its own tensors",
     n_visible=Count(3),
     n_hidden=Count(2, 0),
-    std=Number(0.3, 0.0),
+    weight_std=Number(0.3, 0.0),
     generator=Gen(),
 )
 method("boltzmann.BoltzmannMachine.energy", _machine, s=Spins(4, 5))
 method("boltzmann.BoltzmannMachine.free_energy", _machine, v=Spins(4, 3))
+method("boltzmann.BoltzmannMachine.hidden_energies", _machine, v=Spins(4, 3))
+method(
+    "boltzmann.BoltzmannMachine.relative_entropy",
+    _machine,
+    fake="gives a number",
+    v=Spins(4, 3),
+)
 method("boltzmann.BoltzmannMachine.log_likelihood", _machine, v=Spins(4, 3))
 method("boltzmann.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), reads=4)
 method(
@@ -1857,13 +1856,12 @@ again(
     errors=Only(torch.ones(3), torch.zeros(3)),
 )
 
-_grid = _import("boltzmann.grid_spin_glass")(3, 3, _seeded())
 _bias = given(torch.ones(N), wide=True, may=("None", "float64"))
 _no_times = (1.0, [-1.0, 1.0], [NAN, 1.0], "ab", None, [None, 1.0], np.ones(2), torch.ones(2, 2))
 _no_times += (torch.tensor([INF, 1.0]), torch.ones(2) + 0j)
 for _name in ("heat_bath", "metropolis"):
     again(f"boltzmann.{_name}", state=_state(), W=Couplings(N), bias=_bias, fixed=Mask(N))
-for _name in ("heat_bath", "metropolis", "ising_energy"):
+for _name in ("heat_bath", "metropolis"):
     again(
         f"boltzmann.{_name}",
         state=_state(),
@@ -1877,21 +1875,6 @@ again(
     state=torch.ones(2, 2, N),
     fixed=Mask(N),
 )
-again("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False), bias=_bias)
-again(
-    "boltzmann.spin_states",
-    n=3,
-    dtype=Only(torch.float32, torch.int64),
-    device=Only("cpu", "abacus"),
-)
-again("boltzmann.exact_distribution", W=Couplings(N), bias=_bias)
-_no_rule = (3, lambda c, T: c * NAN, lambda c, T: c * 0 + 2, lambda c, T: 0.5)
-again(
-    "boltzmann.spin_transition_matrix",
-    W=Couplings(3),
-    bias=given(torch.ones(3), wide=True, may=("None", "float64")),
-    accept=Only(lambda c, T: c * 0, *_no_rule),
-)
 again("boltzmann.boltzmann_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
 again(
     "boltzmann.simulated_annealing",
@@ -1902,17 +1885,6 @@ again(
     n_steps=3,
     fixed=Mask(N),
 )
-for _name in ("grid_ground_energy", "grid_log_partition"):
-    again(
-        f"boltzmann.{_name}",
-        W=given(_grid, lone=True),
-        cols=Only(3, 0),
-    )
-    again(
-        f"boltzmann.{_name}",
-        W=Only(_grid, _grid.triu(), torch.cat([_grid, _grid[:, :1]], 1)),
-        cols=3,
-    )
 again(
     "boltzmann.anneal",
     W=Couplings(N),
@@ -1934,12 +1906,13 @@ again(
     n_visible=3,
     dtype=Only(torch.float32, torch.int64, torch.half, None),
 )
-again_method(
-    "boltzmann.BoltzmannMachine.exact_gradient",
-    _machine,
-    v=Spins(4, 3),
-    p=Probabilities(4, may=("None",)),
-)
+for _name in ("exact_gradient", "relative_entropy"):
+    again_method(
+        f"boltzmann.BoltzmannMachine.{_name}",
+        _machine,
+        v=Spins(4, 3),
+        p=Probabilities(4, may=("None",)),
+    )
 _clamp = torch.tensor([[1.0, 1, 1, 0, 0]]).repeat(2, 1)
 _clamps = dict(
     value=_clamp,
@@ -2250,8 +2223,6 @@ taken(
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
     "capacity.Wall.half_load.loads",
     *(f"capacity.extrapolate.{a}" for a in ("values", "errors")),
-    "boltzmann.exact_distribution.W",
-    "boltzmann.spin_transition_matrix.W",
     "rbm.ais.base_bias",
     "rbm.ais.reverse_from",
     "rbm.Trainer.data_mean",
@@ -2267,7 +2238,7 @@ taken(
     "score.sample_diffusion.data",
     "free_energy.draw_bound.joint",
 )
-_p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
+_p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
 taken(
     "one a chain, a component or a point of the theory",
@@ -2300,9 +2271,10 @@ EXEMPT = {
     "energy": "THREE_WELLS StationaryPoints Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
-    "spins": "Swept",
+    "spins": "Swept SpinWalk.state",
     "capacity": "RetrievalState Wall Wall.from_halves",
-    "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
+    "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
+    "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "
     "Clock.tick Clock.row Clock.close Clock.resume Clock.show",

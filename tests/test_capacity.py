@@ -7,13 +7,14 @@ import torch
 from shared_checks import price, transforms
 
 from silen_lib import capacity as C
+from silen_lib import spins as engine
 from silen_lib.hopfield import (
     build_hopfield_weights,
     corrupt_pattern,
-    random_patterns,
     recall,
     unstable_bits,
 )
+from silen_lib.spins import random_patterns
 
 
 def generator(seed):
@@ -284,7 +285,7 @@ def test_bad_numbers(call, name, bad):
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda: C.glauber(spins(2, 5), spins(3, 6)), "state must be"),
+        (lambda: C.glauber(spins(2, 5), spins(3, 6)), "state has shape"),
         (lambda: C.glauber(spins(2, 5), spins(3, 2, 5)), "state must be"),
         (lambda: C.glauber(spins(2, 4, 5), spins(3, 2, 5)), "state must be"),
         (lambda: C.glauber(spins(5) * 0, spins(3, 5)), "state holds 0 and 1"),
@@ -397,7 +398,8 @@ def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds):
                 yield C.glauber(s, xi, T, sweeps=sweeps, generator=generator(1), fixed=fixed)
 
     want = list(runs())
-    monkeypatch.setattr(C, "_walk", lambda *a: C._walk_there(*a, rounds=rounds))
+    monkeypatch.setattr(engine._Engine, "here", False)
+    monkeypatch.setattr(engine._Engine, "rounds", rounds)
     assert all(map(torch.equal, want, runs()))
 
 

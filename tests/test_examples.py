@@ -20,7 +20,6 @@ OPEN = {
     "attention",
     "authoring",
     "board",
-    "boltzmann",
     "core",
     "data",
     "doctor",
