@@ -264,7 +264,7 @@ def glauber(
         heat or None,
         sweeps=sweeps,
         fixed=fixed,
-        block=block,
+        block=args.whole("block", block),
         columns=None,
         antithetic=True,  # up when u < σ(2h/T)
         generator=generator,
