@@ -29,6 +29,7 @@ d = {
             "silen_lib.args.bits": ("lib/args.html#bits", "silen_lib/args.py"),
             "silen_lib.args.broadcast": ("lib/args.html#broadcast", "silen_lib/args.py"),
             "silen_lib.args.choice": ("lib/args.html#choice", "silen_lib/args.py"),
+            "silen_lib.args.columns": ("lib/args.html#columns", "silen_lib/args.py"),
             "silen_lib.args.concrete": ("lib/args.html#concrete", "silen_lib/args.py"),
             "silen_lib.args.couplings": ("lib/args.html#couplings", "silen_lib/args.py"),
             "silen_lib.args.distribution": ("lib/args.html#distribution", "silen_lib/args.py"),
@@ -49,6 +50,7 @@ d = {
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
+            "silen_lib.args.numbers": ("lib/args.html#numbers", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
             "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
             "silen_lib.args.pairs": ("lib/args.html#pairs", "silen_lib/args.py"),
@@ -396,44 +398,32 @@ d = {
                 "boltzmann.html#boltzmannmachine",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
-                "boltzmann.html#boltzmannmachine.__init__",
+            "silen_lib.boltzmann.BoltzmannMachine.Learned": (
+                "boltzmann.html#boltzmannmachine.learned",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._by_hidden": (
-                "boltzmann.html#boltzmannmachine._by_hidden",
+            "silen_lib.boltzmann.BoltzmannMachine.Phases": (
+                "boltzmann.html#boltzmannmachine.phases",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
+                "boltzmann.html#boltzmannmachine.__init__",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
                 "boltzmann.html#boltzmannmachine._carry_on",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._chains": (
-                "boltzmann.html#boltzmannmachine._chains",
+            "silen_lib.boltzmann.BoltzmannMachine._data": (
+                "boltzmann.html#boltzmannmachine._data",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._distance": (
-                "boltzmann.html#boltzmannmachine._distance",
+            "silen_lib.boltzmann.BoltzmannMachine._shares": (
+                "boltzmann.html#boltzmannmachine._shares",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_gradient": (
-                "boltzmann.html#boltzmannmachine._exact_gradient",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_steps": (
-                "boltzmann.html#boltzmannmachine._exact_steps",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._pictures": (
-                "boltzmann.html#boltzmannmachine._pictures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._rows_of": (
-                "boltzmann.html#boltzmannmachine._rows_of",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._sampled_steps": (
-                "boltzmann.html#boltzmannmachine._sampled_steps",
+            "silen_lib.boltzmann.BoltzmannMachine._states": (
+                "boltzmann.html#boltzmannmachine._states",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.energy": (
@@ -456,12 +446,20 @@ d = {
                 "boltzmann.html#boltzmannmachine.free_energy",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.BoltzmannMachine.hidden_energies": (
+                "boltzmann.html#boltzmannmachine.hidden_energies",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.BoltzmannMachine.log_likelihood": (
                 "boltzmann.html#boltzmannmachine.log_likelihood",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.log_partition": (
                 "boltzmann.html#boltzmannmachine.log_partition",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.relative_entropy": (
+                "boltzmann.html#boltzmannmachine.relative_entropy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.sample": (
@@ -472,76 +470,7 @@ d = {
                 "boltzmann.html#boltzmannmachine.sampled_gradient",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.Learned": ("boltzmann.html#learned", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.Learned.add": (
-                "boltzmann.html#learned.add",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.Tempered": ("boltzmann.html#tempered", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder": ("boltzmann.html#_ladder", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder.__init__": (
-                "boltzmann.html#_ladder.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.swap": (
-                "boltzmann.html#_ladder.swap",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.sweep": (
-                "boltzmann.html#_ladder.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper": ("boltzmann.html#_sweeper", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Sweeper.__init__": (
-                "boltzmann.html#_sweeper.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper._sweep_there": (
-                "boltzmann.html#_sweeper._sweep_there",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.sweep": (
-                "boltzmann.html#_sweeper.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.thresholds": (
-                "boltzmann.html#_sweeper.thresholds",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.walk": (
-                "boltzmann.html#_sweeper.walk",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._averages": ("boltzmann.html#_averages", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._climb": ("boltzmann.html#_climb", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._difference": (
-                "boltzmann.html#_difference",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._distinct": ("boltzmann.html#_distinct", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._energy": ("boltzmann.html#_energy", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._held": ("boltzmann.html#_held", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._machine": ("boltzmann.html#_machine", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._random_spins": (
-                "boltzmann.html#_random_spins",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._random_visits": (
-                "boltzmann.html#_random_visits",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._step": ("boltzmann.html#_step", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._sweeps": ("boltzmann.html#_sweeps", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._temperatures": (
-                "boltzmann.html#_temperatures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._transfer": ("boltzmann.html#_transfer", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._uniform": ("boltzmann.html#_uniform", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._weights_of": (
-                "boltzmann.html#_weights_of",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.anneal": ("boltzmann.html#anneal", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.boltzmann_update": (
                 "boltzmann.html#boltzmann_update",
@@ -555,29 +484,9 @@ d = {
                 "boltzmann.html#detailed_balance_gap",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.exact_distribution": (
-                "boltzmann.html#exact_distribution",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_ground_energy": (
-                "boltzmann.html#grid_ground_energy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_log_partition": (
-                "boltzmann.html#grid_log_partition",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_spin_glass": (
-                "boltzmann.html#grid_spin_glass",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.heat_bath": ("boltzmann.html#heat_bath", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.heat_bath_sweep": (
                 "boltzmann.html#heat_bath_sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.ising_energy": (
-                "boltzmann.html#ising_energy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.learning_gradient": (
@@ -600,14 +509,6 @@ d = {
                 "boltzmann.html#simulated_annealing",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.spin_states": (
-                "boltzmann.html#spin_states",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.spin_transition_matrix": (
-                "boltzmann.html#spin_transition_matrix",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.spin_up_probability": (
                 "boltzmann.html#spin_up_probability",
                 "silen_lib/boltzmann.py",
@@ -622,51 +523,42 @@ d = {
                 "capacity.html#retrievalstate",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.RetrievalState.at_noise": (
+                "capacity.html#retrievalstate.at_noise",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.at_wall": (
+                "capacity.html#retrievalstate.at_wall",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.free_energy": (
+                "capacity.html#retrievalstate.free_energy",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.load": (
+                "capacity.html#retrievalstate.load",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.mean_spin": (
+                "capacity.html#retrievalstate.mean_spin",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.Wall": ("capacity.html#wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._cold": ("capacity.html#_cold", "silen_lib/capacity.py"),
-            "silen_lib.capacity._columns": ("capacity.html#_columns", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_load": ("capacity.html#_draw_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_map": ("capacity.html#_draw_map", "silen_lib/capacity.py"),
-            "silen_lib.capacity._free_energy": (
-                "capacity.html#_free_energy",
+            "silen_lib.capacity.Wall.from_halves": (
+                "capacity.html#wall.from_halves",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._glass": ("capacity.html#_glass", "silen_lib/capacity.py"),
-            "silen_lib.capacity._home": ("capacity.html#_home", "silen_lib/capacity.py"),
-            "silen_lib.capacity._load_for": ("capacity.html#_load_for", "silen_lib/capacity.py"),
-            "silen_lib.capacity._logistic": ("capacity.html#_logistic", "silen_lib/capacity.py"),
-            "silen_lib.capacity._networks": ("capacity.html#_networks", "silen_lib/capacity.py"),
-            "silen_lib.capacity._number": ("capacity.html#_number", "silen_lib/capacity.py"),
-            "silen_lib.capacity._phase_lines": (
-                "capacity.html#_phase_lines",
+            "silen_lib.capacity.Wall.half_load": (
+                "capacity.html#wall.half_load",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._response": ("capacity.html#_response", "silen_lib/capacity.py"),
-            "silen_lib.capacity._retrieval": ("capacity.html#_retrieval", "silen_lib/capacity.py"),
-            "silen_lib.capacity._sweep": ("capacity.html#_sweep", "silen_lib/capacity.py"),
-            "silen_lib.capacity._temperature": (
-                "capacity.html#_temperature",
+            "silen_lib.capacity.Wall.retained": (
+                "capacity.html#wall.retained",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._walk": ("capacity.html#_walk", "silen_lib/capacity.py"),
-            "silen_lib.capacity._walk_there": (
-                "capacity.html#_walk_there",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity._wall": ("capacity.html#_wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._wall_from": ("capacity.html#_wall_from", "silen_lib/capacity.py"),
-            "silen_lib.capacity._warm": ("capacity.html#_warm", "silen_lib/capacity.py"),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ags_overlap": (
-                "capacity.html#ags_overlap",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.ags_state": ("capacity.html#ags_state", "silen_lib/capacity.py"),
             "silen_lib.capacity.bit_error": ("capacity.html#bit_error", "silen_lib/capacity.py"),
-            "silen_lib.capacity.coexistence_temperature": (
-                "capacity.html#coexistence_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.critical_capacity": (
                 "capacity.html#critical_capacity",
                 "silen_lib/capacity.py",
@@ -675,47 +567,17 @@ d = {
                 "capacity.html#extrapolate",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.glass_temperature": (
-                "capacity.html#glass_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.glauber": ("capacity.html#glauber", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ground_state_capacity": (
-                "capacity.html#ground_state_capacity",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.half_load": ("capacity.html#half_load", "silen_lib/capacity.py"),
             "silen_lib.capacity.measure_wall": (
                 "capacity.html#measure_wall",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.melting_temperature": (
-                "capacity.html#melting_temperature",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.plot_phase_diagram": (
-                "capacity.html#plot_phase_diagram",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.pseudo_inverse_weights": (
                 "capacity.html#pseudo_inverse_weights",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.retained": ("capacity.html#retained", "silen_lib/capacity.py"),
-            "silen_lib.capacity.sample_minima": (
-                "capacity.html#sample_minima",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.spin_threshold": (
                 "capacity.html#spin_threshold",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_load": (
-                "capacity.html#stable_load",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_states": (
-                "capacity.html#stable_states",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),
@@ -3785,6 +3647,19 @@ d = {
             ),
             "silen_lib.spins.Patterns._rows": (
                 "lib/spins.html#patterns._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk": ("lib/spins.html#spinwalk", "silen_lib/spins.py"),
+            "silen_lib.spins.SpinWalk.__init__": (
+                "lib/spins.html#spinwalk.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.state": (
+                "lib/spins.html#spinwalk.state",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.sweep": (
+                "lib/spins.html#spinwalk.sweep",
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins.Swept": ("lib/spins.html#swept", "silen_lib/spins.py"),

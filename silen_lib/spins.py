@@ -14,6 +14,7 @@ __all__ = [
     "Patterns",
     "Swept",
     "sweep_spins",
+    "SpinWalk",
 ]
 
 # %% ../nbs/lib/spins.ipynb #90c98be3
@@ -647,3 +648,64 @@ def _schedule(T: Any, sweeps: int | None, cold: bool, rows: Tensor) -> list[Tens
     return [args.temperature("T", T, rows, batch=batch, zero=True)] * args.whole(
         "sweeps", sweeps, 0
     )
+
+
+# %% ../nbs/lib/spins.ipynb #f02b9a61
+class SpinWalk:
+    """Chains that are swept again and again at temperatures that change in between; states are looked at once, here.
+
+    Args:
+        state: ±1, (..., N); for G networks (G, B, N); is left as it was
+        fields: where the field at a spin comes from
+        rule: "heat bath" or "metropolis"
+        fixed: (N,) or (..., N) bool: True holds a unit where it is
+
+    >>> walk = SpinWalk(torch.ones(2, 3), Couplings(torch.zeros(3, 3)), "metropolis")
+    >>> walk.sweep(torch.tensor([0.5, 2.0]))  # without couplings every flip is free
+    >>> walk.state
+    tensor([[-1., -1., -1.],
+            [-1., -1., -1.]])
+    """
+
+    def __init__(
+        self,
+        state: Tensor,
+        fields: Couplings | Patterns,
+        rule: Literal["heat bath", "metropolis"],
+        *,
+        fixed: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ):
+        if not isinstance(fields, Couplings | Patterns):
+            kind = type(fields).__name__
+            raise ValueError(f"fields is a {kind}; it must be Couplings or Patterns")
+        args.choice("rule", rule, ("heat bath", "metropolis"))
+        args.generator("generator", generator)
+        rows = fields._rows(state)
+        held = args.held("fixed", fixed, rows)
+        source = fields._fields(False, None, rows.dtype)
+        flat = rows.reshape(*source.matrix.shape[:-2], -1, rows.shape[-1])
+        held = None if held is None else held.reshape(flat.shape).mT
+        block = min(48, 8 + rows.shape[-1] // 8)
+        self._engine = _Engine(source, rule, block, held, False, generator)
+        self._S = flat.mT.to(source.matrix.dtype, copy=True, memory_format=torch.contiguous_format)
+        self._shape = rows.shape
+
+    @torch.no_grad()
+    def sweep(self, T: Tensor):
+        """Visit every spin once, in order. Elsewhere than on the processor the numbers are looked at once a sweep.
+
+        Args:
+            T: temperatures ≥ 0 as a tensor: one, or one for each state (...); its numbers are not looked at
+        """
+        like = torch.empty(0, dtype=self._S.dtype, device=self._S.device)
+        t = args.together("T", T, "state", like).to(like.dtype)
+        if t.ndim:
+            args.same_shape("T", t, "the states but for N", self._S.new_empty(self._shape[:-1]))
+            t = t.reshape(self._S[..., :1, :].shape)
+        self._engine.run(self._S, [t], 1)
+
+    @property
+    def state(self) -> Tensor:
+        "The states as they are now: a new tensor (..., N)."
+        return self._S.mT.contiguous().reshape(self._shape)

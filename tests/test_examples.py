@@ -20,8 +20,6 @@ OPEN = {
     "attention",
     "authoring",
     "board",
-    "boltzmann",
-    "capacity",
     "core",
     "data",
     "doctor",

@@ -311,6 +311,26 @@ def test_networks_side_by_side(way, rule):
                 assert torch.equal(together.sweeps[k], alone.sweeps)
 
 
+@pytest.mark.parametrize("rule", WARM)
+@pytest.mark.parametrize("each", [False, True])
+def test_a_walk_is_one_sweep_after_the_other(rule, each):
+    W, b = grid(20, 1)
+    s, held = spins(3, 4, 20, seed=2), torch.arange(20) < 3
+    walk, g = (
+        S.SpinWalk(s, S.Couplings(W, b), rule, fixed=held, generator=generator(3)),
+        generator(3),
+    )
+    for T in (0.5, 2.0, 0.0):
+        heat = torch.full((3, 4), T).double() + torch.arange(4) if each else torch.tensor(T)
+        before = walk.state
+        copy = before.clone()
+        walk.sweep(heat)
+        want = S.sweep_spins(
+            before, S.Couplings(W, b), rule, heat, sweeps=1, fixed=held, generator=g
+        )
+        assert torch.equal(walk.state, want.state) and torch.equal(before, copy)
+
+
 def test_a_list_of_temperatures_is_one_a_sweep():
     source, s, g = network("gauss", 40)[0], spins(9, 40), generator(1)
     want = s
