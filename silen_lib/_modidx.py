@@ -2072,7 +2072,6 @@ d = {
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
             "silen_lib.core._give_up": ("lib/core.html#_give_up", "silen_lib/core.py"),
             "silen_lib.core._is_course": ("lib/core.html#_is_course", "silen_lib/core.py"),
-            "silen_lib.core._place": ("lib/core.html#_place", "silen_lib/core.py"),
             "silen_lib.core._replace_unencodable": (
                 "lib/core.html#_replace_unencodable",
                 "silen_lib/core.py",
@@ -2084,6 +2083,7 @@ d = {
             "silen_lib.core.categorical": ("lib/core.html#categorical", "silen_lib/core.py"),
             "silen_lib.core.course_root": ("lib/core.html#course_root", "silen_lib/core.py"),
             "silen_lib.core.data_dir": ("lib/core.html#data_dir", "silen_lib/core.py"),
+            "silen_lib.core.extra": ("lib/core.html#extra", "silen_lib/core.py"),
             "silen_lib.core.get_device": ("lib/core.html#get_device", "silen_lib/core.py"),
             "silen_lib.core.integers": ("lib/core.html#integers", "silen_lib/core.py"),
             "silen_lib.core.normal": ("lib/core.html#normal", "silen_lib/core.py"),
