@@ -13,7 +13,7 @@ __all__ = [
     "Digits",
     "load_mnist",
     "load_digits",
-    "load",
+    "load_dataset",
     "binarise",
     "Batches",
     "glyphs_5x5",
@@ -315,7 +315,7 @@ def load_digits(
 
 
 # %% ../nbs/lib/data.ipynb #93cef549
-def load(
+def load_dataset(
     name: str = "mnist",  # "mnist" or "digits"
     root: str | Path | None = None,
     device: str | torch.device = "cpu",

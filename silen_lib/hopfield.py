@@ -36,7 +36,7 @@ from torch import Tensor
 
 from . import args
 from .core import permutation, uniform, wide_dtype
-from .plot import COLORS, SPIN_CMAP, plot_energy_trace, show_images, subplots
+from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
 from .widgets import PixelGrid, live_box, show
 
 
@@ -268,7 +268,7 @@ def draw_recall(
     picture = patterns[0].shape if patterns[0].ndim > 1 else (1, -1)
     m = overlaps(history, xi)
     fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.5), width_ratios=[0.8, 1, 1])
-    left.imshow(states[last].reshape(picture).tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
+    left.imshow(states[last].reshape(picture).tolist(), cmap=CMAPS["spin"], vmin=-1, vmax=1)
     left.set(xticks=[], yticks=[], title=f"after {last} flip{'s' * (last != 1)}")
     plot_energy_trace(energies[: last + 1], xlabel="flips", ax=middle)
     room = 0.05 * (max(energies) - min(energies)) + 1e-6
@@ -335,7 +335,7 @@ def _memory_figure(
     for k, p in enumerate(list(memories.values())[-4:]):
         y, x = k // 2 * (shape[0] + 1), k % 2 * (shape[1] + 1)
         wall[y : y + shape[0], x : x + shape[1]] = p.reshape(shape)
-    left.imshow(wall.tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
+    left.imshow(wall.tolist(), cmap=CMAPS["spin"], vmin=-1, vmax=1)
     left.spines[:].set_visible(False)
     left.set(
         xticks=[],

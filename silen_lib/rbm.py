@@ -359,15 +359,15 @@ def draw_cd(
     seed: int = 0,  # of the coins
 ):
     "One contrastive-divergence update as a row of pictures: data, up, toss, down, toss, up, change of W."
-    from silen_lib.plot import SPIN_CMAP, WEIGHT_CMAP, subplots
+    from silen_lib.plot import CMAPS, subplots
 
     args.whole("steps", steps, 0, 6), args.whole("seed", seed, 0)
     args.machine(*_parameters(rbm), visible={"v": args.floats("v", v, ndim=1)})
     fig, panels = subplots(1, 7, figsize=(9, 1.9), width_ratios=[1, 1, 1, 1, 1, 1, 1.2])
     generator = torch.Generator(rbm.W.device).manual_seed(seed)
     weights, units = (
-        dict(cmap=WEIGHT_CMAP, vmin=-1, vmax=1, aspect="auto"),
-        dict(cmap=SPIN_CMAP, vmin=0, vmax=1),
+        dict(cmap=CMAPS["weight"], vmin=-1, vmax=1, aspect="auto"),
+        dict(cmap=CMAPS["spin"], vmin=0, vmax=1),
     )
     for i, (ax, (name, picture)) in enumerate(zip(panels, _cd_stages(rbm, v, generator))):
         ax.set(xticks=[], yticks=[])
@@ -882,7 +882,7 @@ def draw_dream(
     n_pictures: int = 12,
 ):
     "A Gibbs chain at temperature T: twelve snapshots above, the free energy (at T = 1) of every round below."
-    from silen_lib.plot import COLORS, SPIN_CMAP, subplots
+    from silen_lib.plot import CMAPS, COLORS, subplots
 
     args.whole("every", every), args.whole("n_pictures", n_pictures), args.whole("seed", seed, 0)
     args.machine(*_parameters(rbm), visible={"v": args.floats("v", v, ndim=1)})
@@ -892,7 +892,7 @@ def draw_dream(
         path.append(warm.gibbs(path[-1], 1, generator))
     strip = torch.cat([F.pad(_grid(x), (1, 1, 1, 1), value=0.35) for x in path[::every]], 1)
     fig, (top, below) = subplots(2, 1, figsize=(9, 2.6))
-    top.imshow(strip, cmap=SPIN_CMAP, vmin=0, vmax=1)
+    top.imshow(strip, cmap=CMAPS["spin"], vmin=0, vmax=1)
     top.set_axis_off()
     below.plot(rbm.free_energy(torch.stack(path)).cpu(), color=COLORS["energy"])
     below.set(xlabel="round", ylabel="$F(v)$", title=f"T = {T:.2f}")

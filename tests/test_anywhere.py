@@ -318,7 +318,7 @@ for _ in range(2):
     with atomic_write(Path("a.txt")) as temporary: temporary.write_text("é", encoding="utf-8")
 assert [p.name for p in Path(".").iterdir()] == ["a.txt"]
 silen_lib.data.mnist_state()
-silen_lib.data.load("mnist", "nowhere", download=False)
+silen_lib.data.load_dataset("mnist", "nowhere", download=False)
 assert len(silen_lib.doctor.doctor()) > 10
 say("done")
 """
