@@ -2067,6 +2067,207 @@ d = {
                 "silen_lib/checks/score.py",
             ),
         },
+        "silen_lib.controls": {
+            "silen_lib.controls.Animation": (
+                "lib/controls.html#animation",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.Animation.__init__": (
+                "lib/controls.html#animation.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.Animation._repr_mimebundle_": (
+                "lib/controls.html#animation._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap": ("lib/controls.html#clickmap", "silen_lib/controls.py"),
+            "silen_lib.controls.ClickMap.__init__": (
+                "lib/controls.html#clickmap.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._moved": (
+                "lib/controls.html#clickmap._moved",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._picture": (
+                "lib/controls.html#clickmap._picture",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._valid_point": (
+                "lib/controls.html#clickmap._valid_point",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.redraw": (
+                "lib/controls.html#clickmap.redraw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.state": (
+                "lib/controls.html#clickmap.state",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.still": (
+                "lib/controls.html#clickmap.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox": ("lib/controls.html#livebox", "silen_lib/controls.py"),
+            "silen_lib.controls.LiveBox.__init__": (
+                "lib/controls.html#livebox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox._png": (
+                "lib/controls.html#livebox._png",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox._still": (
+                "lib/controls.html#livebox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox.redraw": (
+                "lib/controls.html#livebox.redraw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid": (
+                "lib/controls.html#pixelgrid",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.__init__": (
+                "lib/controls.html#pixelgrid.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid._valid_pixels": (
+                "lib/controls.html#pixelgrid._valid_pixels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid._valid_size": (
+                "lib/controls.html#pixelgrid._valid_size",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.spins": (
+                "lib/controls.html#pixelgrid.spins",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.state": (
+                "lib/controls.html#pixelgrid.state",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.still": (
+                "lib/controls.html#pixelgrid.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.units": (
+                "lib/controls.html#pixelgrid.units",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Box": ("lib/controls.html#_box", "silen_lib/controls.py"),
+            "silen_lib.controls._Box._repr_mimebundle_": (
+                "lib/controls.html#_box._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Box._still": (
+                "lib/controls.html#_box._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MapBox": ("lib/controls.html#_mapbox", "silen_lib/controls.py"),
+            "silen_lib.controls._MapBox.__init__": (
+                "lib/controls.html#_mapbox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MapBox._still": (
+                "lib/controls.html#_mapbox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter": ("lib/controls.html#_painter", "silen_lib/controls.py"),
+            "silen_lib.controls._Painter.__call__": (
+                "lib/controls.html#_painter.__call__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter.__init__": (
+                "lib/controls.html#_painter.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter._again": (
+                "lib/controls.html#_painter._again",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter._paint": (
+                "lib/controls.html#_painter._paint",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured": (
+                "lib/controls.html#_pictured",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured._repr_mimebundle_": (
+                "lib/controls.html#_pictured._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured.still": (
+                "lib/controls.html#_pictured.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._axis_labels": (
+                "lib/controls.html#_axis_labels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._bits": ("lib/controls.html#_bits", "silen_lib/controls.py"),
+            "silen_lib.controls._check_controls": (
+                "lib/controls.html#_check_controls",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._check_figure": (
+                "lib/controls.html#_check_figure",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._collect_after": (
+                "lib/controls.html#_collect_after",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._complaint": (
+                "lib/controls.html#_complaint",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._count": ("lib/controls.html#_count", "silen_lib/controls.py"),
+            "silen_lib.controls._dress": ("lib/controls.html#_dress", "silen_lib/controls.py"),
+            "silen_lib.controls._encode": ("lib/controls.html#_encode", "silen_lib/controls.py"),
+            "silen_lib.controls._finite": ("lib/controls.html#_finite", "silen_lib/controls.py"),
+            "silen_lib.controls._inside": ("lib/controls.html#_inside", "silen_lib/controls.py"),
+            "silen_lib.controls._listen": ("lib/controls.html#_listen", "silen_lib/controls.py"),
+            "silen_lib.controls._need_callable": (
+                "lib/controls.html#_need_callable",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._origin": ("lib/controls.html#_origin", "silen_lib/controls.py"),
+            "silen_lib.controls._outline": ("lib/controls.html#_outline", "silen_lib/controls.py"),
+            "silen_lib.controls._placement": (
+                "lib/controls.html#_placement",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._player_page": (
+                "lib/controls.html#_player_page",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._png": ("lib/controls.html#_png", "silen_lib/controls.py"),
+            "silen_lib.controls._positive": (
+                "lib/controls.html#_positive",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._read": ("lib/controls.html#_read", "silen_lib/controls.py"),
+            "silen_lib.controls._small_png": (
+                "lib/controls.html#_small_png",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._texts": ("lib/controls.html#_texts", "silen_lib/controls.py"),
+            "silen_lib.controls._ticks": ("lib/controls.html#_ticks", "silen_lib/controls.py"),
+            "silen_lib.controls._trait": ("lib/controls.html#_trait", "silen_lib/controls.py"),
+            "silen_lib.controls._watch": ("lib/controls.html#_watch", "silen_lib/controls.py"),
+            "silen_lib.controls._with_picture": (
+                "lib/controls.html#_with_picture",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.animate": ("lib/controls.html#animate", "silen_lib/controls.py"),
+            "silen_lib.controls.live": ("lib/controls.html#live", "silen_lib/controls.py"),
+            "silen_lib.controls.live_map": ("lib/controls.html#live_map", "silen_lib/controls.py"),
+        },
         "silen_lib.core": {
             "silen_lib.core._create": ("lib/core.html#_create", "silen_lib/core.py"),
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
@@ -2119,11 +2320,8 @@ d = {
             ),
             "silen_lib.data.MnistFile": ("lib/data.html#mnistfile", "silen_lib/data.py"),
             "silen_lib.data._bitmap": ("lib/data.html#_bitmap", "silen_lib/data.py"),
-            "silen_lib.data._check_generator": (
-                "lib/data.html#_check_generator",
-                "silen_lib/data.py",
-            ),
             "silen_lib.data._content": ("lib/data.html#_content", "silen_lib/data.py"),
+            "silen_lib.data._fault": ("lib/data.html#_fault", "silen_lib/data.py"),
             "silen_lib.data._fetch": ("lib/data.html#_fetch", "silen_lib/data.py"),
             "silen_lib.data._header": ("lib/data.html#_header", "silen_lib/data.py"),
             "silen_lib.data._in_a_line": ("lib/data.html#_in_a_line", "silen_lib/data.py"),
@@ -2135,10 +2333,6 @@ d = {
                 "silen_lib/data.py",
             ),
             "silen_lib.data._tensor": ("lib/data.html#_tensor", "silen_lib/data.py"),
-            "silen_lib.data._unpacked_fault": (
-                "lib/data.html#_unpacked_fault",
-                "silen_lib/data.py",
-            ),
             "silen_lib.data.bars_and_stripes": (
                 "lib/data.html#bars_and_stripes",
                 "silen_lib/data.py",
@@ -4119,162 +4313,10 @@ d = {
             "silen_lib.train.train": ("lib/train.html#train", "silen_lib/train.py"),
         },
         "silen_lib.widgets": {
-            "silen_lib.widgets.Animation": ("lib/widgets.html#animation", "silen_lib/widgets.py"),
-            "silen_lib.widgets.Animation.__init__": (
-                "lib/widgets.html#animation.__init__",
+            "silen_lib.widgets.__getattr__": (
+                "lib/widgets.html#__getattr__",
                 "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.Animation._repr_mimebundle_": (
-                "lib/widgets.html#animation._repr_mimebundle_",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.ClickMap": ("lib/widgets.html#clickmap", "silen_lib/widgets.py"),
-            "silen_lib.widgets.ClickMap.__init__": (
-                "lib/widgets.html#clickmap.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.ClickMap._valid_point": (
-                "lib/widgets.html#clickmap._valid_point",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid": ("lib/widgets.html#pixelgrid", "silen_lib/widgets.py"),
-            "silen_lib.widgets.PixelGrid.__init__": (
-                "lib/widgets.html#pixelgrid.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid._valid_pixels": (
-                "lib/widgets.html#pixelgrid._valid_pixels",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid._valid_size": (
-                "lib/widgets.html#pixelgrid._valid_size",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridTraits": (
-                "lib/widgets.html#_gridtraits",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridTraits.still": (
-                "lib/widgets.html#_gridtraits.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues": (
-                "lib/widgets.html#_gridvalues",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.spins": (
-                "lib/widgets.html#_gridvalues.spins",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.state": (
-                "lib/widgets.html#_gridvalues.state",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.units": (
-                "lib/widgets.html#_gridvalues.units",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing": (
-                "lib/widgets.html#_mapdrawing",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing._moved": (
-                "lib/widgets.html#_mapdrawing._moved",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing._picture": (
-                "lib/widgets.html#_mapdrawing._picture",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing.redraw": (
-                "lib/widgets.html#_mapdrawing.redraw",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing.state": (
-                "lib/widgets.html#_mapdrawing.state",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapTraits": ("lib/widgets.html#_maptraits", "silen_lib/widgets.py"),
-            "silen_lib.widgets._MapTraits.still": (
-                "lib/widgets.html#_maptraits.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter": ("lib/widgets.html#_painter", "silen_lib/widgets.py"),
-            "silen_lib.widgets._Painter.__call__": (
-                "lib/widgets.html#_painter.__call__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter.__init__": (
-                "lib/widgets.html#_painter.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter._paint": (
-                "lib/widgets.html#_painter._paint",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Pictured": ("lib/widgets.html#_pictured", "silen_lib/widgets.py"),
-            "silen_lib.widgets._Pictured._repr_mimebundle_": (
-                "lib/widgets.html#_pictured._repr_mimebundle_",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Pictured.still": (
-                "lib/widgets.html#_pictured.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._again": ("lib/widgets.html#_again", "silen_lib/widgets.py"),
-            "silen_lib.widgets._axis_labels": (
-                "lib/widgets.html#_axis_labels",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._bits": ("lib/widgets.html#_bits", "silen_lib/widgets.py"),
-            "silen_lib.widgets._bundle": ("lib/widgets.html#_bundle", "silen_lib/widgets.py"),
-            "silen_lib.widgets._check_controls": (
-                "lib/widgets.html#_check_controls",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._check_figure": (
-                "lib/widgets.html#_check_figure",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._collect_after": (
-                "lib/widgets.html#_collect_after",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._complaint": ("lib/widgets.html#_complaint", "silen_lib/widgets.py"),
-            "silen_lib.widgets._dress": ("lib/widgets.html#_dress", "silen_lib/widgets.py"),
-            "silen_lib.widgets._encode": ("lib/widgets.html#_encode", "silen_lib/widgets.py"),
-            "silen_lib.widgets._finite": ("lib/widgets.html#_finite", "silen_lib/widgets.py"),
-            "silen_lib.widgets._inside": ("lib/widgets.html#_inside", "silen_lib/widgets.py"),
-            "silen_lib.widgets._listen": ("lib/widgets.html#_listen", "silen_lib/widgets.py"),
-            "silen_lib.widgets._need_callable": (
-                "lib/widgets.html#_need_callable",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._origin": ("lib/widgets.html#_origin", "silen_lib/widgets.py"),
-            "silen_lib.widgets._outline": ("lib/widgets.html#_outline", "silen_lib/widgets.py"),
-            "silen_lib.widgets._picture_box": (
-                "lib/widgets.html#_picture_box",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._placement": ("lib/widgets.html#_placement", "silen_lib/widgets.py"),
-            "silen_lib.widgets._player_page": (
-                "lib/widgets.html#_player_page",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._png": ("lib/widgets.html#_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets._positive": ("lib/widgets.html#_positive", "silen_lib/widgets.py"),
-            "silen_lib.widgets._read": ("lib/widgets.html#_read", "silen_lib/widgets.py"),
-            "silen_lib.widgets._small_png": ("lib/widgets.html#_small_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets._texts": ("lib/widgets.html#_texts", "silen_lib/widgets.py"),
-            "silen_lib.widgets._ticks": ("lib/widgets.html#_ticks", "silen_lib/widgets.py"),
-            "silen_lib.widgets._trait": ("lib/widgets.html#_trait", "silen_lib/widgets.py"),
-            "silen_lib.widgets._watch": ("lib/widgets.html#_watch", "silen_lib/widgets.py"),
-            "silen_lib.widgets.animate": ("lib/widgets.html#animate", "silen_lib/widgets.py"),
-            "silen_lib.widgets.figure_png": ("lib/widgets.html#figure_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live": ("lib/widgets.html#live", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live_box": ("lib/widgets.html#live_box", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live_map": ("lib/widgets.html#live_map", "silen_lib/widgets.py"),
-            "silen_lib.widgets.show": ("lib/widgets.html#show", "silen_lib/widgets.py"),
+            )
         },
     },
 }

@@ -28,23 +28,25 @@ __all__ = [
 # %% ../nbs/01_hopfield.ipynb #a0075fba
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import ipywidgets
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from . import args
-from .core import permutation, uniform, wide_dtype
+from .core import extra, permutation, uniform, wide_dtype
 from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
-from .widgets import PixelGrid, live_box, show
+
+if TYPE_CHECKING:
+    import ipywidgets
+    from matplotlib.figure import Figure
 
 
 # %% ../nbs/01_hopfield.ipynb #afd6faf4
 def show_patterns(
     patterns: Tensor | Sequence[Tensor],  # pictures (H, W) of ±1
     titles: Sequence[str] | None = None,  # one for each
-) -> Figure:  # shown when it is the last line of a cell
+) -> "Figure":  # shown when it is the last line of a cell
     "Draw ±1 pictures side by side: +1 is ink, −1 is paper."
     if not isinstance(patterns, Tensor | Sequence) or len(patterns) == 0:
         raise ValueError(
@@ -255,7 +257,7 @@ def draw_recall(
     patterns: Tensor | Sequence[Tensor],  # the stored ones
     frame: int = -1,  # draw the history up to here
     names: Sequence[str] | None = None,  # of the patterns
-) -> Figure:
+) -> "Figure":
     "One frame of a recall: the state, the energy up to now, the overlap with every stored pattern up to now."
     xi, history = args.stack("patterns", patterns), args.stack("states", states)
     T = len(history)
@@ -328,7 +330,7 @@ def _landing(state: Tensor, memories: dict[str, Tensor]) -> str:
 # %% ../nbs/01_hopfield.ipynb #643a7f73
 def _memory_figure(
     state: Tensor, memories: dict[str, Tensor], energies: list[float], shape: tuple[int, int]
-) -> Figure:
+) -> "Figure":
     "Stored pictures, the overlap of the present state with each, and the energy of the last recall."
     fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.6), width_ratios=[1, 1, 1])
     wall = torch.full((2 * shape[0] + 1, 2 * shape[1] + 1), math.nan)  # room for four pictures
@@ -383,6 +385,10 @@ class PatternMemory:
         self.memories = {
             k: args.spins(f"memories[{k!r}]", v, N).reshape(N).float().cpu() for k, v in named
         }
+        with extra("course"):
+            import ipywidgets
+
+            from silen_lib.widgets import LiveBox, PixelGrid
         self.grid = PixelGrid(rows, cols, kind="spin", label="draw here")
         if self.memories:
             self.grid.spins = next(iter(self.memories.values()))
@@ -396,7 +402,7 @@ class PatternMemory:
             options=list(self.memories), description="stored", layout=wide
         )
         self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
-        self.view = live_box(self._draw, grid=self.grid)
+        self.view = LiveBox(self._draw, grid=self.grid)
         acts = (
             self.store,
             self.load,
@@ -490,31 +496,38 @@ class PatternMemory:
         self.drawn = spins
         self.grid.spins = spins  # and the view follows its grid
 
-    def _draw(self, grid: Tensor) -> Figure:
+    def _draw(self, grid: Tensor) -> "Figure":
         if not torch.equal(
             grid, self.drawn
         ):  # the mouse was here: the trace is about another picture
             self.energies, self.drawn = [], grid
         return _memory_figure(grid, self.memories, self.energies, self.shape)
 
-    def _button(self, act: Callable[[], None]) -> ipywidgets.Button:
+    def _button(self, act: Callable[[], None]) -> "ipywidgets.Button":
         "A button that does what a method does, and says so."
+        import ipywidgets
+
         button = ipywidgets.Button(
             description=act.__name__.capitalize(), tooltip=act.__doc__, layout={"width": "6em"}
         )
         button.on_click(lambda _: act())
         return button
 
-    def _lay_out(self) -> ipywidgets.VBox:
+    def _lay_out(self) -> "ipywidgets.VBox":
         "The controls beside the grid, and the pictures below it."
+        import ipywidgets
+
         bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
         side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
         top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
-        return ipywidgets.VBox([top, self.view.picture, self.view.message])
+        self.view.children = [top, self.view.picture, self.view.message]
+        return self.view
 
     def _ipython_display_(self):
+        from IPython.display import display
+
         self.view.redraw()
-        show(self.box, bytes(self.view.picture.value))
+        display(self.box)
 
 
 # %% ../nbs/01_hopfield.ipynb #cb2c856d

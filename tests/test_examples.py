@@ -22,8 +22,6 @@ OPEN = {
     "board",
     "boltzmann",
     "capacity",
-    "core",
-    "data",
     "doctor",
     "energy",
     "exercises",
@@ -33,13 +31,11 @@ OPEN = {
     "mnist_rbm",
     "modern_hopfield",
     "notebooks",
-    "plot",
     "rbm",
     "sampling",
     "score",
     "spins",
     "train",
-    "widgets",
 }
 
 
