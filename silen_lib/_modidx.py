@@ -2358,6 +2358,7 @@ d = {
             "silen_lib.doctor._device": ("lib/doctor.html#_device", "silen_lib/doctor.py"),
             "silen_lib.doctor._disk": ("lib/doctor.html#_disk", "silen_lib/doctor.py"),
             "silen_lib.doctor._first_line": ("lib/doctor.html#_first_line", "silen_lib/doctor.py"),
+            "silen_lib.doctor._in_course": ("lib/doctor.html#_in_course", "silen_lib/doctor.py"),
             "silen_lib.doctor._install": ("lib/doctor.html#_install", "silen_lib/doctor.py"),
             "silen_lib.doctor._kernel": ("lib/doctor.html#_kernel", "silen_lib/doctor.py"),
             "silen_lib.doctor._look": ("lib/doctor.html#_look", "silen_lib/doctor.py"),

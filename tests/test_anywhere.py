@@ -546,6 +546,15 @@ def test_the_doctor_outside_the_course(installed, tmp_path):
     assert "make " not in run.stdout and "kernel python3" in run.stdout
 
 
+def test_the_library_alone_is_in_order_for_the_doctor(installed, tmp_path):
+    "Who wants torch and numpy only lacks nothing; what more there is, and how to get it, is told."
+    code = f"{ALONE}\nfrom silen_lib.doctor import main\nraise SystemExit(main())"
+    run = _outside(installed, tmp_path, "-c", code)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "✗ torch and torchvision match: " in run.stdout and "✗ widgets: " in run.stdout
+    assert "pip install --upgrade --force-reinstall 'silen_lib[train,course]'" in run.stdout
+
+
 def test_silen_notebooks_outside_the_course(installed, tmp_path):
     run = _outside(installed, tmp_path, "-m", "silen_lib.notebooks")
     assert (

@@ -22,7 +22,6 @@ OPEN = {
     "board",
     "boltzmann",
     "capacity",
-    "doctor",
     "energy",
     "exercises",
     "free_energy",
