@@ -40,7 +40,7 @@ def attention_free_energy(
     beta: float = 1.0,  # exchange rate between score and entropy, > 0
 ) -> Tensor:  # (...)
     "Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$."
-    args.shares("p", p)
+    args.distribution("p", p, batch=True)
     args.scores("scores", scores, p.shape[-1], like=("p", p))
     args.broadcast(p=p, scores=scores)
     beta = args.positive("beta", beta)
@@ -48,7 +48,7 @@ def attention_free_energy(
         (p == 0) & scores.isinf(), 0
     )  # a forbidden choice costs nothing untaken
     F = -(p * chosen).sum(-1) - torch.special.entr(p).sum(-1) / beta
-    return args.in_range(F, infinite=True, beta=beta, p=p)
+    return args.finite_result(F, infinite=True, beta=beta, p=p)
 
 
 # %% ../nbs/07_attention.ipynb #ee2fc2d1
@@ -62,7 +62,7 @@ def tsallis_entropy(
     alpha: float = 1.0,  # ≥ 1; 1: Shannon's entropy in nats, 2: half of Gini's index
 ) -> Tensor:  # (...)
     "Entropy $H_\\alpha(p) = \\sum_j (p_j - p_j^\\alpha) / (\\alpha(\\alpha-1))$ (Tsallis 1988; Peters et al. 2019)."
-    args.shares("p", p)
+    args.distribution("p", p, batch=True)
     alpha = _alpha(alpha)
     if alpha - 1 < 1e-8:  # nearer to Shannon's than rounding is
         return torch.special.entr(p).sum(-1)
@@ -81,7 +81,7 @@ def max_entropy_weights(
     "The division of belief that maximises $\\beta \\sum_j p_j s_j + H_\\alpha(p)$, by bisection on the price."
     s = args.positive("beta", beta) * args.scores("scores", scores)
     if _alpha(alpha) - 1 < 1e-8:  # nearer to the softmax than rounding is
-        return args.in_range(s.softmax(-1), beta=beta, scores=scores)
+        return args.finite_result(s.softmax(-1), beta=beta, scores=scores)
     s = (s - s.amax(-1, keepdim=True)).detach().to(wide_dtype(s.device))
     # the best score is 0 now, the price between −1/(α − 1) and 0
     shares = lambda tau: ((alpha - 1) * (s - tau)).clamp(min=0) ** (1 / (alpha - 1))
@@ -93,7 +93,7 @@ def max_entropy_weights(
         low, high = torch.where(cheap, mid, low), torch.where(cheap, high, mid)
     p = shares((low + high) / 2)
     p = (p / p.sum(-1, keepdim=True)).to(scores.dtype)
-    return args.in_range(p, beta=beta, scores=scores)
+    return args.finite_result(p, beta=beta, scores=scores)
 
 
 # %% ../nbs/07_attention.ipynb #17cf2a68
@@ -102,8 +102,10 @@ def hamming_distances(
     y: Tensor,  # (m, n) words of ±1
 ) -> Tensor:  # (..., m)
     "Number of bits in which each word of x differs from each word of y, by one matrix product."
-    args.words("x", x)
-    args.rows("y", args.words("y", y, x.shape[-1], like=("x", x)), "(m, n)", 0, values=False)
+    args.spins("x", x, batch=True)
+    args.rows(
+        "y", args.spins("y", y, x.shape[-1], like=("x", x), batch=True), "(m, n)", 0, values=False
+    )
     return (x.shape[-1] - x @ y.T) / 2
 
 
@@ -118,7 +120,7 @@ class SparseDistributedMemory:
 
     def __init__(self, addresses: Tensor, radius: int, n_data: int | None = None):
         args.rows("addresses", addresses, "(r, n) with r ≥ 1", finite=False, values=False)
-        n = args.words("addresses", addresses).shape[1]
+        n = args.spins("addresses", addresses, batch=True).shape[1]
         self.addresses = addresses
         self.radius = args.whole("radius", radius, 0, n)
         n_data = n if n_data is None else args.whole("n_data", n_data)
@@ -130,7 +132,7 @@ class SparseDistributedMemory:
     ) -> Tensor:  # (..., r) bool
         "Which hard locations lie within the radius of each address."
         n = self.addresses.shape[1]
-        args.words("address", address, n, like=("addresses", self.addresses))
+        args.spins("address", address, n, like=("addresses", self.addresses), batch=True)
         return address @ self.addresses.T >= n - 2 * self.radius
 
     def write(
@@ -142,8 +144,8 @@ class SparseDistributedMemory:
         "Add each data word to the counters of every location within the radius of its address."
         n, n_data = self.addresses.shape[1], self.counters.shape[1]
         data = address if data is None else data
-        args.words("address", address, n, like=("addresses", self.addresses))
-        args.words("data", data, n_data)
+        args.spins("address", address, n, like=("addresses", self.addresses), batch=True)
+        args.spins("data", data, n_data, batch=True)
         args.alike("data", data.to(self.addresses.dtype), "addresses", self.addresses)
         x, y = address.reshape(-1, n), data.reshape(-1, n_data)
         if address.shape[:-1] != data.shape[:-1]:
@@ -159,7 +161,9 @@ class SparseDistributedMemory:
     ) -> Tensor:  # (..., n_data) whole numbers
         "Sum of the counters of all locations within the radius of each address; 0 when there are none."
         n = self.addresses.shape[1]
-        x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
+        x = args.spins(
+            "address", address, n, like=("addresses", self.addresses), batch=True
+        ).reshape(-1, n)
         out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
         for part, (row, place) in self._portions(x):
             first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
@@ -185,7 +189,13 @@ class SparseDistributedMemory:
             raise ValueError(
                 f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits"
             )
-        args.words("address", address, self.addresses.shape[1], like=("addresses", self.addresses))
+        args.spins(
+            "address",
+            address,
+            self.addresses.shape[1],
+            like=("addresses", self.addresses),
+            batch=True,
+        )
         for _ in range(args.whole("max_reads", max_reads, 0)):
             bits = self.read(address)
             new = torch.where(bits == 0, address, bits.to(address.dtype))
@@ -203,7 +213,7 @@ class SparseDistributedMemory:
         n, like = self.addresses.shape[1], ("addresses", self.addresses)
         for name, words in {"x": x, "y": y}.items():
             args.rows(name, words, "(rows, n)", 0, last=n, like=like, finite=False, values=False)
-            args.words(name, words)
+            args.spins(name, words, batch=True)
         return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
 
     def _portions(self, address: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
@@ -323,7 +333,7 @@ def nadaraya_watson(
     args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
     weights = _kernel_weights(squared_distances(query, keys), bandwidth)
     out = (weights @ values.to(weights.dtype)).to(values.dtype)
-    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
+    return args.finite_result(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
 # %% ../nbs/07_attention.ipynb #12d58417
@@ -359,4 +369,4 @@ def leave_one_out_error(
     weights = _kernel_weights(r2, bandwidth)
     values = values.to(weights.dtype)
     error = (weights @ values - values).square().mean().to(keys.dtype)
-    return args.in_range(error, bandwidth=bandwidth, keys=keys, values=values)
+    return args.finite_result(error, bandwidth=bandwidth, keys=keys, values=values)

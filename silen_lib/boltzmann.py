@@ -65,7 +65,7 @@ def ising_energy(
     "Energy $-½ Σ_{i≠j} W_{ij} s_i s_j - Σ_i b_i s_i$ of each state: (..., N) → (...)."
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     b = args.biases("bias", bias, W)
-    return args.outcome(_energy(rows, W, b), W=W)
+    return args.finite_result(_energy(rows, W, b), W=W)
 
 
 # %% ../nbs/03_boltzmann.ipynb #47e34fa8
@@ -141,8 +141,8 @@ def detailed_balance_gap(
     p: Tensor,  # (n,) a distribution
 ) -> Tensor:  # a scalar, 0 in detailed balance
     "Largest net traffic between two states, $\\max_{ab} |p_a P_{ab} - p_b P_{ba}|$: (n, n), (n,) → ()."
-    args.probabilities("P", args.square("P", P, values=False), step=True)
-    args.probabilities("p", p, len(P), ndim=1, like=("P", P), step=True)
+    args.distribution("P", args.square("P", P, values=False), step=True, half=True, tol=1e-2)
+    args.distribution("p", p, n=len(P), ndim=1, like=("P", P), step=True, half=True, tol=1e-2)
     flow = p[:, None] * P
     return (flow - flow.T).abs().max()
 
@@ -710,7 +710,7 @@ def learning_gradient(
         want = f"it must be (A, N = {free.shape[1]}), to go with free"
         raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
     for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
-        args.probabilities(name, p, len(s), ndim=1, like=("free", free))
+        args.distribution(name, p, n=len(s), ndim=1, like=("free", free), half=True, tol=1e-2)
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free
 
@@ -720,7 +720,7 @@ def _weights_of(p: Tensor | None, v: Tensor) -> Tensor:
     "Probabilities of the rows of v, uniform by default."
     if p is None:
         return v.new_full((len(v),), 1 / len(v))
-    p = args.together("p", args.probabilities("p", p, len(v), tol=1e-4), "v", v)
+    p = args.alike("p", args.distribution("p", p, n=len(v), tol=1e-4, half=True), "v", v, "device")
     if p.ndim > 1:
         raise ValueError(
             f"p has shape {tuple(p.shape)}; it must be ({len(v)},), one probability a row of v"

@@ -268,7 +268,9 @@ def _sweep(
 # %% ../nbs/02_capacity.ipynb #401d86f7
 def _networks(state: Tensor, patterns: Tensor) -> Tensor:
     "Patterns as (G, P, N), after a look at whether the states fit them."
-    args.together("state", args.spins("state", state), "patterns", args.spins("patterns", patterns))
+    args.alike(
+        "state", args.spins("state", state), "patterns", args.spins("patterns", patterns), "device"
+    )
     if patterns.ndim not in (2, 3):
         raise ValueError(
             f"patterns has shape {tuple(patterns.shape)}; it must be (P, N), or (G, P, N) for G networks"
@@ -764,4 +766,4 @@ def unlearn(
     "W − (ε/N) Σ s sᵀ over the dreams, zero diagonal (Hopfield, Feinstein & Palmer 1983)."
     s = args.states("dreams", dreams, "W", args.square("W", W, values=False)).reshape(-1, len(W))
     rate = args.real("rate", rate)
-    return (args.outcome(W, W=W) - rate / len(W) * s.T @ s).fill_diagonal_(0)
+    return (args.finite_result(W, W=W) - rate / len(W) * s.T @ s).fill_diagonal_(0)

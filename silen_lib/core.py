@@ -235,8 +235,10 @@ def uniform(
     >>> u.shape, bool((u >= 0).all() and (u < 1).all())
     (torch.Size([2, 3]), True)
     """
-    dtype, place = _drawn(like.dtype, like.device, generator)
-    return torch.rand(tuple(shape), generator=generator, dtype=dtype, device=place).to(like)
+    device = like.device
+    dtype, place = _drawn(like.dtype, device, generator)
+    drawn = torch.rand(tuple(shape), generator=generator, dtype=dtype, device=place)
+    return drawn if place == device else drawn.to(like)
 
 
 def normal(
@@ -252,8 +254,10 @@ def normal(
     >>> bool(x.mean().abs() < 0.06 and (x.std() - 1).abs() < 0.05)  # six standard errors
     True
     """
-    dtype, place = _drawn(like.dtype, like.device, generator)
-    return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=place).to(like)
+    device = like.device
+    dtype, place = _drawn(like.dtype, device, generator)
+    drawn = torch.randn(tuple(shape), generator=generator, dtype=dtype, device=place)
+    return drawn if place == device else drawn.to(like)
 
 
 def permutation(

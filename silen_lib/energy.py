@@ -231,7 +231,7 @@ def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must hold numbers: {error}") from error
     elif isinstance(values, Tensor):
-        args.together(name, values, "x", x)
+        args.alike(name, values, "x", x, "device")
     return args.within(
         name, values, 0 if name == "widths" else -math.inf, above=True, number=False, step=True
     )
@@ -389,7 +389,9 @@ def mean_energy(
         p = boltzmann(E, T)
     else:
         args.temperature("T", T, E, zero=True, shape=E.shape[:-1])
-        p = args.together("p", args.probabilities("p", p, E.shape[-1]), "E", E).to(E.dtype)
+        p = args.alike(
+            "p", args.distribution("p", p, n=E.shape[-1], half=True, tol=1e-2), "E", E, "device"
+        ).to(E.dtype)
     never = (p == 0) & (E == math.inf)
     return (p * torch.where(never, 0, E)).sum(-1)
 
@@ -399,7 +401,7 @@ def entropy(
     p: Tensor,  # (..., n) probabilities, each row summing to 1; zeros allowed
 ) -> Tensor:  # (...) entropy in nats
     "Entropy $-Σ_i p_i \\log p_i$ of distributions, with $0 \\log 0 = 0$: (..., n) → (...)."
-    p = args.probabilities("p", p)
+    p = args.distribution("p", p, half=True, tol=1e-2)
     return -torch.xlogy(p, p).sum(-1)
 
 
@@ -411,7 +413,7 @@ def macrostate_free_energy(
 ) -> Tensor:  # (m,) free energies, m = largest label + 1
     "Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate: (n,), (n,) → (m,). Empty: $F = ∞$."
     E = args.energies("E", E, ndim=1)
-    label = args.together("label", args.labels("label", label, len(E)), "E", E)
+    label = args.alike("label", args.indices("label", label, shape=(len(E),)), "E", E, "device")
     T = args.temperature("T", T, E, batch=())
     inside = label == torch.arange(int(label.max()) + 1, device=E.device).unsqueeze(-1)
     E = torch.where(inside, E, math.inf)

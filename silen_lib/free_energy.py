@@ -66,7 +66,7 @@ def variational_free_energy(
         args.distribution("q", q),
         args.logarithms("log_joint", log_joint, last=q.shape[-1], like=("q", q)),
     )
-    args.leading(q=q, log_joint=log_joint)
+    args.broadcast(last=False, q=q, log_joint=log_joint)
     believed = q > 0  # elsewhere 0·log 0 = 0, with a gradient that is not NaN
     return (q * (torch.where(believed, q, 1).log() - torch.where(believed, log_joint, 0))).sum(-1)
 
@@ -88,7 +88,7 @@ def complexity_accuracy(
     args.distribution("q", q), args.distribution("prior", prior, like=("q", q))
     args.logarithms("log_likelihood", log_likelihood, last=q.shape[-1], like=("q", q))
     args.floats("prior", prior, last=q.shape[-1], values=False)
-    args.leading(q=q, prior=prior, log_likelihood=log_likelihood)
+    args.broadcast(last=False, q=q, prior=prior, log_likelihood=log_likelihood)
     return _kl(q, prior), _where_believed(q, log_likelihood).sum(-1)
 
 
@@ -365,7 +365,7 @@ class VAE(nn.Module):
         args.floats(
             "z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x)
         )
-        args.leading(x=x, z=z)
+        args.broadcast(last=False, x=x, z=z)
         logits = self.decoder(z)
         return (x * logits - softplus(logits)).sum(-1)
 
@@ -455,7 +455,9 @@ def pc_drive(
     W: Tensor,  # (m, n), μ_{l+1} = W f(x_l) + b
 ) -> Tensor:  # (B, n)
     "The drive $-\\partial F/\\partial x_l = -\\varepsilon_l + f'(x_l) W^T \\varepsilon_{l+1}$ (Whittington & Bogacz)."
-    args.axes(W=(W, "mn"), error=(error, "Bn"), slope=(slope, "Bn"), error_next=(error_next, "Bm"))
+    args.fitting_axes(
+        W=(W, "mn"), error=(error, "Bn"), slope=(slope, "Bn"), error_next=(error_next, "Bm")
+    )
     drive = torch.addcmul(-error, slope, error_next @ W)
     return args.finite_result(drive, error=error, slope=slope, error_next=error_next, W=W)
 
@@ -654,7 +656,7 @@ def risk_and_ambiguity(
     "Risk $KL(q(o) \\| \\tilde p(o))$ and ambiguity $E_{q(s)} H[p(o|s)]$ of one step (Da Costa et al. 2020)."
     (
         args.distribution("states", states),
-        args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states)),
+        args.distribution("A", args.floats("A", A, ndim=2), dim=0, like=("states", states)),
     )
     args.logarithms("log_preference", log_preference, like=("states", states))
     if (len(A), states.shape[-1]) != (len(log_preference), A.shape[1]):
@@ -675,7 +677,7 @@ def information_gain(
     "Expected $KL(q(s|o) \\| q(s))$: the mutual information of state and outcome, $H[q(o)] - E_{q(s)} H[p(o|s)]$."
     (
         args.distribution("states", states),
-        args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states)),
+        args.distribution("A", args.floats("A", A, ndim=2), dim=0, like=("states", states)),
     )
     if states.shape[-1] != A.shape[1]:
         raise ValueError(
@@ -746,8 +748,8 @@ def _check_model(m: DecisionModel, **beliefs: Tensor) -> None:
     "Tables that fit each other, and beliefs about the hidden state."
     args.instance("model", m, DecisionModel)
     (
-        args.distribution("A", m.A, 0),
-        args.distribution("B", args.floats("B", m.B, ndim=3), 1, like=("A", m.A)),
+        args.distribution("A", m.A, dim=0),
+        args.distribution("B", args.floats("B", m.B, ndim=3), dim=1, like=("A", m.A)),
     )
     args.logarithms("C", m.C, like=("A", m.A)), args.distribution("D", m.D, like=("A", m.A))
     n_outcomes, n_states = args.floats("A", m.A, ndim=2, values=False).shape
@@ -807,7 +809,7 @@ def belief_update(
 ) -> Tensor:  # (..., S)
     "Bayes' rule for one outcome: the belief of least variational free energy. An impossible one is a ValueError."
     (
-        args.distribution("A", args.floats("A", A, ndim=2), 0),
+        args.distribution("A", args.floats("A", A, ndim=2), dim=0),
         args.distribution("states", states, like=("A", A)),
     )
     (

@@ -118,7 +118,7 @@ def hopfield_energy(
 ) -> Tensor:  # (...); a scalar for one state
     "Energy $-½ s^T W s$ of each state (Hopfield 1982, eq. 7 with thresholds 0): (..., N), (N, N) → (...)."
     rows = args.states("state", state, "W", args.square("W", W, values=False))
-    return args.outcome(-0.5 * ((rows @ W) * rows).sum(-1), W=W)
+    return args.finite_result(-0.5 * ((rows @ W) * rows).sum(-1), W=W)
 
 
 # %% ../nbs/01_hopfield.ipynb #4970aff5
@@ -128,7 +128,7 @@ def local_field(
 ) -> Tensor:  # (..., N); (N,) for one picture
     "The field $h_i = \\sum_j W_{ij} s_j$ at every neuron (Hopfield 1982): positive votes for +1, negative for −1."
     rows = args.states("state", state, "W", args.square("W", W, values=False))
-    return args.outcome(rows @ W.T, W=W)
+    return args.finite_result(rows @ W.T, W=W)
 
 
 # %% ../nbs/01_hopfield.ipynb #e13c908d
@@ -140,7 +140,7 @@ def energy_change(
     "Change of the energy when spin i alone is flipped: $2 s_i \\sum_{j \\ne i} W_{ij} s_j$."
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     i = args.whole("i", i, 0, len(W) - 1)
-    return args.outcome(2 * rows[..., i] * (rows @ W[i] - W[i, i] * rows[..., i]), W=W[i])
+    return args.finite_result(2 * rows[..., i] * (rows @ W[i] - W[i, i] * rows[..., i]), W=W[i])
 
 
 # %% ../nbs/01_hopfield.ipynb #e2b9d054
@@ -309,7 +309,7 @@ def unstable_bits(
 ) -> Tensor:  # (...) whole numbers
     "How many neurons of each state are outvoted, $s_i h_i < 0$ beyond rounding. Zero: a fixed point, if ties stay."
     rows = args.states("state", state, "W", args.square("W", W, values=False))
-    return (rows * args.outcome(rows @ W.T, W=W) < -2 * _tie(W)).sum(-1)
+    return (rows * args.finite_result(rows @ W.T, W=W) < -2 * _tie(W)).sum(-1)
 
 
 # %% ../nbs/01_hopfield.ipynb #64d0e973
@@ -684,7 +684,7 @@ def _permutation(
         raise ValueError(
             f"order is {got}; it must be 'random', 'fixed' or a permutation of 0 … {N - 1}"
         )
-    order = args.labels("order", order, N)
+    order = args.indices("order", order, shape=(N,))
     if not torch.equal(order.sort().values, torch.arange(N, device=order.device)):
         raise ValueError(f"order must hold each of 0 … {N - 1} once")
     return order.to(device)
@@ -822,7 +822,7 @@ def recall_patterns(
     it: there rounding may then decide a tie)."""
     X = args.stack("patterns", patterns)
     P, N = X.shape
-    rows = args.together("state", args.spins("state", state, N), "patterns", X)
+    rows = args.alike("state", args.spins("state", state, N), "patterns", X, "device")
     order = _permutation(order, N, generator, state.device)
     dtype = torch.float32 if P * N < 2**24 else wide_dtype(X.device)
     X = X.T.to(dtype) if order is None else X.T.to(dtype)[order]

@@ -50,7 +50,7 @@ def dense_energy(
     args.power("power", power)
     m = state @ patterns.T
     E = -torch.logsumexp(m, -1) if power == "exp" else -(m**power).sum(-1)
-    return args.in_range(E, power=power, patterns=patterns)
+    return args.finite_result(E, power=power, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #de99e997
@@ -72,7 +72,7 @@ def flip_costs(
         up, down = (m + 2) ** power, (m - 2) ** power
         common, odd = m**power - (up + down) / 2, (up - down) / 2
     costs = common.sum(-1, keepdim=True) + state * (odd @ patterns)
-    return args.in_range(costs, power=power, patterns=patterns)
+    return args.finite_result(costs, power=power, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #1716a41c
@@ -144,11 +144,11 @@ def modern_hopfield_energy(
 
     The factor 1/β, missing in many accounts, is what makes `modern_hopfield_update` descend this energy."""
     args.memory("x", x, patterns, half=True)
-    beta = args.beta("beta", beta)
+    beta = args.inverse_temperature("beta", beta)
     scores = x @ patterns.T
     E = x.square().sum(-1) / 2 - torch.logsumexp(beta * scores, -1) / beta
     E = E + math.log(len(patterns)) / beta + patterns.square().sum(-1).max() / 2 if constant else E
-    return args.in_range(E, scores, beta=beta, x=x, patterns=patterns)
+    return args.finite_result(E, scores, beta=beta, x=x, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #63cdab3e
@@ -159,9 +159,9 @@ def modern_hopfield_update(
 ) -> tuple[Tensor, Tensor]:  # new states (..., d), attention weights (..., P)
     "One step $x' = Ξ^T a$ with $a = \\mathrm{softmax}(β Ξ x)$ (Ramsauer et al. 2021, eq. 3); returns $(x', a)$."
     args.memory("x", x, patterns, half=True)
-    scores = args.beta("beta", beta) * (x @ patterns.T)
+    scores = args.inverse_temperature("beta", beta) * (x @ patterns.T)
     weights = torch.softmax(scores, dim=-1)
-    new = args.in_range(weights @ patterns, beta=beta, x=x, patterns=patterns)
+    new = args.finite_result(weights @ patterns, beta=beta, x=x, patterns=patterns)
     return new, weights
 
 
@@ -178,7 +178,7 @@ def hopfield_settle(
 
     After each step the states are looked at, to see whether they rest: one wait for a GPU."""
     args.memory("x", x, patterns)
-    tol, beta, start = args.real("tol", tol, 0), args.beta("beta", beta), x
+    tol, beta, start = args.real("tol", tol, 0), args.inverse_temperature("beta", beta), x
     fixed = args.held("fixed", fixed, x)
     for _ in range(args.whole("max_steps", max_steps)):
         weights = torch.softmax(beta * (x @ patterns.T), -1)
@@ -187,7 +187,7 @@ def hopfield_settle(
         if x.numel() == 0 or (new - x).abs().max() <= tol:
             break
         x = new
-    return args.in_range(new, beta=beta, x=start, patterns=patterns), weights
+    return args.finite_result(new, beta=beta, x=start, patterns=patterns), weights
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #f54e4ab0
@@ -195,7 +195,7 @@ def effective_patterns(
     weights: Tensor,  # attention weights, ≥ 0, (..., P), each row adding up to 1
 ) -> Tensor:  # (...), from 1 to P
     "Effective number of patterns $1/\\sum_\\mu a_\\mu^2$ (the participation ratio): (..., P) → (...)."
-    args.shares("weights", weights)
+    args.distribution("weights", weights, batch=True)
     return 1 / weights.square().sum(-1)
 
 
@@ -205,7 +205,7 @@ def pattern_separation(
 ) -> Tensor:  # (P,); negative when another pattern has the larger overlap
     "Separation $Δ_i = ξ^i·ξ^i − \\max_{j≠i} ξ^i·ξ^j$ of every pattern (Ramsauer et al. 2021)."
     args.rows("patterns", patterns, "(P, d) with at least two patterns", 2, values=False)
-    scores = args.in_range(patterns @ patterns.T, patterns=patterns)
+    scores = args.finite_result(patterns @ patterns.T, patterns=patterns)
     itself = torch.eye(len(patterns), dtype=torch.bool, device=patterns.device)
     return scores.diagonal() - scores.masked_fill(itself, -math.inf).amax(1)
 
@@ -226,7 +226,7 @@ def one_step_bound(delta: Tensor, distance: Tensor, P: int, M: float, beta: floa
     args.whole("P", P, 2)
     M, beta = args.positive("M", M), args.positive("beta", beta)
     bound = 2 * M * (P - 1) * torch.exp(-beta * (delta - 2 * M * distance))
-    return args.in_range(bound, beta=beta, M=M, delta=delta, distance=distance)
+    return args.finite_result(bound, beta=beta, M=M, delta=delta, distance=distance)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #fe6983f2
@@ -282,7 +282,7 @@ def add_noise_snr(
     args.real("snr_db", snr_db, -300, 300)
     sigma = x.norm(dim=-1, keepdim=True) * (10 ** (-snr_db / 10) / x.shape[-1]) ** 0.5
     noisy = x + sigma * core.normal(x.shape, x, args.generator("generator", generator))
-    return args.in_range(noisy, snr_db=snr_db, x=x)
+    return args.finite_result(noisy, snr_db=snr_db, x=x)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #b224f7c0
@@ -317,14 +317,14 @@ def modern_hopfield_retrieve(
 
     Its fused kernel needs values as wide as the patterns; others are read in blocks of queries instead."""
     args.memory("x", x, patterns, half=True)
-    beta = args.beta("beta", beta)
+    beta = args.inverse_temperature("beta", beta)
     args.products(beta, x=x, patterns=patterns)  # the kernel gives zeros for NaN
     values = patterns if values is None else _read_out(values, "patterns", patterns)
     q = x.reshape(-1, x.shape[-1])
     for _ in range(args.whole("n_steps", n_steps) - 1):
         q = _attend(q, patterns, patterns, beta)
     out = _attend(q, patterns, values, beta).reshape(*x.shape[:-1], values.shape[1])
-    return args.in_range(out, beta=beta, x=x, patterns=patterns, values=values)
+    return args.finite_result(out, beta=beta, x=x, patterns=patterns, values=values)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #9a52e00f
@@ -343,9 +343,9 @@ def universal_retrieve(
     if similarity is not None:
         args.function("similarity", similarity)
     scores = query @ keys.T if similarity is None else similarity(query, keys)
-    weights = separate(args.in_range(scores, query=query, keys=keys))
+    weights = separate(args.finite_result(scores, query=query, keys=keys))
     args.floats("separate(scores)", weights, last=len(keys), empty=True, finite=False, values=False)
-    return args.in_range(weights @ values, query=query, keys=keys, values=values)
+    return args.finite_result(weights @ values, query=query, keys=keys, values=values)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #b43a73cc

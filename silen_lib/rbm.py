@@ -610,12 +610,21 @@ class Trainer:
             )
         if data_mean is not None:
             args.bits("data_mean", data_mean, self.rbm.n_visible)
-            args.any_bits("data_mean", data_mean, ndim=1, device=self.rbm.W.device, values=False)
+            args.bits(
+                "data_mean",
+                data_mean,
+                any_dtype=True,
+                ndim=1,
+                device=self.rbm.W.device,
+                values=False,
+            )
 
     def _check_batch(self, v: Tensor):
         "Bits of the right width, not more rows than there is room for."
         look = self._on_host or not self._looked
-        args.any_bits("v", v, self.rbm.n_visible, 2, self.X.device, values=look)
+        args.bits(
+            "v", v, self.rbm.n_visible, any_dtype=True, ndim=2, device=self.X.device, values=look
+        )
         if len(v) > self.batch_size:
             raise ValueError(
                 f"v has {len(v)} rows; this trainer's batch_size lets it have 1 … {self.batch_size}"

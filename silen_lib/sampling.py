@@ -51,9 +51,9 @@ def acceptance_probability(
     "Metropolis–Hastings probability of taking each proposal, (...) → (...), without overflow."
     args.floats("E", E, finite=False, empty=True, values=False)
     args.floats("E_new", E_new, like=("E", E), finite=False, empty=True, values=False)
-    args.same_shape("E_new", E_new, "E", E)
+    args.alike("E_new", E_new, "E", E, "shape")
     if isinstance(log_ratio, Tensor) and log_ratio.ndim:
-        args.same_shape("log_ratio", log_ratio, "E", E)
+        args.alike("log_ratio", log_ratio, "E", E, "shape")
     T = args.scale("T", T, E, batch=E.shape, look=False)
     return ((E - E_new) / T + log_ratio).clamp(max=0).exp()
 
@@ -282,7 +282,7 @@ def langevin_step(
     "One unadjusted Langevin step $x - η∇E + \\sqrt{2ηT} ξ$ of every walker: (..., d) → (..., d)."
     args.points("x", x, finite=False, values=False)
     args.points("slope", slope, like=("x", x), finite=False, values=False)
-    args.same_shape("slope", slope, "x", x)
+    args.alike("slope", slope, "x", x, "shape")
     step_size = args.scale("step_size", step_size, x, zero=True, batch=x.shape, look=False)
     T = args.scale("T", T, x, zero=True, batch=x.shape, look=False)
     return x - step_size * slope + (2 * step_size * T) ** 0.5 * core.normal(x.shape, x, generator)
@@ -366,7 +366,7 @@ def mala_log_ratio(
     args.points("x", x, finite=False, values=False)
     for name, v in {"slope": slope, "y": y, "slope_y": slope_y}.items():
         args.points(name, v, like=("x", x), finite=False, values=False)
-        args.same_shape(name, v, "x", x)
+        args.alike(name, v, "x", x, "shape")
     step_size = args.scale("step_size", step_size, x, batch=x.shape[:-1], look=False)
     T, eta = args.scale("T", T, x, batch=x.shape[:-1], look=False), _per_chain(step_size)
     forth, back = (y - x + eta * slope).square().sum(-1), (x - y + eta * slope_y).square().sum(-1)
@@ -410,7 +410,7 @@ def autocorrelation(
     n_lags = args.whole("n_lags", n_lags, 1, n)
     f = torch.fft.rfft(x - x.mean(-1, keepdim=True), 2 * n)  # 2n: room for the ends not to meet
     c = torch.fft.irfft(f.abs().square(), 2 * n)[..., :n_lags]
-    return args.in_range(c / c[..., :1], x=x)
+    return args.finite_result(c / c[..., :1], x=x)
 
 
 # %% ../nbs/08_sampling.ipynb #ce8f6e74
@@ -492,7 +492,9 @@ def split_rhat(
     m = x.shape[1] // 2
     halves = torch.cat([x[:, :m], x[:, -m:]])
     within, between = halves.var(1).mean(), halves.mean(1).var()
-    return args.in_range((((m - 1) / m * within + between) / within).sqrt(), x=x, infinite=True)
+    return args.finite_result(
+        (((m - 1) / m * within + between) / within).sqrt(), x=x, infinite=True
+    )
 
 
 # %% ../nbs/08_sampling.ipynb #f9df188f

@@ -68,7 +68,7 @@ def _mixture(weights: Tensor, means: Tensor, stds: float | Tensor, like: Tensor 
     other, like = ("means", means) if like is None else ("x", like)
     for name, x in {"weights": weights, "means": means}.items():
         if x.is_meta != like.is_meta:
-            args.together(name, x, other, like)
+            args.alike(name, x, other, like, "device")
     weights, means = weights.to(like), means.to(like)
     stds = args.scale("stds", stds, like, zero=True, batch=weights.shape, look=False)
     return (
@@ -230,7 +230,7 @@ def denoising_score_matching(
     look = args.on_host(args.points("x", x, values=False))
     args.floats("x", x, values=look)
     args.floats("noise", noise, like=("x", x), values=look)
-    args.same_shape("noise", noise, "x", x)
+    args.alike("noise", noise, "x", x, "shape")
     sigma = _level(sigma, x).expand(x.shape[:-1])
     s = sigma[..., None]
     return (s * _scored(score, x + s * noise, sigma) + noise).square().sum(-1).mean()
@@ -433,7 +433,7 @@ def reverse_step(
     args.points("x", x, values=False)
     for name, v in {"s": s, "noise": noise}.items():
         args.points(name, v, like=("x", x), values=False)
-        args.same_shape(name, v, "x", x)
+        args.alike(name, v, "x", x, "shape")
     sigma = args.positive("sigma", sigma)
     next_sigma = args.real("next_sigma", next_sigma, 0, sigma, below=True)
     gap = sigma**2 - next_sigma**2
@@ -556,4 +556,4 @@ def info_nce(
         raise ValueError(f"scores has shape {tuple(scores.shape)}; it must be square, (B, B)")
     temperature = args.positive("temperature", temperature)
     loss = -(scores / temperature).log_softmax(-1).diagonal().mean()
-    return args.in_range(loss, temperature=temperature, scores=scores)
+    return args.finite_result(loss, temperature=temperature, scores=scores)
