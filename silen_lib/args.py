@@ -715,7 +715,7 @@ def distribution(
     like: tuple[str, Tensor] | None = None,
     half: bool = False,
     batch: bool = False,
-    tol: float = 0.0001,
+    tol: float | None = None,
     values: bool = True,
     step: bool = False,
 ) -> Tensor:
@@ -728,7 +728,7 @@ def distribution(
         like: (name, tensor) whose dtype and device p must have
         half: are float16 and bfloat16 right here?
         batch: may the batch be empty?
-        tol: how far a sum may be from 1
+        tol: how far a sum may be from 1; None: 1e-4, and 1e-2 in half precision
         values: look at the numbers, where that is possible
         step: for a single step: look at numbers in main memory only
 
@@ -745,6 +745,8 @@ def distribution(
         )
     if p.numel() and values and (on_host(p) or not step) and readable(p):
         q = p.detach()
+        if tol is None:
+            tol = 1e-4 if p.dtype in _PRECISE else 1e-2
         lowest, gap = q.amin(), (q.sum(dim) - 1).abs().amax()
         if not bool((lowest >= 0) & (gap <= tol)):  # NaN fails both comparisons
             if not bool(lowest >= 0):
