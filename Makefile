@@ -10,7 +10,7 @@ install: $(STAMP)
 $(STAMP): settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "silen_lib needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,course,dev]'
 	touch $(STAMP)
 
 lab: $(STAMP)

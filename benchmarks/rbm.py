@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from timing import beside, contrastive_floor, ratio
 
-from silen_lib.data import Batches, binarise, load, load_mnist, mnist_state
+from silen_lib.data import Batches, binarise, load_dataset, load_mnist, mnist_state
 from silen_lib.rbm import RBM, Trainer
 from silen_lib.train import Config, Ranks, Run
 
@@ -57,7 +57,7 @@ def end_to_end(x, B, H, k, precision="auto"):
     config = Config(
         n_hidden=H, batch_size=B, k=k, epochs=1, lr=0.01, out=str(folder), precision=precision
     )
-    digits = load("mnist")
+    digits = load_dataset("mnist")
     run = Run(config.complete(digits), folder, digits, Ranks())
     run.start_log()
 

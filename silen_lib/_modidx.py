@@ -11,6 +11,7 @@ d = {
     "syms": {
         "silen_lib.all": {},
         "silen_lib.args": {
+            "silen_lib.args._any_numbers": ("lib/args.html#_any_numbers", "silen_lib/args.py"),
             "silen_lib.args._asymmetry": ("lib/args.html#_asymmetry", "silen_lib/args.py"),
             "silen_lib.args._bounded": ("lib/args.html#_bounded", "silen_lib/args.py"),
             "silen_lib.args._ends": ("lib/args.html#_ends", "silen_lib/args.py"),
@@ -22,51 +23,44 @@ d = {
             "silen_lib.args._range": ("lib/args.html#_range", "silen_lib/args.py"),
             "silen_lib.args._spoilt": ("lib/args.html#_spoilt", "silen_lib/args.py"),
             "silen_lib.args.alike": ("lib/args.html#alike", "silen_lib/args.py"),
-            "silen_lib.args.any_bits": ("lib/args.html#any_bits", "silen_lib/args.py"),
-            "silen_lib.args.axes": ("lib/args.html#axes", "silen_lib/args.py"),
-            "silen_lib.args.beta": ("lib/args.html#beta", "silen_lib/args.py"),
             "silen_lib.args.biases": ("lib/args.html#biases", "silen_lib/args.py"),
             "silen_lib.args.bits": ("lib/args.html#bits", "silen_lib/args.py"),
             "silen_lib.args.broadcast": ("lib/args.html#broadcast", "silen_lib/args.py"),
             "silen_lib.args.choice": ("lib/args.html#choice", "silen_lib/args.py"),
-            "silen_lib.args.columns": ("lib/args.html#columns", "silen_lib/args.py"),
             "silen_lib.args.concrete": ("lib/args.html#concrete", "silen_lib/args.py"),
             "silen_lib.args.couplings": ("lib/args.html#couplings", "silen_lib/args.py"),
             "silen_lib.args.distribution": ("lib/args.html#distribution", "silen_lib/args.py"),
             "silen_lib.args.energies": ("lib/args.html#energies", "silen_lib/args.py"),
             "silen_lib.args.finite_result": ("lib/args.html#finite_result", "silen_lib/args.py"),
+            "silen_lib.args.fitting_axes": ("lib/args.html#fitting_axes", "silen_lib/args.py"),
             "silen_lib.args.floats": ("lib/args.html#floats", "silen_lib/args.py"),
             "silen_lib.args.fraction": ("lib/args.html#fraction", "silen_lib/args.py"),
             "silen_lib.args.function": ("lib/args.html#function", "silen_lib/args.py"),
             "silen_lib.args.generator": ("lib/args.html#generator", "silen_lib/args.py"),
             "silen_lib.args.held": ("lib/args.html#held", "silen_lib/args.py"),
-            "silen_lib.args.in_range": ("lib/args.html#in_range", "silen_lib/args.py"),
             "silen_lib.args.indices": ("lib/args.html#indices", "silen_lib/args.py"),
             "silen_lib.args.instance": ("lib/args.html#instance", "silen_lib/args.py"),
-            "silen_lib.args.labels": ("lib/args.html#labels", "silen_lib/args.py"),
-            "silen_lib.args.leading": ("lib/args.html#leading", "silen_lib/args.py"),
+            "silen_lib.args.inverse_temperature": (
+                "lib/args.html#inverse_temperature",
+                "silen_lib/args.py",
+            ),
             "silen_lib.args.levels": ("lib/args.html#levels", "silen_lib/args.py"),
             "silen_lib.args.logarithms": ("lib/args.html#logarithms", "silen_lib/args.py"),
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
-            "silen_lib.args.numbers": ("lib/args.html#numbers", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
-            "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
             "silen_lib.args.pairs": ("lib/args.html#pairs", "silen_lib/args.py"),
             "silen_lib.args.points": ("lib/args.html#points", "silen_lib/args.py"),
             "silen_lib.args.positive": ("lib/args.html#positive", "silen_lib/args.py"),
             "silen_lib.args.power": ("lib/args.html#power", "silen_lib/args.py"),
             "silen_lib.args.precision": ("lib/args.html#precision", "silen_lib/args.py"),
-            "silen_lib.args.probabilities": ("lib/args.html#probabilities", "silen_lib/args.py"),
             "silen_lib.args.products": ("lib/args.html#products", "silen_lib/args.py"),
             "silen_lib.args.readable": ("lib/args.html#readable", "silen_lib/args.py"),
             "silen_lib.args.real": ("lib/args.html#real", "silen_lib/args.py"),
             "silen_lib.args.rows": ("lib/args.html#rows", "silen_lib/args.py"),
-            "silen_lib.args.same_shape": ("lib/args.html#same_shape", "silen_lib/args.py"),
             "silen_lib.args.scale": ("lib/args.html#scale", "silen_lib/args.py"),
             "silen_lib.args.scores": ("lib/args.html#scores", "silen_lib/args.py"),
-            "silen_lib.args.shares": ("lib/args.html#shares", "silen_lib/args.py"),
             "silen_lib.args.spin_memory": ("lib/args.html#spin_memory", "silen_lib/args.py"),
             "silen_lib.args.spins": ("lib/args.html#spins", "silen_lib/args.py"),
             "silen_lib.args.square": ("lib/args.html#square", "silen_lib/args.py"),
@@ -74,10 +68,8 @@ d = {
             "silen_lib.args.states": ("lib/args.html#states", "silen_lib/args.py"),
             "silen_lib.args.temperature": ("lib/args.html#temperature", "silen_lib/args.py"),
             "silen_lib.args.temperatures": ("lib/args.html#temperatures", "silen_lib/args.py"),
-            "silen_lib.args.together": ("lib/args.html#together", "silen_lib/args.py"),
             "silen_lib.args.whole": ("lib/args.html#whole", "silen_lib/args.py"),
             "silen_lib.args.within": ("lib/args.html#within", "silen_lib/args.py"),
-            "silen_lib.args.words": ("lib/args.html#words", "silen_lib/args.py"),
         },
         "silen_lib.attention": {
             "silen_lib.attention.SparseDistributedMemory": (
@@ -398,32 +390,44 @@ d = {
                 "boltzmann.html#boltzmannmachine",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine.Learned": (
-                "boltzmann.html#boltzmannmachine.learned",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.Phases": (
-                "boltzmann.html#boltzmannmachine.phases",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.BoltzmannMachine.__init__": (
                 "boltzmann.html#boltzmannmachine.__init__",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine._by_hidden": (
+                "boltzmann.html#boltzmannmachine._by_hidden",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
                 "boltzmann.html#boltzmannmachine._carry_on",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._data": (
-                "boltzmann.html#boltzmannmachine._data",
+            "silen_lib.boltzmann.BoltzmannMachine._chains": (
+                "boltzmann.html#boltzmannmachine._chains",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._shares": (
-                "boltzmann.html#boltzmannmachine._shares",
+            "silen_lib.boltzmann.BoltzmannMachine._distance": (
+                "boltzmann.html#boltzmannmachine._distance",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._states": (
-                "boltzmann.html#boltzmannmachine._states",
+            "silen_lib.boltzmann.BoltzmannMachine._exact_gradient": (
+                "boltzmann.html#boltzmannmachine._exact_gradient",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine._exact_steps": (
+                "boltzmann.html#boltzmannmachine._exact_steps",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine._pictures": (
+                "boltzmann.html#boltzmannmachine._pictures",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine._rows_of": (
+                "boltzmann.html#boltzmannmachine._rows_of",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine._sampled_steps": (
+                "boltzmann.html#boltzmannmachine._sampled_steps",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.energy": (
@@ -446,20 +450,12 @@ d = {
                 "boltzmann.html#boltzmannmachine.free_energy",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine.hidden_energies": (
-                "boltzmann.html#boltzmannmachine.hidden_energies",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.BoltzmannMachine.log_likelihood": (
                 "boltzmann.html#boltzmannmachine.log_likelihood",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.log_partition": (
                 "boltzmann.html#boltzmannmachine.log_partition",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.relative_entropy": (
-                "boltzmann.html#boltzmannmachine.relative_entropy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.sample": (
@@ -470,7 +466,76 @@ d = {
                 "boltzmann.html#boltzmannmachine.sampled_gradient",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.Learned": ("boltzmann.html#learned", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann.Learned.add": (
+                "boltzmann.html#learned.add",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.Tempered": ("boltzmann.html#tempered", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._Ladder": ("boltzmann.html#_ladder", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._Ladder.__init__": (
+                "boltzmann.html#_ladder.__init__",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Ladder.swap": (
+                "boltzmann.html#_ladder.swap",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Ladder.sweep": (
+                "boltzmann.html#_ladder.sweep",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Sweeper": ("boltzmann.html#_sweeper", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._Sweeper.__init__": (
+                "boltzmann.html#_sweeper.__init__",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Sweeper._sweep_there": (
+                "boltzmann.html#_sweeper._sweep_there",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Sweeper.sweep": (
+                "boltzmann.html#_sweeper.sweep",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Sweeper.thresholds": (
+                "boltzmann.html#_sweeper.thresholds",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._Sweeper.walk": (
+                "boltzmann.html#_sweeper.walk",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._averages": ("boltzmann.html#_averages", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._climb": ("boltzmann.html#_climb", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._difference": (
+                "boltzmann.html#_difference",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._distinct": ("boltzmann.html#_distinct", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._energy": ("boltzmann.html#_energy", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._held": ("boltzmann.html#_held", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._machine": ("boltzmann.html#_machine", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._random_spins": (
+                "boltzmann.html#_random_spins",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._random_visits": (
+                "boltzmann.html#_random_visits",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._step": ("boltzmann.html#_step", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._sweeps": ("boltzmann.html#_sweeps", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._temperatures": (
+                "boltzmann.html#_temperatures",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann._transfer": ("boltzmann.html#_transfer", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._uniform": ("boltzmann.html#_uniform", "silen_lib/boltzmann.py"),
+            "silen_lib.boltzmann._weights_of": (
+                "boltzmann.html#_weights_of",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.anneal": ("boltzmann.html#anneal", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.boltzmann_update": (
                 "boltzmann.html#boltzmann_update",
@@ -484,9 +549,29 @@ d = {
                 "boltzmann.html#detailed_balance_gap",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.exact_distribution": (
+                "boltzmann.html#exact_distribution",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.grid_ground_energy": (
+                "boltzmann.html#grid_ground_energy",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.grid_log_partition": (
+                "boltzmann.html#grid_log_partition",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.grid_spin_glass": (
+                "boltzmann.html#grid_spin_glass",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.heat_bath": ("boltzmann.html#heat_bath", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.heat_bath_sweep": (
                 "boltzmann.html#heat_bath_sweep",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.ising_energy": (
+                "boltzmann.html#ising_energy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.learning_gradient": (
@@ -509,6 +594,14 @@ d = {
                 "boltzmann.html#simulated_annealing",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.spin_states": (
+                "boltzmann.html#spin_states",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.spin_transition_matrix": (
+                "boltzmann.html#spin_transition_matrix",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.spin_up_probability": (
                 "boltzmann.html#spin_up_probability",
                 "silen_lib/boltzmann.py",
@@ -523,42 +616,51 @@ d = {
                 "capacity.html#retrievalstate",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.RetrievalState.at_noise": (
-                "capacity.html#retrievalstate.at_noise",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.at_wall": (
-                "capacity.html#retrievalstate.at_wall",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.free_energy": (
-                "capacity.html#retrievalstate.free_energy",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.load": (
-                "capacity.html#retrievalstate.load",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.mean_spin": (
-                "capacity.html#retrievalstate.mean_spin",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.Wall": ("capacity.html#wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity.Wall.from_halves": (
-                "capacity.html#wall.from_halves",
+            "silen_lib.capacity._cold": ("capacity.html#_cold", "silen_lib/capacity.py"),
+            "silen_lib.capacity._columns": ("capacity.html#_columns", "silen_lib/capacity.py"),
+            "silen_lib.capacity._draw_load": ("capacity.html#_draw_load", "silen_lib/capacity.py"),
+            "silen_lib.capacity._draw_map": ("capacity.html#_draw_map", "silen_lib/capacity.py"),
+            "silen_lib.capacity._free_energy": (
+                "capacity.html#_free_energy",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.Wall.half_load": (
-                "capacity.html#wall.half_load",
+            "silen_lib.capacity._glass": ("capacity.html#_glass", "silen_lib/capacity.py"),
+            "silen_lib.capacity._home": ("capacity.html#_home", "silen_lib/capacity.py"),
+            "silen_lib.capacity._load_for": ("capacity.html#_load_for", "silen_lib/capacity.py"),
+            "silen_lib.capacity._logistic": ("capacity.html#_logistic", "silen_lib/capacity.py"),
+            "silen_lib.capacity._networks": ("capacity.html#_networks", "silen_lib/capacity.py"),
+            "silen_lib.capacity._number": ("capacity.html#_number", "silen_lib/capacity.py"),
+            "silen_lib.capacity._phase_lines": (
+                "capacity.html#_phase_lines",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.Wall.retained": (
-                "capacity.html#wall.retained",
+            "silen_lib.capacity._response": ("capacity.html#_response", "silen_lib/capacity.py"),
+            "silen_lib.capacity._retrieval": ("capacity.html#_retrieval", "silen_lib/capacity.py"),
+            "silen_lib.capacity._sweep": ("capacity.html#_sweep", "silen_lib/capacity.py"),
+            "silen_lib.capacity._temperature": (
+                "capacity.html#_temperature",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity._walk": ("capacity.html#_walk", "silen_lib/capacity.py"),
+            "silen_lib.capacity._walk_there": (
+                "capacity.html#_walk_there",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity._wall": ("capacity.html#_wall", "silen_lib/capacity.py"),
+            "silen_lib.capacity._wall_from": ("capacity.html#_wall_from", "silen_lib/capacity.py"),
+            "silen_lib.capacity._warm": ("capacity.html#_warm", "silen_lib/capacity.py"),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
+            "silen_lib.capacity.ags_overlap": (
+                "capacity.html#ags_overlap",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.ags_state": ("capacity.html#ags_state", "silen_lib/capacity.py"),
             "silen_lib.capacity.bit_error": ("capacity.html#bit_error", "silen_lib/capacity.py"),
+            "silen_lib.capacity.coexistence_temperature": (
+                "capacity.html#coexistence_temperature",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.critical_capacity": (
                 "capacity.html#critical_capacity",
                 "silen_lib/capacity.py",
@@ -567,17 +669,47 @@ d = {
                 "capacity.html#extrapolate",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.glass_temperature": (
+                "capacity.html#glass_temperature",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.glauber": ("capacity.html#glauber", "silen_lib/capacity.py"),
+            "silen_lib.capacity.ground_state_capacity": (
+                "capacity.html#ground_state_capacity",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.half_load": ("capacity.html#half_load", "silen_lib/capacity.py"),
             "silen_lib.capacity.measure_wall": (
                 "capacity.html#measure_wall",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.melting_temperature": (
+                "capacity.html#melting_temperature",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.plot_phase_diagram": (
+                "capacity.html#plot_phase_diagram",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.pseudo_inverse_weights": (
                 "capacity.html#pseudo_inverse_weights",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.retained": ("capacity.html#retained", "silen_lib/capacity.py"),
+            "silen_lib.capacity.sample_minima": (
+                "capacity.html#sample_minima",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.spin_threshold": (
                 "capacity.html#spin_threshold",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.stable_load": (
+                "capacity.html#stable_load",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.stable_states": (
+                "capacity.html#stable_states",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),
@@ -1929,12 +2061,212 @@ d = {
                 "silen_lib/checks/score.py",
             ),
         },
+        "silen_lib.controls": {
+            "silen_lib.controls.Animation": (
+                "lib/controls.html#animation",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.Animation.__init__": (
+                "lib/controls.html#animation.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.Animation._repr_mimebundle_": (
+                "lib/controls.html#animation._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap": ("lib/controls.html#clickmap", "silen_lib/controls.py"),
+            "silen_lib.controls.ClickMap.__init__": (
+                "lib/controls.html#clickmap.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._moved": (
+                "lib/controls.html#clickmap._moved",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._picture": (
+                "lib/controls.html#clickmap._picture",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap._valid_point": (
+                "lib/controls.html#clickmap._valid_point",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.redraw": (
+                "lib/controls.html#clickmap.redraw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.state": (
+                "lib/controls.html#clickmap.state",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.ClickMap.still": (
+                "lib/controls.html#clickmap.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox": ("lib/controls.html#livebox", "silen_lib/controls.py"),
+            "silen_lib.controls.LiveBox.__init__": (
+                "lib/controls.html#livebox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox._png": (
+                "lib/controls.html#livebox._png",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox._still": (
+                "lib/controls.html#livebox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.LiveBox.redraw": (
+                "lib/controls.html#livebox.redraw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid": (
+                "lib/controls.html#pixelgrid",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.__init__": (
+                "lib/controls.html#pixelgrid.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid._valid_pixels": (
+                "lib/controls.html#pixelgrid._valid_pixels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid._valid_size": (
+                "lib/controls.html#pixelgrid._valid_size",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.spins": (
+                "lib/controls.html#pixelgrid.spins",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.state": (
+                "lib/controls.html#pixelgrid.state",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.still": (
+                "lib/controls.html#pixelgrid.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PixelGrid.units": (
+                "lib/controls.html#pixelgrid.units",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Box": ("lib/controls.html#_box", "silen_lib/controls.py"),
+            "silen_lib.controls._Box._repr_mimebundle_": (
+                "lib/controls.html#_box._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Box._still": (
+                "lib/controls.html#_box._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MapBox": ("lib/controls.html#_mapbox", "silen_lib/controls.py"),
+            "silen_lib.controls._MapBox.__init__": (
+                "lib/controls.html#_mapbox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MapBox._still": (
+                "lib/controls.html#_mapbox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter": ("lib/controls.html#_painter", "silen_lib/controls.py"),
+            "silen_lib.controls._Painter.__call__": (
+                "lib/controls.html#_painter.__call__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter.__init__": (
+                "lib/controls.html#_painter.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter._again": (
+                "lib/controls.html#_painter._again",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Painter._paint": (
+                "lib/controls.html#_painter._paint",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured": (
+                "lib/controls.html#_pictured",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured._repr_mimebundle_": (
+                "lib/controls.html#_pictured._repr_mimebundle_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._Pictured.still": (
+                "lib/controls.html#_pictured.still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._axis_labels": (
+                "lib/controls.html#_axis_labels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._bits": ("lib/controls.html#_bits", "silen_lib/controls.py"),
+            "silen_lib.controls._check_controls": (
+                "lib/controls.html#_check_controls",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._check_figure": (
+                "lib/controls.html#_check_figure",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._collect_after": (
+                "lib/controls.html#_collect_after",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._complaint": (
+                "lib/controls.html#_complaint",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._count": ("lib/controls.html#_count", "silen_lib/controls.py"),
+            "silen_lib.controls._dress": ("lib/controls.html#_dress", "silen_lib/controls.py"),
+            "silen_lib.controls._encode": ("lib/controls.html#_encode", "silen_lib/controls.py"),
+            "silen_lib.controls._finite": ("lib/controls.html#_finite", "silen_lib/controls.py"),
+            "silen_lib.controls._inside": ("lib/controls.html#_inside", "silen_lib/controls.py"),
+            "silen_lib.controls._listen": ("lib/controls.html#_listen", "silen_lib/controls.py"),
+            "silen_lib.controls._need_callable": (
+                "lib/controls.html#_need_callable",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._origin": ("lib/controls.html#_origin", "silen_lib/controls.py"),
+            "silen_lib.controls._outline": ("lib/controls.html#_outline", "silen_lib/controls.py"),
+            "silen_lib.controls._placement": (
+                "lib/controls.html#_placement",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._player_page": (
+                "lib/controls.html#_player_page",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._png": ("lib/controls.html#_png", "silen_lib/controls.py"),
+            "silen_lib.controls._positive": (
+                "lib/controls.html#_positive",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._read": ("lib/controls.html#_read", "silen_lib/controls.py"),
+            "silen_lib.controls._small_png": (
+                "lib/controls.html#_small_png",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._texts": ("lib/controls.html#_texts", "silen_lib/controls.py"),
+            "silen_lib.controls._ticks": ("lib/controls.html#_ticks", "silen_lib/controls.py"),
+            "silen_lib.controls._trait": ("lib/controls.html#_trait", "silen_lib/controls.py"),
+            "silen_lib.controls._watch": ("lib/controls.html#_watch", "silen_lib/controls.py"),
+            "silen_lib.controls._with_picture": (
+                "lib/controls.html#_with_picture",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.animate": ("lib/controls.html#animate", "silen_lib/controls.py"),
+            "silen_lib.controls.live": ("lib/controls.html#live", "silen_lib/controls.py"),
+            "silen_lib.controls.live_map": ("lib/controls.html#live_map", "silen_lib/controls.py"),
+        },
         "silen_lib.core": {
             "silen_lib.core._create": ("lib/core.html#_create", "silen_lib/core.py"),
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
             "silen_lib.core._give_up": ("lib/core.html#_give_up", "silen_lib/core.py"),
             "silen_lib.core._is_course": ("lib/core.html#_is_course", "silen_lib/core.py"),
-            "silen_lib.core._place": ("lib/core.html#_place", "silen_lib/core.py"),
             "silen_lib.core._replace_unencodable": (
                 "lib/core.html#_replace_unencodable",
                 "silen_lib/core.py",
@@ -1946,6 +2278,7 @@ d = {
             "silen_lib.core.categorical": ("lib/core.html#categorical", "silen_lib/core.py"),
             "silen_lib.core.course_root": ("lib/core.html#course_root", "silen_lib/core.py"),
             "silen_lib.core.data_dir": ("lib/core.html#data_dir", "silen_lib/core.py"),
+            "silen_lib.core.extra": ("lib/core.html#extra", "silen_lib/core.py"),
             "silen_lib.core.get_device": ("lib/core.html#get_device", "silen_lib/core.py"),
             "silen_lib.core.integers": ("lib/core.html#integers", "silen_lib/core.py"),
             "silen_lib.core.normal": ("lib/core.html#normal", "silen_lib/core.py"),
@@ -1981,11 +2314,8 @@ d = {
             ),
             "silen_lib.data.MnistFile": ("lib/data.html#mnistfile", "silen_lib/data.py"),
             "silen_lib.data._bitmap": ("lib/data.html#_bitmap", "silen_lib/data.py"),
-            "silen_lib.data._check_generator": (
-                "lib/data.html#_check_generator",
-                "silen_lib/data.py",
-            ),
             "silen_lib.data._content": ("lib/data.html#_content", "silen_lib/data.py"),
+            "silen_lib.data._fault": ("lib/data.html#_fault", "silen_lib/data.py"),
             "silen_lib.data._fetch": ("lib/data.html#_fetch", "silen_lib/data.py"),
             "silen_lib.data._header": ("lib/data.html#_header", "silen_lib/data.py"),
             "silen_lib.data._in_a_line": ("lib/data.html#_in_a_line", "silen_lib/data.py"),
@@ -1997,10 +2327,6 @@ d = {
                 "silen_lib/data.py",
             ),
             "silen_lib.data._tensor": ("lib/data.html#_tensor", "silen_lib/data.py"),
-            "silen_lib.data._unpacked_fault": (
-                "lib/data.html#_unpacked_fault",
-                "silen_lib/data.py",
-            ),
             "silen_lib.data.bars_and_stripes": (
                 "lib/data.html#bars_and_stripes",
                 "silen_lib/data.py",
@@ -2011,13 +2337,11 @@ d = {
                 "lib/data.html#import_torchvision",
                 "silen_lib/data.py",
             ),
-            "silen_lib.data.letters": ("lib/data.html#letters", "silen_lib/data.py"),
-            "silen_lib.data.load": ("lib/data.html#load", "silen_lib/data.py"),
+            "silen_lib.data.load_dataset": ("lib/data.html#load_dataset", "silen_lib/data.py"),
             "silen_lib.data.load_digits": ("lib/data.html#load_digits", "silen_lib/data.py"),
             "silen_lib.data.load_mnist": ("lib/data.html#load_mnist", "silen_lib/data.py"),
             "silen_lib.data.mnist_state": ("lib/data.html#mnist_state", "silen_lib/data.py"),
             "silen_lib.data.shapes_8x8": ("lib/data.html#shapes_8x8", "silen_lib/data.py"),
-            "silen_lib.data.wave_pictures": ("lib/data.html#wave_pictures", "silen_lib/data.py"),
         },
         "silen_lib.doctor": {
             "silen_lib.doctor.Finding": ("lib/doctor.html#finding", "silen_lib/doctor.py"),
@@ -2028,6 +2352,7 @@ d = {
             "silen_lib.doctor._device": ("lib/doctor.html#_device", "silen_lib/doctor.py"),
             "silen_lib.doctor._disk": ("lib/doctor.html#_disk", "silen_lib/doctor.py"),
             "silen_lib.doctor._first_line": ("lib/doctor.html#_first_line", "silen_lib/doctor.py"),
+            "silen_lib.doctor._in_course": ("lib/doctor.html#_in_course", "silen_lib/doctor.py"),
             "silen_lib.doctor._install": ("lib/doctor.html#_install", "silen_lib/doctor.py"),
             "silen_lib.doctor._kernel": ("lib/doctor.html#_kernel", "silen_lib/doctor.py"),
             "silen_lib.doctor._look": ("lib/doctor.html#_look", "silen_lib/doctor.py"),
@@ -2889,10 +3214,6 @@ d = {
                 "hopfield.html#patternmemory._ipython_display_",
                 "silen_lib/hopfield.py",
             ),
-            "silen_lib.hopfield.PatternMemory._landing": (
-                "hopfield.html#patternmemory._landing",
-                "silen_lib/hopfield.py",
-            ),
             "silen_lib.hopfield.PatternMemory._lay_out": (
                 "hopfield.html#patternmemory._lay_out",
                 "silen_lib/hopfield.py",
@@ -2941,6 +3262,94 @@ d = {
                 "hopfield.html#patternmemory.store",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield._FieldsFromPatterns": (
+                "hopfield.html#_fieldsfrompatterns",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.__init__": (
+                "hopfield.html#_fieldsfrompatterns.__init__",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.commit": (
+                "hopfield.html#_fieldsfrompatterns.commit",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.couplings": (
+                "hopfield.html#_fieldsfrompatterns.couplings",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.field": (
+                "hopfield.html#_fieldsfrompatterns.field",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.keep": (
+                "hopfield.html#_fieldsfrompatterns.keep",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromPatterns.refresh": (
+                "hopfield.html#_fieldsfrompatterns.refresh",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights": (
+                "hopfield.html#_fieldsfromweights",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.__init__": (
+                "hopfield.html#_fieldsfromweights.__init__",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.commit": (
+                "hopfield.html#_fieldsfromweights.commit",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.couplings": (
+                "hopfield.html#_fieldsfromweights.couplings",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.field": (
+                "hopfield.html#_fieldsfromweights.field",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.keep": (
+                "hopfield.html#_fieldsfromweights.keep",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._FieldsFromWeights.refresh": (
+                "hopfield.html#_fieldsfromweights.refresh",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._all_at_once": (
+                "hopfield.html#_all_at_once",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._backed": ("hopfield.html#_backed", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._here": ("hopfield.html#_here", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._landing": ("hopfield.html#_landing", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._memory_figure": (
+                "hopfield.html#_memory_figure",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._outvoted": ("hopfield.html#_outvoted", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._permutation": (
+                "hopfield.html#_permutation",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._recall": ("hopfield.html#_recall", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._settle": ("hopfield.html#_settle", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._settle_there": (
+                "hopfield.html#_settle_there",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._sweep_once": (
+                "hopfield.html#_sweep_once",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield._tie": ("hopfield.html#_tie", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._ties_up": ("hopfield.html#_ties_up", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield._update_block": (
+                "hopfield.html#_update_block",
+                "silen_lib/hopfield.py",
+            ),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",
@@ -2948,6 +3357,10 @@ d = {
             ),
             "silen_lib.hopfield.corrupt_pattern": (
                 "hopfield.html#corrupt_pattern",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield.draw_recall": (
+                "hopfield.html#draw_recall",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.energy_change": (
@@ -2963,6 +3376,7 @@ d = {
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.identify": ("hopfield.html#identify", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield.letters": ("hopfield.html#letters", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.local_field": (
                 "hopfield.html#local_field",
                 "silen_lib/hopfield.py",
@@ -2970,6 +3384,10 @@ d = {
             "silen_lib.hopfield.overlaps": ("hopfield.html#overlaps", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.pattern_field": (
                 "hopfield.html#pattern_field",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield.random_patterns": (
+                "hopfield.html#random_patterns",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.recall": ("hopfield.html#recall", "silen_lib/hopfield.py"),
@@ -2983,6 +3401,10 @@ d = {
             ),
             "silen_lib.hopfield.unstable_bits": (
                 "hopfield.html#unstable_bits",
+                "silen_lib/hopfield.py",
+            ),
+            "silen_lib.hopfield.wave_pictures": (
+                "hopfield.html#wave_pictures",
                 "silen_lib/hopfield.py",
             ),
         },
@@ -3346,12 +3768,15 @@ d = {
             "silen_lib.plot._on_grid": ("lib/plot.html#_on_grid", "silen_lib/plot.py"),
             "silen_lib.plot._paths": ("lib/plot.html#_paths", "silen_lib/plot.py"),
             "silen_lib.plot._range": ("lib/plot.html#_range", "silen_lib/plot.py"),
+            "silen_lib.plot._register_spin_map": (
+                "lib/plot.html#_register_spin_map",
+                "silen_lib/plot.py",
+            ),
             "silen_lib.plot._role": ("lib/plot.html#_role", "silen_lib/plot.py"),
             "silen_lib.plot._scale": ("lib/plot.html#_scale", "silen_lib/plot.py"),
             "silen_lib.plot._square": ("lib/plot.html#_square", "silen_lib/plot.py"),
             "silen_lib.plot._trail": ("lib/plot.html#_trail", "silen_lib/plot.py"),
             "silen_lib.plot.axes": ("lib/plot.html#axes", "silen_lib/plot.py"),
-            "silen_lib.plot.contrast": ("lib/plot.html#contrast", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_1d": ("lib/plot.html#plot_energy_1d", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_2d": ("lib/plot.html#plot_energy_2d", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_trace": (
@@ -3622,169 +4047,6 @@ d = {
                 "silen_lib/score.py",
             ),
         },
-        "silen_lib.spins": {
-            "silen_lib.spins.Couplings": ("lib/spins.html#couplings", "silen_lib/spins.py"),
-            "silen_lib.spins.Couplings.__init__": (
-                "lib/spins.html#couplings.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Couplings._fields": (
-                "lib/spins.html#couplings._fields",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Couplings._rows": (
-                "lib/spins.html#couplings._rows",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Patterns": ("lib/spins.html#patterns", "silen_lib/spins.py"),
-            "silen_lib.spins.Patterns.__init__": (
-                "lib/spins.html#patterns.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Patterns._fields": (
-                "lib/spins.html#patterns._fields",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Patterns._rows": (
-                "lib/spins.html#patterns._rows",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.SpinWalk": ("lib/spins.html#spinwalk", "silen_lib/spins.py"),
-            "silen_lib.spins.SpinWalk.__init__": (
-                "lib/spins.html#spinwalk.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.SpinWalk.state": (
-                "lib/spins.html#spinwalk.state",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.SpinWalk.sweep": (
-                "lib/spins.html#spinwalk.sweep",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.Swept": ("lib/spins.html#swept", "silen_lib/spins.py"),
-            "silen_lib.spins._Engine": ("lib/spins.html#_engine", "silen_lib/spins.py"),
-            "silen_lib.spins._Engine.__init__": (
-                "lib/spins.html#_engine.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Engine._run_there": (
-                "lib/spins.html#_engine._run_there",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Engine._settle": (
-                "lib/spins.html#_engine._settle",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Engine.decide": (
-                "lib/spins.html#_engine.decide",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Engine.here": ("lib/spins.html#_engine.here", "silen_lib/spins.py"),
-            "silen_lib.spins._Engine.offsets": (
-                "lib/spins.html#_engine.offsets",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Engine.run": ("lib/spins.html#_engine.run", "silen_lib/spins.py"),
-            "silen_lib.spins._Engine.same": ("lib/spins.html#_engine.same", "silen_lib/spins.py"),
-            "silen_lib.spins._Engine.sweep": ("lib/spins.html#_engine.sweep", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields": ("lib/spins.html#_fields", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields.__init__": (
-                "lib/spins.html#_fields.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Fields.commit": (
-                "lib/spins.html#_fields.commit",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Fields.heard": ("lib/spins.html#_fields.heard", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields.inner": ("lib/spins.html#_fields.inner", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields.keep": ("lib/spins.html#_fields.keep", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields.refresh": (
-                "lib/spins.html#_fields.refresh",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._Fields.start": ("lib/spins.html#_fields.start", "silen_lib/spins.py"),
-            "silen_lib.spins._Fields.within": (
-                "lib/spins.html#_fields.within",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._FreshFields": ("lib/spins.html#_freshfields", "silen_lib/spins.py"),
-            "silen_lib.spins._FreshFields.__init__": (
-                "lib/spins.html#_freshfields.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._FreshFields.heard": (
-                "lib/spins.html#_freshfields.heard",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields": ("lib/spins.html#_keptfields", "silen_lib/spins.py"),
-            "silen_lib.spins._KeptFields.__init__": (
-                "lib/spins.html#_keptfields.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields.commit": (
-                "lib/spins.html#_keptfields.commit",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields.heard": (
-                "lib/spins.html#_keptfields.heard",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields.keep": (
-                "lib/spins.html#_keptfields.keep",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields.refresh": (
-                "lib/spins.html#_keptfields.refresh",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._KeptFields.start": (
-                "lib/spins.html#_keptfields.start",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields": (
-                "lib/spins.html#_patternfields",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.__init__": (
-                "lib/spins.html#_patternfields.__init__",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.commit": (
-                "lib/spins.html#_patternfields.commit",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.heard": (
-                "lib/spins.html#_patternfields.heard",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.keep": (
-                "lib/spins.html#_patternfields.keep",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.start": (
-                "lib/spins.html#_patternfields.start",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._PatternFields.within": (
-                "lib/spins.html#_patternfields.within",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
-            "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
-            "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
-            "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
-            "silen_lib.spins.ising_field": ("lib/spins.html#ising_field", "silen_lib/spins.py"),
-            "silen_lib.spins.random_patterns": (
-                "lib/spins.html#random_patterns",
-                "silen_lib/spins.py",
-            ),
-            "silen_lib.spins.random_spins": ("lib/spins.html#random_spins", "silen_lib/spins.py"),
-            "silen_lib.spins.spin_states": ("lib/spins.html#spin_states", "silen_lib/spins.py"),
-            "silen_lib.spins.sweep_spins": ("lib/spins.html#sweep_spins", "silen_lib/spins.py"),
-            "silen_lib.spins.tie_width": ("lib/spins.html#tie_width", "silen_lib/spins.py"),
-        },
         "silen_lib.train": {
             "silen_lib.train.CheckpointError": (
                 "lib/train.html#checkpointerror",
@@ -4046,162 +4308,10 @@ d = {
             "silen_lib.train.train": ("lib/train.html#train", "silen_lib/train.py"),
         },
         "silen_lib.widgets": {
-            "silen_lib.widgets.Animation": ("lib/widgets.html#animation", "silen_lib/widgets.py"),
-            "silen_lib.widgets.Animation.__init__": (
-                "lib/widgets.html#animation.__init__",
+            "silen_lib.widgets.__getattr__": (
+                "lib/widgets.html#__getattr__",
                 "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.Animation._repr_mimebundle_": (
-                "lib/widgets.html#animation._repr_mimebundle_",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.ClickMap": ("lib/widgets.html#clickmap", "silen_lib/widgets.py"),
-            "silen_lib.widgets.ClickMap.__init__": (
-                "lib/widgets.html#clickmap.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.ClickMap._valid_point": (
-                "lib/widgets.html#clickmap._valid_point",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid": ("lib/widgets.html#pixelgrid", "silen_lib/widgets.py"),
-            "silen_lib.widgets.PixelGrid.__init__": (
-                "lib/widgets.html#pixelgrid.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid._valid_pixels": (
-                "lib/widgets.html#pixelgrid._valid_pixels",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets.PixelGrid._valid_size": (
-                "lib/widgets.html#pixelgrid._valid_size",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridTraits": (
-                "lib/widgets.html#_gridtraits",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridTraits.still": (
-                "lib/widgets.html#_gridtraits.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues": (
-                "lib/widgets.html#_gridvalues",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.spins": (
-                "lib/widgets.html#_gridvalues.spins",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.state": (
-                "lib/widgets.html#_gridvalues.state",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._GridValues.units": (
-                "lib/widgets.html#_gridvalues.units",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing": (
-                "lib/widgets.html#_mapdrawing",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing._moved": (
-                "lib/widgets.html#_mapdrawing._moved",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing._picture": (
-                "lib/widgets.html#_mapdrawing._picture",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing.redraw": (
-                "lib/widgets.html#_mapdrawing.redraw",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapDrawing.state": (
-                "lib/widgets.html#_mapdrawing.state",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._MapTraits": ("lib/widgets.html#_maptraits", "silen_lib/widgets.py"),
-            "silen_lib.widgets._MapTraits.still": (
-                "lib/widgets.html#_maptraits.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter": ("lib/widgets.html#_painter", "silen_lib/widgets.py"),
-            "silen_lib.widgets._Painter.__call__": (
-                "lib/widgets.html#_painter.__call__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter.__init__": (
-                "lib/widgets.html#_painter.__init__",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Painter._paint": (
-                "lib/widgets.html#_painter._paint",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Pictured": ("lib/widgets.html#_pictured", "silen_lib/widgets.py"),
-            "silen_lib.widgets._Pictured._repr_mimebundle_": (
-                "lib/widgets.html#_pictured._repr_mimebundle_",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._Pictured.still": (
-                "lib/widgets.html#_pictured.still",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._again": ("lib/widgets.html#_again", "silen_lib/widgets.py"),
-            "silen_lib.widgets._axis_labels": (
-                "lib/widgets.html#_axis_labels",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._bits": ("lib/widgets.html#_bits", "silen_lib/widgets.py"),
-            "silen_lib.widgets._bundle": ("lib/widgets.html#_bundle", "silen_lib/widgets.py"),
-            "silen_lib.widgets._check_controls": (
-                "lib/widgets.html#_check_controls",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._check_figure": (
-                "lib/widgets.html#_check_figure",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._collect_after": (
-                "lib/widgets.html#_collect_after",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._complaint": ("lib/widgets.html#_complaint", "silen_lib/widgets.py"),
-            "silen_lib.widgets._dress": ("lib/widgets.html#_dress", "silen_lib/widgets.py"),
-            "silen_lib.widgets._encode": ("lib/widgets.html#_encode", "silen_lib/widgets.py"),
-            "silen_lib.widgets._finite": ("lib/widgets.html#_finite", "silen_lib/widgets.py"),
-            "silen_lib.widgets._inside": ("lib/widgets.html#_inside", "silen_lib/widgets.py"),
-            "silen_lib.widgets._listen": ("lib/widgets.html#_listen", "silen_lib/widgets.py"),
-            "silen_lib.widgets._need_callable": (
-                "lib/widgets.html#_need_callable",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._origin": ("lib/widgets.html#_origin", "silen_lib/widgets.py"),
-            "silen_lib.widgets._outline": ("lib/widgets.html#_outline", "silen_lib/widgets.py"),
-            "silen_lib.widgets._picture_box": (
-                "lib/widgets.html#_picture_box",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._placement": ("lib/widgets.html#_placement", "silen_lib/widgets.py"),
-            "silen_lib.widgets._player_page": (
-                "lib/widgets.html#_player_page",
-                "silen_lib/widgets.py",
-            ),
-            "silen_lib.widgets._png": ("lib/widgets.html#_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets._positive": ("lib/widgets.html#_positive", "silen_lib/widgets.py"),
-            "silen_lib.widgets._read": ("lib/widgets.html#_read", "silen_lib/widgets.py"),
-            "silen_lib.widgets._small_png": ("lib/widgets.html#_small_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets._texts": ("lib/widgets.html#_texts", "silen_lib/widgets.py"),
-            "silen_lib.widgets._ticks": ("lib/widgets.html#_ticks", "silen_lib/widgets.py"),
-            "silen_lib.widgets._trait": ("lib/widgets.html#_trait", "silen_lib/widgets.py"),
-            "silen_lib.widgets._watch": ("lib/widgets.html#_watch", "silen_lib/widgets.py"),
-            "silen_lib.widgets.animate": ("lib/widgets.html#animate", "silen_lib/widgets.py"),
-            "silen_lib.widgets.figure_png": ("lib/widgets.html#figure_png", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live": ("lib/widgets.html#live", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live_box": ("lib/widgets.html#live_box", "silen_lib/widgets.py"),
-            "silen_lib.widgets.live_map": ("lib/widgets.html#live_map", "silen_lib/widgets.py"),
-            "silen_lib.widgets.show": ("lib/widgets.html#show", "silen_lib/widgets.py"),
+            )
         },
     },
 }

@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "say",
-    "any_terminal",
     "set_seed",
     "get_device",
     "wide_dtype",
@@ -15,12 +14,8 @@ __all__ = [
     "categorical",
     "integers",
     "course_root",
-    "short_path",
     "data_dir",
     "atomic_write",
-    "wandb_has_key",
-    "wandb_mode",
-    "threads_for",
 ]
 
 # %% ../nbs/lib/core.ipynb #7f6133f3
@@ -28,6 +23,7 @@ import codecs
 import configparser
 import contextlib
 import errno
+import io
 import operator
 import os
 import random
@@ -40,7 +36,6 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-import platformdirs
 import torch
 
 # %% ../nbs/lib/core.ipynb #53377069
@@ -77,13 +72,16 @@ codecs.register_error("silen", _replace_unencodable)
 
 
 # %% ../nbs/lib/core.ipynb #6de0e1ce
-def say(
-    *things: object,
-    file: TextIO | None = None,  # None: the standard output of the moment
-    sep: str = " ",
-    end: str = "\n",
-) -> None:
-    "Print and flush: characters that the stream lacks become ASCII; a stream closed, full or read no more is let be."
+def say(*things: object, file: TextIO | None = None, sep: str = " ", end: str = "\n") -> None:
+    """Print and flush: characters that the stream lacks become ASCII; a stream closed, full or read no more is let be.
+
+    Args:
+        file: where to; None: the standard output of the moment
+        sep, end: as in `print`
+
+    >>> say("28×28", 3, sep=", ")
+    28×28, 3
+    """
     stream = sys.stdout if file is None else file
     if stream is None:  # a process without a terminal
         return
@@ -108,29 +106,59 @@ def _give_up(stream: TextIO):
         pass
 
 
+# %% ../nbs/lib/core.ipynb #40219e6b
 def any_terminal() -> None:
     "For the first line of a command: nothing that it, argparse or a traceback writes can fail for want of a character."
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="silen")
 
 
+# %% ../nbs/lib/core.ipynb #88c94b72
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Around an import of what an extra of silen_lib brings: a package that is missing is named, with the remedy.
+
+    Args:
+        name: of the extra: "train" or "course"
+    Raises: ModuleNotFoundError
+
+    >>> with extra("train"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ModuleNotFoundError: this needs no_such_package: pip install 'silen_lib[train]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        remedy = f"this needs {package}: pip install 'silen_lib[{name}]'"
+        raise ModuleNotFoundError(remedy, name=error.name) from None
+
+
 # %% ../nbs/lib/core.ipynb #0e32b3f1
-def set_seed(
-    seed: int
-    | None = None,  # an integer, 0 … 2**64 − 1; None reads SILEN_SEED and falls back to 42
-) -> int:  # the seed that was set
-    "Seed Python's, NumPy's and torch's global generators."
-    name = "seed"
+def set_seed(seed: int | None = None) -> int:
+    """Seed Python's, NumPy's and torch's global generators.
+
+    Args:
+        seed: 0 … 2**64 − 1; None reads the environment variable SILEN_SEED and falls back to 42
+    Returns: the seed that was set
+    Raises: ValueError when that is no such integer
+
+    >>> set_seed(7)
+    7
+    """
     if seed is None:
         name, text = "SILEN_SEED", os.environ.get("SILEN_SEED") or "42"
-        seed = int(text) if text.isdecimal() and len(text) < 100 else text
+        value = int(text) if text.isdecimal() and len(text) < 100 else text
+    else:
+        name, value = "seed", seed
     try:
-        whole = operator.index(seed)
+        whole = -1 if isinstance(value, (bool, np.bool_, str)) else operator.index(value)
     except TypeError:
         whole = -1
-    if isinstance(seed, (bool, np.bool_)) or not 0 <= whole < 2**64:
-        raise ValueError(f"{name} is {seed!r}; it must be an integer ≥ 0 and < 2**64")
+    if not 0 <= whole < 2**64:
+        raise ValueError(f"{name} is {value!r}; it must be an integer ≥ 0 and < 2**64")
     random.seed(whole)
     np.random.seed(whole % 2**32)
     torch.manual_seed(whole)
@@ -138,14 +166,18 @@ def set_seed(
 
 
 # %% ../nbs/lib/core.ipynb #f8db11eb
-def get_device(
-    wish: str
-    | torch.device
-    | None = None,  # "cuda", "cuda:1", "mps", "cpu"; None or "auto" takes the first there is
-) -> torch.device:
-    "The device to work on: what was asked for, else cuda, else mps, else cpu."
+def get_device(wish: str | torch.device | None = None) -> torch.device:
+    """The device to work on: what was asked for, else cuda, else mps, else cpu.
+
+    Args:
+        wish: "cuda", "cuda:1", "mps" or "cpu"; None or "auto" takes the first there is
+    Raises: ValueError for another name, and for a device that this machine does not have
+
+    >>> get_device("cpu")
+    device(type='cpu')
+    """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wish in (None, "auto"):
+    if wish is None or wish == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if has[name]))
     try:
         device = torch.device(wish)
@@ -166,78 +198,94 @@ def get_device(
 
 
 # %% ../nbs/lib/core.ipynb #25b79d4d
-def wide_dtype(
-    device: str | torch.device,
-) -> torch.dtype:
-    "The widest floating-point numbers of a device: float64, and float32 on mps, which has no float64."
+def wide_dtype(device: str | torch.device) -> torch.dtype:
+    """The widest floating-point numbers of a device: float64, and float32 on mps, which has no float64.
+
+    >>> wide_dtype("cpu"), wide_dtype("mps")
+    (torch.float64, torch.float32)
+    """
     return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
 # %% ../nbs/lib/core.ipynb #29ef3b4b
-def _place(device: torch.device, generator: torch.Generator | None) -> torch.device:
-    "Where numbers for a device are drawn."
+def _drawn(
+    dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
+) -> tuple[torch.dtype, torch.device]:
+    "In which type, and where, numbers of a type for a device are drawn."
     if generator is None:
-        return device
+        return dtype, device
     if not isinstance(generator, torch.Generator):
         raise ValueError(
             f"generator is a {type(generator).__name__}; it must be a torch.Generator or None"
         )
-    return generator.device
-
-
-def _drawn(dtype: torch.dtype, place: torch.device) -> torch.dtype:
-    "The type in which numbers of a type are drawn at a place."
-    return wide_dtype(place) if dtype == torch.float64 else dtype
+    place = generator.device
+    return wide_dtype(place) if dtype == torch.float64 else dtype, place
 
 
 def uniform(
-    shape: Sequence[int],
-    like: torch.Tensor,  # gives the dtype (float32 or float64) and the device of the result
-    generator: torch.Generator | None = None,
+    shape: Sequence[int], like: torch.Tensor, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    "Numbers from [0, 1)."
-    if generator is None:
-        return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
-    place = _place(like.device, generator)
-    if place == like.device:
-        return torch.rand(tuple(shape), generator=generator, dtype=like.dtype, device=place)
-    return torch.rand(
-        tuple(shape), generator=generator, dtype=_drawn(like.dtype, place), device=place
-    ).to(like)
+    """Numbers from [0, 1), each as likely.
+
+    Args:
+        shape: of the result
+        like: float32 or float64; gives the dtype and the device of the result
+
+    >>> u = uniform((2, 3), torch.ones(1), torch.Generator().manual_seed(0))
+    >>> u.shape, bool((u >= 0).all() and (u < 1).all())
+    (torch.Size([2, 3]), True)
+    """
+    device = like.device
+    dtype, place = _drawn(like.dtype, device, generator)
+    drawn = torch.rand(tuple(shape), generator=generator, dtype=dtype, device=place)
+    return drawn if place == device else drawn.to(like)
 
 
 def normal(
-    shape: Sequence[int],
-    like: torch.Tensor,  # gives the dtype (float32 or float64) and the device of the result
-    generator: torch.Generator | None = None,
+    shape: Sequence[int], like: torch.Tensor, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    "Numbers from the standard normal distribution."
-    place = _place(like.device, generator)
-    return torch.randn(
-        tuple(shape), generator=generator, dtype=_drawn(like.dtype, place), device=place
-    ).to(like)
+    """Numbers from the standard normal distribution.
+
+    Args:
+        shape: of the result
+        like: float32 or float64; gives the dtype and the device of the result
+
+    >>> x = normal((10_000,), torch.ones(1), torch.Generator().manual_seed(0))
+    >>> bool(x.mean().abs() < 0.06 and (x.std() - 1).abs() < 0.05)  # six standard errors
+    True
+    """
+    device = like.device
+    dtype, place = _drawn(like.dtype, device, generator)
+    drawn = torch.randn(tuple(shape), generator=generator, dtype=dtype, device=place)
+    return drawn if place == device else drawn.to(like)
 
 
 def permutation(
-    n: int,
-    device: torch.device,  # of the result
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:  # (n,) int64
-    "The numbers 0 … n − 1 in random order."
-    place = _place(device, generator)
-    return torch.randperm(n, generator=generator, device=place).to(device)
+    n: int, device: torch.device, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """The numbers 0 … n − 1 in random order: (n,) int64, on this device.
+
+    >>> permutation(4, torch.device("cpu")).sort().values
+    tensor([0, 1, 2, 3])
+    """
+    dtype, place = _drawn(torch.int64, device, generator)
+    return torch.randperm(n, generator=generator, dtype=dtype, device=place).to(device)
 
 
 def categorical(
-    p: torch.Tensor,  # (..., n) probabilities or weights ≥ 0
-    n_samples: int,
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:  # (..., n_samples) int64, on p's device
-    "Independent draws of 0 … n − 1 with these probabilities."
-    place = _place(p.device, generator)
-    drawn = torch.multinomial(
-        p.to(place, _drawn(p.dtype, place)), n_samples, replacement=True, generator=generator
-    )
+    p: torch.Tensor, n_samples: int, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Independent draws of 0 … n − 1 with the probabilities p.
+
+    Args:
+        p: (..., n) probabilities, or weights ≥ 0
+    Returns: (..., n_samples) int64, on p's device
+
+    >>> categorical(torch.tensor([0.0, 1.0]), 3)
+    tensor([1, 1, 1])
+    """
+    dtype, place = _drawn(p.dtype, p.device, generator)
+    drawn = torch.multinomial(p.to(place, dtype), n_samples, replacement=True, generator=generator)
     return drawn.to(p.device)
 
 
@@ -245,16 +293,19 @@ def categorical(
 def integers(
     n: int,
     shape: Sequence[int],
-    device: torch.device,  # of the result
+    device: torch.device,
     generator: torch.Generator | None = None,
     low: int = 0,
     dtype: torch.dtype = torch.int64,
 ) -> torch.Tensor:
-    "Whole numbers from `low` to n − 1, each as likely."
-    place = _place(device, generator)
-    return torch.randint(low, n, tuple(shape), generator=generator, dtype=dtype, device=place).to(
-        device
-    )
+    """Whole numbers from `low` to n − 1, each as likely: of this shape and dtype, on this device.
+
+    >>> integers(6, (1000,), torch.device("cpu"), low=4).unique()
+    tensor([4, 5])
+    """
+    dtype, place = _drawn(dtype, device, generator)
+    drawn = torch.randint(low, n, tuple(shape), generator=generator, dtype=dtype, device=place)
+    return drawn.to(device)
 
 
 # %% ../nbs/lib/core.ipynb #afecdac7
@@ -271,35 +322,57 @@ def _is_course(folder: Path) -> bool:
 
 
 def course_root() -> Path | None:
-    "The checkout of the course this package was imported from, else the one around the current folder, else None."
+    """The checkout of the course this package was imported from, else the one around the current folder, else None.
+
+    >>> root = course_root()
+    >>> root is None or (root / "nbs" / "index.ipynb").is_file()
+    True
+    """
     starts = [Path(__file__).resolve().parent] if "__file__" in globals() else []
     with contextlib.suppress(OSError):  # the current folder may have been deleted
         starts.append(Path.cwd())
     return next((p for start in starts for p in (start, *start.parents) if _is_course(p)), None)
 
 
+def data_dir() -> Path:
+    """Where data sets are looked for and downloaded to: SILEN_DATA, the course's data folder, else a folder a user.
+
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, SILEN_DATA="elsewhere"):
+    ...     data_dir().name
+    'elsewhere'
+    """
+    if os.environ.get("SILEN_DATA"):
+        return Path(os.environ["SILEN_DATA"])
+    root = course_root()
+    if root is not None:
+        return root / "data"
+    with extra("train"):
+        from platformdirs import user_cache_path
+    return user_cache_path("silen_lib", appauthor=False)
+
+
+# %% ../nbs/lib/core.ipynb #996ed160
 def short_path(path: str | Path) -> str:
     "A path for a message: relative to the checkout where it lies inside."
     path, root = Path(path).absolute(), course_root()
     return str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
 
 
-def data_dir() -> Path:
-    "Where data sets are looked for and downloaded to: SILEN_DATA, else the course's data folder, else a folder a user."
-    if os.environ.get("SILEN_DATA"):
-        return Path(os.environ["SILEN_DATA"])
-    root = course_root()
-    return (
-        root / "data" if root else Path(platformdirs.user_cache_path("silen_lib", appauthor=False))
-    )
-
-
 # %% ../nbs/lib/core.ipynb #b04b4075
 @contextmanager
-def atomic_write(
-    path: str | Path,  # the file to replace, or a link to it; its folder exists
-) -> Iterator[Path]:
-    "Yield a temporary path beside `path`; it takes its place when the block ends well and is removed when it does not."
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it takes its place when the block ends well, else it goes.
+
+    Args:
+        path: the file to replace, or a link to it; its folder exists
+    Raises: OSError before the block begins when `path` cannot be written, or is no ordinary file
+
+    >>> with atomic_write("note.txt") as temporary:
+    ...     _ = temporary.write_text("new", encoding="utf-8")
+    >>> Path("note.txt").read_text(encoding="utf-8")
+    'new'
+    """
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, "a link that leads round in a circle", str(path))
@@ -370,13 +443,14 @@ def wandb_has_key() -> bool:
     return False
 
 
-def wandb_mode(
-    wish: str
-    | None = None,  # offline, online or disabled; None asks WANDB_DISABLED and WANDB_MODE, else offline
-) -> tuple[
-    str, str
-]:  # disabled, offline, online or shared, and a remark for the reader ("" when the wish is met)
-    "Decide how wandb may run, without importing it."
+def wandb_mode(wish: str | None = None) -> tuple[str, str]:
+    """Decide how wandb may run, without importing it.
+
+    Args:
+        wish: offline, online or disabled; None asks WANDB_DISABLED and WANDB_MODE, else offline
+    Returns: disabled, offline, online or shared, and a remark for the reader ("" when the wish is met)
+    Raises: ValueError for another wish
+    """
     if not wish and os.environ.get("WANDB_DISABLED", "").strip().lower() in (
         "1",
         "true",
@@ -397,10 +471,12 @@ def wandb_mode(
 
 # %% ../nbs/lib/core.ipynb #5e4b90ad
 @contextmanager
-def threads_for(
-    product: int,  # multiplications in the matrix product that the work consists of: rows · columns · inner dimension
-) -> Iterator[None]:
-    "Inside, torch uses one thread for small products and leaves large ones as they are; OMP_NUM_THREADS wins."
+def threads_for(product: int) -> Iterator[None]:
+    """Inside, torch uses one thread for small products and leaves large ones as they are; OMP_NUM_THREADS wins.
+
+    Args:
+        product: multiplications in the matrix product that the work consists of: rows · columns · inner dimension
+    """
     before = torch.get_num_threads()
     if product < 4_000_000 and not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(1)

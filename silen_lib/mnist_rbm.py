@@ -230,13 +230,13 @@ def resident_batches(
         x, batch_size, order = loader.x, loader.batch_size, loader.generator
     else:
         x, batch_size = (loader, 128) if isinstance(loader, torch.Tensor) else _read_all(loader)
-    args.any_bits("train_loader", x, values=False)
+    args.bits("train_loader", x, any_dtype=True, values=False)
     if x.ndim != 2 or x.shape[1] != n_visible:
         shape = tuple(x.shape[1:])
         raise ValueError(
             f"train_loader gives rows of shape {shape}; the model has {n_visible} visible units"
         )
-    args.any_bits("train_loader", x)
+    args.bits("train_loader", x, any_dtype=True)
     return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)), order)
 
 
@@ -244,12 +244,12 @@ def resident_batches(
 def _read_all(loader) -> tuple[torch.Tensor, int]:
     "Every batch of a DataLoader as one tensor (n, pixels), and the batch size."
     if type(loader).__module__ == "numpy" or not isinstance(loader, Iterable):
-        args.any_bits("train_loader", loader)
+        args.bits("train_loader", loader, any_dtype=True)
     images = [item[0] if isinstance(item, (tuple, list)) else item for item in loader]
     if not images:
         raise ValueError("train_loader is empty; it must give at least one batch")
     rows = [
-        args.any_bits("a batch of train_loader", x, values=False).reshape(len(x), -1)
+        args.bits("a batch of train_loader", x, any_dtype=True, values=False).reshape(len(x), -1)
         for x in images
     ]
     return torch.cat(rows), len(images[0])
@@ -408,7 +408,7 @@ def train_rbm_production(
     args.instance("rbm", rbm, ProductionRBM)
     _check_training(lr, n_epochs, seconds)
     if held_out is not None:
-        args.any_bits("held_out", held_out, rbm.n_visible, 2, grey=False)
+        args.bits("held_out", held_out, rbm.n_visible, any_dtype=True, ndim=2, grey=False)
     batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
     settings = (
         dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
@@ -548,7 +548,7 @@ def dream(
     args.instance("rbm", rbm, RBM), args.whole("n", n), args.whole("k", k)
     if start is None:
         start = uniform((n, rbm.n_visible), rbm.a, generator) < torch.sigmoid(rbm.a)
-    v = args.any_bits("start", start, rbm.n_visible).to(rbm.W)
+    v = args.bits("start", start, rbm.n_visible, any_dtype=True).to(rbm.W)
     if k > 1:
         v = rbm.gibbs(v, k - 1, generator=generator)
     return rbm.sample_visible(rbm.sample_hidden(v, generator=generator)[0], generator=generator)

@@ -5,12 +5,7 @@
 # %% auto #0
 __all__ = [
     "COLORS",
-    "SPIN_COLORS",
-    "ENERGY_CMAP",
-    "WEIGHT_CMAP",
-    "SPIN_CMAP",
-    "STYLE",
-    "contrast",
+    "CMAPS",
     "use_style",
     "axes",
     "subplots",
@@ -27,18 +22,20 @@ __all__ = [
 
 # %% ../nbs/lib/plot.ipynb #c349a9b0
 import math
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from .core import extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 # %% ../nbs/lib/plot.ipynb #dbc00445
 COLORS = dict(
@@ -50,35 +47,31 @@ COLORS = dict(
     guess="#994567",  # what the reader committed to
     accent="#801100",  # the one thing to look at
     grey="#808080",  # guide lines, ghosts
+    ink="#2B2B2B",  # +1, a pixel that is set
+    paper="#E4E4E4",  # −1, a pixel that is not
 )
-SPIN_COLORS = {-1: "#E4E4E4", +1: "#2B2B2B"}  # −1 is paper, +1 is ink
-
-
-# %% ../nbs/lib/plot.ipynb #78361818
-def contrast(
-    color: str,  # any matplotlib colour
-    other: str = "white",  # the colour beside it
-) -> float:  # from 1 (equal) to 21 (black on white)
-    "WCAG 2.1 contrast ratio of two colours."
-
-    def luminance(c):
-        rgb = np.asarray(to_rgb(c))
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    a, b = sorted((luminance(color), luminance(other)))
-    return (b + 0.05) / (a + 0.05)
-
 
 # %% ../nbs/lib/plot.ipynb #78c7c5f0
-ENERGY_CMAP = mpl.colormaps["viridis"]  # low energy dark, high energy bright
-WEIGHT_CMAP = mpl.colormaps["RdBu_r"]  # positive red, zero white, negative blue
-SPIN_CMAP: Colormap = LinearSegmentedColormap.from_list(
-    "spin", [SPIN_COLORS[-1], SPIN_COLORS[+1]]
-)  # −1 … +1
+CMAPS = dict(
+    energy="viridis",  # low energy dark, high energy bright
+    weight="RdBu_r",  # positive red, zero white, negative blue
+    spin="silen_spin",  # from paper, −1 or 0, to ink, +1
+)
+
+
+def _register_spin_map() -> None:
+    "Make the colour map of spins known to matplotlib."
+    with extra("train"):
+        import matplotlib
+        from matplotlib.colors import LinearSegmentedColormap
+    if CMAPS["spin"] not in matplotlib.colormaps:
+        ends = [COLORS["paper"], COLORS["ink"]]
+        matplotlib.colormaps.register(LinearSegmentedColormap.from_list(CMAPS["spin"], ends))
+
 
 # %% ../nbs/lib/plot.ipynb #f5fb24a5
-STYLE = {
+_CYCLE = ("data", "model", "energy", "accent", "guess", "grey")
+_STYLE: "dict[RcKeyType, object]" = {
     "figure.dpi": 80,
     "savefig.dpi": "figure",
     "figure.figsize": (5.2, 3.2),
@@ -102,10 +95,8 @@ STYLE = {
     "errorbar.capsize": 2,
     "legend.frameon": False,
     "image.interpolation": "nearest",
-    "image.cmap": "viridis",
-    "axes.prop_cycle": mpl.cycler(
-        color=[COLORS[k] for k in ("data", "model", "energy", "accent", "guess", "grey")]
-    ),
+    "image.cmap": CMAPS["energy"],
+    "axes.prop_cycle": f"cycler('color', {[COLORS[k] for k in _CYCLE]})",
     "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 5),
     "mathtext.fontset": "dejavusans",
@@ -114,11 +105,20 @@ STYLE = {
 
 # %% ../nbs/lib/plot.ipynb #85d2d8d2
 def use_style() -> None:
-    "Apply `STYLE` to matplotlib, and plain PNG (no doubled pixels) to the notebook's pictures. Call once, at the top."
-    mpl.rcParams.update(STYLE)
-    from IPython import get_ipython
+    """Give matplotlib the look of the course, and a notebook plain PNG pictures, no pixels doubled. Once, at the top.
 
-    if getattr(get_ipython(), "kernel", None) is None:
+    >>> import matplotlib
+    >>> with matplotlib.rc_context():
+    ...     use_style()
+    ...     matplotlib.rcParams["figure.dpi"]
+    80.0
+    """
+    _register_spin_map()
+    import matplotlib
+
+    matplotlib.rcParams.update(_STYLE)
+    ipython = sys.modules.get("IPython")
+    if ipython is None or getattr(ipython.get_ipython(), "kernel", None) is None:
         return  # no notebook, no picture format to set
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -126,7 +126,9 @@ def use_style() -> None:
 
 
 # %% ../nbs/lib/plot.ipynb #6add2f0f
-def _array(x: Any, name: str, ndim: int | tuple | None = None, finite: bool = True) -> np.ndarray:
+def _array(
+    x: Any, name: str, ndim: int | tuple[int, ...] | None = None, finite: bool = True
+) -> np.ndarray:
     "A float64 numpy copy of a tensor, array or nested list; `ValueError` naming the argument when it is not one."
     try:
         if isinstance(x, (list, tuple)) and any(isinstance(o, torch.Tensor) for o in x):
@@ -152,7 +154,7 @@ def _array(x: Any, name: str, ndim: int | tuple | None = None, finite: bool = Tr
 
 
 # %% ../nbs/lib/plot.ipynb #612f7afe
-def _range(r: Sequence, name: str) -> tuple[float, float]:
+def _range(r: Sequence[float], name: str) -> tuple[float, float]:
     "Two increasing numbers."
     a = _array(r, name)
     if a.shape != (2,) or not a[0] < a[1]:
@@ -161,17 +163,28 @@ def _range(r: Sequence, name: str) -> tuple[float, float]:
 
 
 def _role(role: str) -> str:
+    "The colour of a role."
     if role not in COLORS:
         raise ValueError(f"role: wants one of {', '.join(COLORS)}, got {role!r}")
     return COLORS[role]
 
 
 # %% ../nbs/lib/plot.ipynb #8d6d2c41
-def axes(
-    ax: Axes | None = None,  # draw here, or None for a new figure
-    **figure_kw,  # passed to `plt.subplots` when a figure is made
-) -> Axes:  # `ax`, or the axes of the new figure
-    "The axes to draw on. A new figure shows itself at the end of the cell."
+def axes(ax: "Axes | None" = None, **figure_kw: Any) -> "Axes":
+    """The axes to draw on: `ax`, or those of a new figure, which shows itself at the end of the cell.
+
+    Args:
+        figure_kw: passed to `plt.subplots` when a figure is made
+    Raises: ValueError when `ax` is something else
+
+    >>> fig, ax = subplots()
+    >>> axes(ax) is ax
+    True
+    """
+    with extra("train"):
+        from matplotlib import pyplot as plt
+        from matplotlib.axes import Axes
+    _register_spin_map()
     if ax is None:
         return plt.subplots(**figure_kw)[1]
     if not isinstance(ax, Axes):
@@ -181,19 +194,32 @@ def axes(
 
 # %% ../nbs/lib/plot.ipynb #59d419af
 def subplots(
-    nrows: int = 1,  # rows of axes
-    ncols: int = 1,  # columns of axes
-    figsize: tuple | None = None,  # inches; None for the style's
-    width_ratios: Sequence | None = None,
-    **axes_kw,  # passed to `Figure.subplots`: sharex, sharey, squeeze …
-) -> tuple[Figure, Any]:  # (figure, axes or array of axes)
-    "Like `plt.subplots`, for an object-oriented `Figure` that pyplot does not keep. Shows only where returned."
+    nrows: int = 1,
+    ncols: int = 1,
+    figsize: tuple[float, float] | None = None,
+    width_ratios: Sequence[float] | None = None,
+    **axes_kw: Any,
+) -> tuple["Figure", Any]:
+    """Like `plt.subplots`, for an object-oriented `Figure` that pyplot does not keep. Shows only where returned.
+
+    Args:
+        figsize: inches; None for the style's
+        axes_kw: passed to `Figure.subplots`: sharex, sharey, squeeze …
+    Returns: the figure, and its axes: one, or an array of them
+
+    >>> fig, (left, right) = subplots(1, 2)
+    >>> left.figure is fig
+    True
+    """
+    with extra("train"):
+        from matplotlib.figure import Figure
+    _register_spin_map()
     fig = Figure(figsize=figsize)
     return fig, fig.subplots(nrows, ncols, width_ratios=width_ratios, **axes_kw)
 
 
 # %% ../nbs/lib/plot.ipynb #e59bfd8b
-def _square(row: np.ndarray, shape: tuple | None, name: str) -> np.ndarray:
+def _square(row: np.ndarray, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
     "Fold a flat image of H·W pixels into (H, W); square unless `shape` says otherwise."
     side = math.isqrt(row.shape[-1])
     shape = tuple(shape) if shape is not None else (side, side)
@@ -205,7 +231,7 @@ def _square(row: np.ndarray, shape: tuple | None, name: str) -> np.ndarray:
 
 
 # %% ../nbs/lib/plot.ipynb #9f53ffee
-def _is_flat(a: np.ndarray, shape: tuple | None) -> bool:
+def _is_flat(a: np.ndarray, shape: tuple[int, ...] | None) -> bool:
     "Does this 2-D array hold one flat image a row (True), or is it one image (False)?"
     if shape is not None:
         return a.shape != tuple(shape)
@@ -213,7 +239,7 @@ def _is_flat(a: np.ndarray, shape: tuple | None) -> bool:
     return n != m and m >= 9 and math.isqrt(m) ** 2 == m
 
 
-def _images(images: Any, shape: tuple | None) -> list[np.ndarray]:
+def _images(images: Any, shape: tuple[int, ...] | None) -> list[np.ndarray]:
     "A list of (H, W) arrays from every layout `show_images` accepts."
     if isinstance(images, (list, tuple)) and np.ndim(images[0] if len(images) else 0):
         parts = [_array(o, "images", (1, 2)) for o in images]
@@ -231,37 +257,52 @@ def _images(images: Any, shape: tuple | None) -> list[np.ndarray]:
 
 
 # %% ../nbs/lib/plot.ipynb #8466654f
-def _scale(arrays: Sequence[np.ndarray], kind: str, name: str) -> dict:
+def _scale(arrays: Sequence[np.ndarray], kind: str, name: str) -> dict[str, Any]:
     "Colour map and limits of a kind of image; `ValueError` when a value lies outside."
-    kinds = dict(spin=(-1, 1, SPIN_CMAP), unit=(0, 1, SPIN_CMAP), weight=(None, None, WEIGHT_CMAP))
-    if kind not in kinds:
-        raise ValueError(f"kind: wants one of {', '.join(kinds)}, got {kind!r}")
-    low, high, cmap = kinds[kind]
+    lows = dict(spin=-1, unit=0)
+    if kind not in ("spin", "unit", "weight"):
+        raise ValueError(f"kind: wants one of spin, unit, weight, got {kind!r}")
     least, most = min(a.min() for a in arrays), max(a.max() for a in arrays)
     if kind == "weight":
         high = max(-least, most) or 1.0
-        return dict(cmap=cmap, vmin=-high, vmax=high)
+        return dict(cmap=CMAPS["weight"], vmin=-high, vmax=high)
+    low, high = lows[kind], 1
     if least < low - 1e-4 or most > high + 1e-4:
         raise ValueError(
             f"{name}: kind={kind!r} wants values in [{low}, {high}], got [{least:.3g}, {most:.3g}]"
         )
-    return dict(cmap=cmap, vmin=low, vmax=high)
+    return dict(cmap=CMAPS["spin"], vmin=low, vmax=high)
 
 
 # %% ../nbs/lib/plot.ipynb #3b1b2821
 def show_images(
-    images: Any,  # (n, H, W), (n, 1, H, W), flat (n, H·W), one (H, W), or a list of those
-    titles: Sequence | None = None,  # one for each image
-    kind: str = "spin",  # "spin" −1…1, "unit" 0…1, "weight" symmetric about 0
-    ncols: int | None = None,  # images in a row; None: up to 10
-    size: float = 1.2,  # inches an image
-    suptitle: str | None = None,  # above all of them
-    shape: tuple | None = None,  # (H, W) of flat images; None: square
-) -> Figure:  # make it the cell's last line, or `display` it
+    images: Any,
+    titles: Sequence[object] | None = None,
+    kind: str = "spin",
+    ncols: int | None = None,
+    size: float = 1.2,
+    suptitle: str | None = None,
+    shape: tuple[int, int] | None = None,
+) -> "Figure":
     """Draw images side by side, +1 (or 1) as ink and −1 (or 0) as paper; weights red for +, blue for −.
 
     A 2-D array counts as flat images when it is not square and its rows hold a square number (≥ 9) of pixels, else as
-    one image: pass `shape` to decide. Raises `ValueError` for another layout, a value out of range, or NaN."""
+    one image: pass `shape` to decide.
+
+    Args:
+        images: (n, H, W), (n, 1, H, W), flat (n, H·W), one (H, W), or a list of those
+        titles: one for each image
+        kind: "spin" −1…1, "unit" 0…1, "weight" symmetric about 0
+        ncols: images in a row; None: up to 10
+        size: inches an image
+        suptitle: above all of them
+        shape: (H, W) of flat images; None: square
+    Returns: the figure; make it the cell's last line, or `display` it
+    Raises: ValueError for another layout, a value out of range, or NaN
+
+    >>> len(show_images(torch.ones(3, 25)).axes)
+    3
+    """
     parts = _images(images, shape)
     if titles is not None and len(titles) != len(parts):
         raise ValueError(
@@ -286,7 +327,14 @@ def show_images(
 
 
 # %% ../nbs/lib/plot.ipynb #a62dc76e
-def _image(ax: Axes, parts: list, titles: Sequence | None, i: int, scale: dict) -> None:
+def _image(
+    ax: "Axes",
+    parts: list[np.ndarray],
+    titles: Sequence[object] | None,
+    i: int,
+    scale: dict[str, Any],
+) -> None:
+    "Picture number i in its place; a place too many stays empty."
     if i >= len(parts):
         return ax.set_axis_off()
     ax.imshow(parts[i], **scale)
@@ -299,37 +347,54 @@ def _image(ax: Axes, parts: list, titles: Sequence | None, i: int, scale: dict) 
 
 # %% ../nbs/lib/plot.ipynb #4db3bd45
 def plot_theory(
-    x: Any,  # positions: (n,)
-    y: Any,  # what the formula gives there: (n,)
-    label: str = "theory",  # in the legend
-    ax: Axes | None = None,
-    **line_kw,  # passed to `Axes.plot`
-) -> Axes:
-    "A formula: a dark dashed line. NaN leaves a gap."
+    x: Any, y: Any, label: str = "theory", ax: "Axes | None" = None, **line_kw: Any
+) -> "Axes":
+    """A formula: a dark dashed line. NaN leaves a gap.
+
+    Args:
+        x: positions, (n,)
+        y: what the formula gives there, (n,)
+        label: in the legend
+        line_kw: passed to `Axes.plot`
+
+    >>> fig, ax = subplots()
+    >>> plot_theory([0, 1, 2], [0, 1, 4], ax=ax).lines[0].get_linestyle()
+    '--'
+    """
     x, y = _array(x, "x", 1), _array(y, "y", 1, finite=False)
     if x.shape != y.shape:
         raise ValueError(f"y: wants one value for each x, {x.shape}, got {y.shape}")
     ax = axes(ax)
-    ax.plot(
-        x,
-        y,
-        **dict(dict(color=COLORS["theory"], ls="--", lw=1.5, label=label, zorder=2), **line_kw),
-    )
+    line: dict[str, Any] = dict(color=COLORS["theory"], ls="--", lw=1.5, label=label, zorder=2)
+    ax.plot(x, y, **(line | line_kw))
     ax.legend()
     return ax
 
 
 # %% ../nbs/lib/plot.ipynb #3f4d744a
 def plot_points(
-    x: Any,  # positions: (n,)
-    mean: Any,  # measured values: (n,)
-    err: Any = None,  # one standard error each: (n,), or a number, or (2, n) for below and above
-    label: str = "measured",  # in the legend
-    role: str = "measured",  # a key of `COLORS`
-    ax: Axes | None = None,
-    **errorbar_kw,  # passed to `Axes.errorbar`
-) -> Axes:
-    "Measurements: dots with error bars. NaN leaves a point out."
+    x: Any,
+    mean: Any,
+    err: Any = None,
+    label: str = "measured",
+    role: str = "measured",
+    ax: "Axes | None" = None,
+    **errorbar_kw: Any,
+) -> "Axes":
+    """Measurements: dots with error bars. NaN leaves a point out.
+
+    Args:
+        x: positions, (n,)
+        mean: measured values, (n,)
+        err: one standard error each, (n,), or a number, or (2, n) for below and above
+        label: in the legend
+        role: a key of `COLORS`
+        errorbar_kw: passed to `Axes.errorbar`
+
+    >>> fig, ax = subplots()
+    >>> plot_points([0, 1], [0.2, 0.9], 0.1, ax=ax).containers[0].has_yerr
+    True
+    """
     x, mean = _array(x, "x", 1), _array(mean, "mean", 1, finite=False)
     if x.shape != mean.shape:
         raise ValueError(f"mean: wants one value for each x, {x.shape}, got {mean.shape}")
@@ -341,45 +406,66 @@ def plot_points(
             )
         if (err < 0).any():
             raise ValueError(f"err: is a length, it cannot be negative; got {err.min():.3g}")
-    kw = dict(fmt="o", color=_role(role), ms=4.5, lw=1.2, label=label, zorder=3)
+    dots: dict[str, Any] = dict(fmt="o", color=_role(role), ms=4.5, lw=1.2, label=label, zorder=3)
     ax = axes(ax)
-    ax.errorbar(x, mean, yerr=err, **dict(kw, **errorbar_kw))
+    ax.errorbar(x, mean, yerr=err, **(dots | errorbar_kw))
     ax.legend()
     return ax
 
 
 # %% ../nbs/lib/plot.ipynb #92a250ae
 def plot_guess(
-    x: float | None = None,  # where; None draws a horizontal line
-    y: float | None = None,  # how much; None draws a vertical line
+    x: float | None = None,
+    y: float | None = None,
     label: str = "your guess",
-    ax: Axes | None = None,
-) -> Axes:
-    "What the reader committed to: a diamond at (x, y), or a line when only one is given."
-    if x is None and y is None:
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """What the reader committed to: a diamond at (x, y), or a line when only one is given.
+
+    Args:
+        x: where; None draws a horizontal line
+        y: how much; None draws a vertical line
+
+    >>> fig, ax = subplots()
+    >>> plot_guess(y=0.5, ax=ax).lines[0].get_label()
+    'your guess'
+    """
+    place = {name: float(_array(v, name, 0)) for name, v in (("x", x), ("y", y)) if v is not None}
+    if not place:
         raise ValueError("x, y: give at least one number")
-    x, y = (None if v is None else float(_array(v, n, 0)) for v, n in ((x, "x"), (y, "y")))
-    ax, kw = axes(ax), dict(color=COLORS["guess"], label=label, zorder=4)
-    if x is None:
-        ax.axhline(y, ls="-.", lw=1.4, **kw)
-    elif y is None:
-        ax.axvline(x, ls="-.", lw=1.4, **kw)
+    ax = axes(ax)
+    mark: dict[str, Any] = dict(color=COLORS["guess"], label=label, zorder=4)
+    if "x" not in place:
+        ax.axhline(place["y"], ls="-.", lw=1.4, **mark)
+    elif "y" not in place:
+        ax.axvline(place["x"], ls="-.", lw=1.4, **mark)
     else:
-        ax.plot([x], [y], "D", ms=7, **kw)
+        ax.plot([place["x"]], [place["y"]], "D", ms=7, **mark)
     ax.legend()
     return ax
 
 
 # %% ../nbs/lib/plot.ipynb #80796211
 def plot_histogram(
-    samples: Any,  # any shape; flattened
-    bins: int | Sequence = 40,  # a number, or the edges
-    range: tuple | None = None,  # (low, high) of the bins
+    samples: Any,
+    bins: int | Sequence[float] = 40,
+    range: tuple[float, float] | None = None,
     label: str = "samples",
-    role: str = "measured",  # a key of `COLORS`
-    ax: Axes | None = None,
-) -> Axes:
-    "Density histogram of samples (area 1 over the bins), to be compared with a density drawn by `plot_theory`."
+    role: str = "measured",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Density histogram of samples (area 1 over the bins), to be compared with a density drawn by `plot_theory`.
+
+    Args:
+        samples: any shape; flattened
+        bins: a number, or the edges
+        range: (low, high) of the bins
+        role: a key of `COLORS`
+
+    >>> fig, ax = subplots()
+    >>> plot_histogram([0.5, 1.5, 1.6, 1.7], bins=[0, 1, 2], ax=ax).get_ylabel()
+    'density'
+    """
     a, color = _array(samples, "samples").ravel(), _role(role)
     if range is not None:
         range = _range(range, "range")
@@ -400,7 +486,7 @@ def plot_histogram(
 
 
 # %% ../nbs/lib/plot.ipynb #0534640f
-def _on_grid(E: Callable, grid: torch.Tensor, want: tuple) -> np.ndarray:
+def _on_grid(E: Callable[[Any], Any], grid: torch.Tensor, want: tuple[int, ...]) -> np.ndarray:
     "Evaluate an energy on points; `ValueError` when its result has another shape."
     if not callable(E):
         raise ValueError(f"E: wants a function of a tensor, got {type(E).__name__}")
@@ -425,15 +511,29 @@ def _extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../nbs/lib/plot.ipynb #df6c45ed
 def plot_energy_1d(
-    E: Callable,  # energy: (n,) positions → (n,)
-    x_range: tuple = (-2, 2),  # (low, high)
-    marks: bool = True,  # a dot on each minimum ●, a ring on each maximum ○
-    path: Any = None,  # positions of a ball, in order: (T,); None for no ball
-    label: str | None = None,  # of the curve; None for no legend entry
-    n: int = 400,  # points along the curve
-    ax: Axes | None = None,
-) -> Axes:
-    "An energy landscape over a line. Minima and maxima are those of the drawn curve; the ball ends at the large dot."
+    E: Callable[[Any], Any],
+    x_range: tuple[float, float] = (-2, 2),
+    marks: bool = True,
+    path: Any = None,
+    label: str | None = None,
+    n: int = 400,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """An energy landscape over a line. Minima and maxima are those of the drawn curve; the ball ends at the large dot.
+
+    Args:
+        E: energy: (n,) positions → (n,)
+        x_range: (low, high)
+        marks: a dot on each minimum ●, a ring on each maximum ○
+        path: positions of a ball, in order, (T,); None for no ball
+        label: of the curve; None for no legend entry
+        n: points along the curve
+
+    >>> fig, ax = subplots()
+    >>> valleys = plot_energy_1d(lambda x: (x**2 - 1) ** 2, ax=ax).lines[1]
+    >>> [round(float(x), 1) for x in valleys.get_xdata()]
+    [-1.0, 1.0]
+    """
     low, high = _range(x_range, "x_range")
     x = torch.linspace(low, high, n, dtype=torch.float64)
     y = _on_grid(E, x, (n,))
@@ -452,7 +552,7 @@ def plot_energy_1d(
 
 
 # %% ../nbs/lib/plot.ipynb #ce1fcb68
-def _ball(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
+def _ball(ax: "Axes", x: np.ndarray, y: np.ndarray) -> None:
     "A path: small open dots joined by a thin line, the last one large."
     ax.plot(x, y, "-o", color=COLORS["accent"], lw=0.8, ms=3, zorder=3)
     ax.plot(x[:1], y[:1], "o", mfc="white", mec=COLORS["accent"], ms=7, zorder=4)
@@ -461,31 +561,46 @@ def _ball(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
 
 # %% ../nbs/lib/plot.ipynb #dfbbf73e
 def plot_energy_2d(
-    E: Callable,  # energy of points: (..., 2) → (...)
-    x_range: tuple = (-2, 2),  # (low, high) of the first coordinate
-    y_range: tuple | None = None,  # of the second; None: the same
-    path: Any = None,  # (T, 2) for one ball, (K, T, 2) for several
-    points: Any = None,  # (P, 2) marked with a cross: memories, particles
-    levels: int | Sequence = 20,  # contours: how many, or which energies
-    n: int = 100,  # grid points a side
+    E: Callable[[Any], Any],
+    x_range: tuple[float, float] = (-2, 2),
+    y_range: tuple[float, float] | None = None,
+    path: Any = None,
+    points: Any = None,
+    levels: int | Sequence[float] = 20,
+    n: int = 100,
     colorbar: bool = True,
-    ax: Axes | None = None,
-) -> Axes:
-    "Filled contours of an energy over the plane: low is dark. Paths run from the ring to the large dot."
-    xs, ys = (
-        _range(x_range, "x_range"),
-        _range(y_range if y_range is not None else x_range, "y_range"),
-    )
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Filled contours of an energy over the plane: low is dark. Paths run from the ring to the large dot.
+
+    Args:
+        E: energy of points: (..., 2) → (...)
+        x_range: (low, high) of the first coordinate
+        y_range: of the second; None: the same
+        path: (T, 2) for one ball, (K, T, 2) for several
+        points: (P, 2) marked with a cross: memories, particles
+        levels: contours: how many, or which energies
+        n: grid points a side
+
+    >>> fig, ax = subplots()
+    >>> plot_energy_2d(lambda p: (p**2).sum(-1), (-1, 1), (0, 3), ax=ax).get_ylim() == (0, 3)
+    True
+    """
+    xs = _range(x_range, "x_range")
+    ys = _range(x_range if y_range is None else y_range, "y_range")
     x, y = (torch.linspace(*r, n, dtype=torch.float64) for r in (xs, ys))
     values = _on_grid(E, torch.stack(torch.meshgrid(x, y, indexing="xy"), -1), (n, n))
     ax = axes(ax, figsize=(4.6, 3.8))
-    drawn = ax.contourf(x, y, values, levels, cmap=ENERGY_CMAP)
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = ax.contourf(x, y, values, levels, cmap=CMAPS["energy"])
     if colorbar:
         ax.figure.colorbar(drawn, ax=ax, label="energy $E$", shrink=0.9, ticks=MaxNLocator(5))
     for one in _paths(path) if path is not None else ():
         _trail(ax, one)
     if points is not None:
-        if (p := _array(points, "points", 2)).shape[1] != 2:
+        p = _array(points, "points", 2)
+        if p.shape[1] != 2:
             raise ValueError(f"points: wants (P, 2), got {p.shape}")
         ax.plot(*p.T, "X", color="white", mec="black", mew=0.8, ms=8, ls="none", zorder=2.5)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=xs, ylim=ys)
@@ -495,13 +610,14 @@ def plot_energy_2d(
 
 # %% ../nbs/lib/plot.ipynb #bc92ea44
 def _paths(path: Any) -> np.ndarray:
+    "Paths as (K, T, 2)."
     p = _array(path, "path", (2, 3))
     if p.shape[-1] != 2:
         raise ValueError(f"path: wants shape (T, 2) or (K, T, 2), got {p.shape}")
     return p if p.ndim == 3 else p[None]
 
 
-def _trail(ax: Axes, p: np.ndarray) -> None:
+def _trail(ax: "Axes", p: np.ndarray) -> None:
     "One path over a dark or bright ground: a white line with a dark edge."
     ax.plot(*p.T, "-", color="black", lw=2.6, zorder=2)
     ax.plot(*p.T, "-", color="white", lw=1.3, zorder=2)
@@ -511,19 +627,29 @@ def _trail(ax: Axes, p: np.ndarray) -> None:
 
 # %% ../nbs/lib/plot.ipynb #69e334c9
 def plot_energy_trace(
-    energies: Any,  # (T,), or (K, T) for K runs
-    x: Any = None,  # (T,) the time of each value; None: 0 … T−1
+    energies: Any,
+    x: Any = None,
     label: str | None = None,
     xlabel: str = "update",
-    ax: Axes | None = None,
-    **line_kw,  # passed to `Axes.plot`
-) -> Axes:
-    "How an energy falls: one line a run, dots when there are few steps."
+    ax: "Axes | None" = None,
+    **line_kw: Any,
+) -> "Axes":
+    """How an energy falls: one line a run, dots when there are few steps.
+
+    Args:
+        energies: (T,), or (K, T) for K runs
+        x: (T,) the time of each value; None: 0 … T−1
+        line_kw: passed to `Axes.plot`
+
+    >>> fig, ax = subplots()
+    >>> len(plot_energy_trace([[3, 1, 0], [2, 2, 1]], ax=ax).lines)
+    2
+    """
     e = np.atleast_2d(_array(energies, "energies", (1, 2)))
     t = np.arange(e.shape[1]) if x is None else _array(x, "x", 1)
     if t.shape != e.shape[1:]:
         raise ValueError(f"x: wants one time for each of {e.shape[1]} energies, got {t.shape}")
-    kw = dict(
+    line: dict[str, Any] = dict(
         color=COLORS["energy"],
         lw=1.5,
         marker="o" if e.shape[1] <= 60 else None,
@@ -532,9 +658,11 @@ def plot_energy_trace(
     )
     ax = axes(ax)
     for i, row in enumerate(e):
-        ax.plot(t, row, **dict(kw, label=label if i == 0 else None, **line_kw))
+        ax.plot(t, row, **{**line, "label": label if i == 0 else None, **line_kw})
     ax.set(xlabel=xlabel, ylabel="energy $E$")
     if x is None:
+        from matplotlib.ticker import MaxNLocator
+
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if label:
         ax.legend()
@@ -543,21 +671,32 @@ def plot_energy_trace(
 
 # %% ../nbs/lib/plot.ipynb #3ac859eb
 def plot_weights(
-    W: Any,  # (rows, columns)
-    ax: Axes | None = None,
-    limit: float | None = None,  # colours run from −limit to limit; None: the largest |W|
+    W: Any,
+    ax: "Axes | None" = None,
+    limit: float | None = None,
     colorbar: bool = True,
     title: str | None = None,
-) -> Axes:
-    "A matrix of weights, red for positive and blue for negative, white for zero."
+) -> "Axes":
+    """A matrix of weights, red for positive and blue for negative, white for zero.
+
+    Args:
+        W: (rows, columns)
+        limit: colours run from −limit to limit; None: the largest |W|
+
+    >>> fig, ax = subplots()
+    >>> plot_weights([[3.0, -1.0]], ax=ax).images[0].get_clim() == (-3, 3)
+    True
+    """
     W = _array(W, "W", 2)
     limit = float(np.abs(W).max() or 1) if limit is None else float(limit)
     if not limit > 0:
         raise ValueError(f"limit: wants a positive number, got {limit}")
     ax = axes(ax, figsize=(3.8, 3.2))
-    image = ax.imshow(W, cmap=WEIGHT_CMAP, vmin=-limit, vmax=limit)
+    image = ax.imshow(W, cmap=CMAPS["weight"], vmin=-limit, vmax=limit)
     ax.set(xticks=[], yticks=[], title=title or "")
     if colorbar:
+        from matplotlib.ticker import MaxNLocator
+
         ax.figure.colorbar(
             image, ax=ax, label="weight   (− blue, + red)", shrink=0.85, ticks=MaxNLocator(5)
         )

@@ -66,7 +66,7 @@ from silen_lib.core import (
     threads_for,
     wandb_mode,
 )
-from .data import Batches, DataError, Digits, binarise, load
+from .data import Batches, DataError, Digits, binarise, load_dataset
 from silen_lib.mnist_rbm import (
     Clock,
     ProductionRBM,
@@ -1551,7 +1551,7 @@ def _load_in_turn(config: Config, ranks: Ranks) -> Digits:
 
 def _load(config: Config, ranks: Ranks) -> Digits:
     try:
-        return load(config.dataset, config.data, ranks.device)
+        return load_dataset(config.dataset, config.data, ranks.device)
     except OSError as error:
         raise DataError(
             f"--data {config.data or '(the default)'} cannot be used ({_reason(error)})"

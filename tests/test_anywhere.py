@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -318,7 +319,7 @@ for _ in range(2):
     with atomic_write(Path("a.txt")) as temporary: temporary.write_text("é", encoding="utf-8")
 assert [p.name for p in Path(".").iterdir()] == ["a.txt"]
 silen_lib.data.mnist_state()
-silen_lib.data.load("mnist", "nowhere", download=False)
+silen_lib.data.load_dataset("mnist", "nowhere", download=False)
 assert len(silen_lib.doctor.doctor()) > 10
 say("done")
 """
@@ -333,6 +334,92 @@ say("done")
     )
     assert run.returncode == 0 and run.stdout.endswith("done\n"), run.stderr[-3000:]
     assert "could not be looked at" not in run.stdout
+
+
+# --- with torch and numpy alone
+
+ALONE = """
+import importlib, json, sys
+import numpy, torch
+
+known = {name.partition(".")[0] for name in sys.modules} | {"silen_lib"}
+
+
+class Nothing:
+    "A finder before all others: what torch and numpy do not need is not installed."
+
+    def find_spec(self, name, path=None, target=None):
+        root, frame = name.partition(".")[0], sys._getframe(1)
+        while frame.f_globals["__name__"].startswith("importlib"):
+            frame = frame.f_back
+        asker = frame.f_globals["__name__"].partition(".")[0]
+        if root not in known | sys.stdlib_module_names and asker not in ("torch", "numpy"):
+            raise ModuleNotFoundError(f"No module named {root!r}", name=name)
+
+
+sys.meta_path.insert(0, Nothing())
+
+
+def fault(work):
+    try:
+        work()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+"""
+CHAPTERS = [re.sub(r"\d+_", "", p.stem) for p in sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))]
+CHAPTERS = [{"score_matching": "score"}.get(name, name) for name in CHAPTERS]
+ROOMS = ["args", "core", "data", "plot", "spins", "widgets"]
+ROOMS = [name for name in ROOMS if (ROOT / "silen_lib" / f"{name}.py").exists()]
+# chapters that still import more
+OPEN = {"capacity", "free_energy", "score"}
+
+
+def _alone(code):
+    run = _python(f"{ALONE}\nprint(json.dumps({code}))", "utf-8", stdout=subprocess.PIPE)
+    assert run.returncode == 0, run.stderr.decode()
+    return json.loads(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def imported_alone():
+    "What goes wrong with each import where only torch and numpy are installed."
+    assert len(CHAPTERS) == 11
+    names = [*CHAPTERS, *ROOMS, "controls"]
+    return _alone(
+        f"{{n: fault(lambda: importlib.import_module('silen_lib.' + n)) for n in {names}}}"
+    )
+
+
+@pytest.mark.parametrize("name", [*CHAPTERS, *ROOMS])
+def test_a_module_needs_torch_and_numpy_only(imported_alone, name):
+    assert (imported_alone[name] is None) == (name not in OPEN), imported_alone[name]
+
+
+def test_what_is_missing_is_named_with_its_remedy(imported_alone):
+    remedy = "pip install 'silen_lib[course]'"
+    assert imported_alone["controls"] == f"ModuleNotFoundError: this needs anywidget: {remedy}"
+    calls = {
+        "silen_lib.plot.subplots()": ("matplotlib", "train"),
+        "silen_lib.plot.axes()": ("matplotlib", "train"),
+        "silen_lib.plot.use_style()": ("matplotlib", "train"),
+        "silen_lib.plot.plot_theory([1], [1])": ("matplotlib", "train"),
+        "silen_lib.plot.show_images(torch.ones(2, 2))": ("matplotlib", "train"),
+        "silen_lib.data.load_digits()": ("sklearn", "train"),
+        "silen_lib.data.import_torchvision()": ("torchvision", "train"),
+        "silen_lib.widgets.live": ("anywidget", "course"),
+        "silen_lib.widgets.PixelGrid": ("anywidget", "course"),
+    }
+    load = "[importlib.import_module(f'silen_lib.{n}') for n in ('plot', 'data', 'widgets')]"
+    told = _alone(
+        f"[{load} and 0] + [fault(lambda: eval(c)) for c in {list(calls)}]".replace(
+            "eval(c)", "eval(c, {'silen_lib': sys.modules['silen_lib'], 'torch': torch})"
+        )
+    )
+    want = [
+        f"ModuleNotFoundError: this needs {package}: pip install 'silen_lib[{extra}]'"
+        for package, extra in calls.values()
+    ]
+    assert told[1:] == want
 
 
 # --- without a checkout
@@ -457,6 +544,15 @@ def test_the_doctor_outside_the_course(installed, tmp_path):
     run = _outside(installed, tmp_path, "-m", "silen_lib.doctor")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "make " not in run.stdout and "kernel python3" in run.stdout
+
+
+def test_the_library_alone_is_in_order_for_the_doctor(installed, tmp_path):
+    "Who wants torch and numpy only lacks nothing; what more there is, and how to get it, is told."
+    code = f"{ALONE}\nfrom silen_lib.doctor import main\nraise SystemExit(main())"
+    run = _outside(installed, tmp_path, "-c", code)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "✗ torch and torchvision match: " in run.stdout and "✗ widgets: " in run.stdout
+    assert "pip install --upgrade --force-reinstall 'silen_lib[train,course]'" in run.stdout
 
 
 def test_silen_notebooks_outside_the_course(installed, tmp_path):

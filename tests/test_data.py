@@ -110,7 +110,7 @@ def test_a_damaged_unpacked_file_without_archive_is_named(tmp_path, tiny_mnist, 
     path.with_name(f"{path.name}.gz").unlink()
     path.write_bytes(_harm(path.read_bytes(), harm))
     with pytest.raises(data.DataError, match="train-images-idx3-ubyte is damaged"):
-        data.load("mnist", tmp_path)
+        data.load_dataset("mnist", tmp_path)
 
 
 def test_a_label_that_is_no_digit_is_named(tmp_path, tiny_mnist, no_network):
@@ -148,7 +148,7 @@ def test_archives_that_cannot_be_unpacked_are_read_as_they_are(
     monkeypatch.setattr(data.Path, "mkdir", refuse)
     monkeypatch.setattr(data.tempfile, "TemporaryDirectory", refuse)
     before = sorted(_files(tmp_path))
-    d = data.load("mnist", tmp_path)
+    d = data.load_dataset("mnist", tmp_path)
     assert d.name == "mnist" and len(d.train) == 40 and sorted(_files(tmp_path)) == before
     assert capsys.readouterr().out == ""
 
@@ -166,7 +166,7 @@ def test_no_folder_to_write_to_gives_one_line_and_the_digits(
         where
     ]
     monkeypatch.setattr(place, where, refuse)
-    assert data.load("mnist", tmp_path / "new").name == "digits"
+    assert data.load_dataset("mnist", tmp_path / "new").name == "digits"
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 and "Using scikit-learn's" in lines[0] and len(lines[0]) < 400
 
@@ -177,7 +177,7 @@ def test_files_that_cannot_be_read_give_one_line_and_the_digits(
 ):
     _put(tmp_path, tiny_mnist)
     monkeypatch.setattr(data.Path, "read_bytes", refuse)
-    assert data.load("mnist", tmp_path).name == "digits"
+    assert data.load_dataset("mnist", tmp_path).name == "digits"
     assert "train-images-idx3-ubyte cannot be read" in capsys.readouterr().out
 
 
@@ -187,7 +187,7 @@ def test_a_file_for_a_folder_is_a_sentence(tmp_path, monkeypatch, where):
     file.write_text("root:x", encoding="utf-8")
     monkeypatch.setenv("SILEN_DATA", str(file))
     root = file if where == "argument" else None
-    for call in (data.load_mnist, data.mnist_state, lambda root: data.load("mnist", root)):
+    for call in (data.load_mnist, data.mnist_state, lambda root: data.load_dataset("mnist", root)):
         with pytest.raises(
             ValueError, match="root is .*passwd, which is a file; it must be a folder"
         ):
@@ -202,7 +202,7 @@ def test_damaged_and_no_network_is_refused_and_nothing_is_deleted(tmp_path, tiny
     with pytest.raises(
         data.DataError, match="train-labels-idx1-ubyte.gz is damaged .* could not be fetched again"
     ):
-        data.load("mnist", tmp_path)
+        data.load_dataset("mnist", tmp_path)
     assert path.read_bytes() == b"half"
     assert set(before) <= {p.name for p in _raw(tmp_path).iterdir()}
     assert not list(_raw(tmp_path).glob("*.damaged"))
@@ -211,7 +211,7 @@ def test_damaged_and_no_network_is_refused_and_nothing_is_deleted(tmp_path, tiny
 def test_no_file_and_no_network_gives_one_line_and_the_digits(
     tmp_path, tiny_mnist, no_network, capsys
 ):
-    d = data.load("mnist", tmp_path)
+    d = data.load_dataset("mnist", tmp_path)
     assert d.name == "digits" and d.train.shape == (1400, 64)
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
     assert len(lines) == 1 and "Using scikit-learn's 8×8 digits" in lines[0]
@@ -250,7 +250,7 @@ def test_a_server_that_does_not_deliver_gives_one_short_line(
     tmp_path, tiny_mnist, mirror, capfd, case
 ):
     tiny_mnist["answer"] = WEB[case]
-    assert data.load("mnist", tmp_path).name == "digits"
+    assert data.load_dataset("mnist", tmp_path).name == "digits"
     lines = [line for line in capfd.readouterr().out.splitlines() if line]
     assert len(lines) == 1 and len(lines[0]) < 400 and "could not be fetched (" in lines[0]
     assert not _files(tmp_path), "nothing half done stays behind"

@@ -78,13 +78,15 @@ def test_gpu():
 
 def test_ink_is_plus_one():
     pixels = drawn(P.show_images(np.array([[1.0, -1.0]]), size=2))
-    for value, x in ((1, 0.25), (-1, 0.75)):
+    for role, x in (("ink", 0.25), ("paper", 0.75)):
         got = pixels[pixels.shape[0] // 2, int(x * pixels.shape[1]), :3] / 255
-        assert np.abs(got - to_rgb(P.SPIN_COLORS[value])).max() < 0.01
+        assert np.abs(got - to_rgb(P.COLORS[role])).max() < 0.01
 
 
 def test_weights_red_is_positive_and_zero_white():
-    red, white, blue = (np.array(P.WEIGHT_CMAP(v)[:3]) for v in (1.0, 0.5, 0.0))
+    red, white, blue = (
+        np.array(matplotlib.colormaps[P.CMAPS["weight"]](v)[:3]) for v in (1.0, 0.5, 0.0)
+    )
     assert red.argmax() == 0 and blue.argmax() == 2 and white.min() > 0.96
     ax = P.plot_weights(np.array([[3.0, -1.0]]))
     assert ax.images[0].get_clim() == (-3, 3)
