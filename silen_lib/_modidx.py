@@ -3220,58 +3220,8 @@ d = {
             ),
         },
         "silen_lib.mnist_rbm": {
-            "silen_lib.mnist_rbm.Clock": ("mnist_rbm.html#clock", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm.Clock.__init__": (
-                "mnist_rbm.html#clock.__init__",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock._ask": (
-                "mnist_rbm.html#clock._ask",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock._make_bar": (
-                "mnist_rbm.html#clock._make_bar",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock._on_bar": (
-                "mnist_rbm.html#clock._on_bar",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock.close": (
-                "mnist_rbm.html#clock.close",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock.elapsed": (
-                "mnist_rbm.html#clock.elapsed",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock.resume": (
-                "mnist_rbm.html#clock.resume",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock.row": ("mnist_rbm.html#clock.row", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm.Clock.show": (
-                "mnist_rbm.html#clock.show",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Clock.tick": (
-                "mnist_rbm.html#clock.tick",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Evaluation": (
-                "mnist_rbm.html#evaluation",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.Evaluation.__str__": (
-                "mnist_rbm.html#evaluation.__str__",
-                "silen_lib/mnist_rbm.py",
-            ),
             "silen_lib.mnist_rbm.ProductionRBM": (
                 "mnist_rbm.html#productionrbm",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.ProductionRBM.__init__": (
-                "mnist_rbm.html#productionrbm.__init__",
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.ProductionRBM.device": (
@@ -3286,28 +3236,17 @@ d = {
                 "mnist_rbm.html#productionrbm.get_weight_stats",
                 "silen_lib/mnist_rbm.py",
             ),
-            "silen_lib.mnist_rbm._check_training": (
-                "mnist_rbm.html#_check_training",
+            "silen_lib.mnist_rbm.ProductionRBM.monitor": (
+                "mnist_rbm.html#productionrbm.monitor",
                 "silen_lib/mnist_rbm.py",
             ),
-            "silen_lib.mnist_rbm._evaluation": (
-                "mnist_rbm.html#_evaluation",
+            "silen_lib.mnist_rbm.ProductionRBM.pseudo_log_likelihood": (
+                "mnist_rbm.html#productionrbm.pseudo_log_likelihood",
                 "silen_lib/mnist_rbm.py",
             ),
-            "silen_lib.mnist_rbm._log_to_wandb": (
-                "mnist_rbm.html#_log_to_wandb",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm._read_all": ("mnist_rbm.html#_read_all", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm._watch": ("mnist_rbm.html#_watch", "silen_lib/mnist_rbm.py"),
             "silen_lib.mnist_rbm.dream": ("mnist_rbm.html#dream", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm.evaluate": ("mnist_rbm.html#evaluate", "silen_lib/mnist_rbm.py"),
             "silen_lib.mnist_rbm.free_energy_gap": (
                 "mnist_rbm.html#free_energy_gap",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.full_pseudo_likelihood": (
-                "mnist_rbm.html#full_pseudo_likelihood",
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.glorot_std": (
@@ -3319,33 +3258,12 @@ d = {
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.log_odds": ("mnist_rbm.html#log_odds", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm.monitor": ("mnist_rbm.html#monitor", "silen_lib/mnist_rbm.py"),
-            "silen_lib.mnist_rbm.not_finite": (
-                "mnist_rbm.html#not_finite",
-                "silen_lib/mnist_rbm.py",
-            ),
             "silen_lib.mnist_rbm.plot_filters": (
                 "mnist_rbm.html#plot_filters",
                 "silen_lib/mnist_rbm.py",
             ),
-            "silen_lib.mnist_rbm.plot_history": (
-                "mnist_rbm.html#plot_history",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.pseudo_likelihood": (
-                "mnist_rbm.html#pseudo_likelihood",
-                "silen_lib/mnist_rbm.py",
-            ),
             "silen_lib.mnist_rbm.pseudo_log_likelihood": (
                 "mnist_rbm.html#pseudo_log_likelihood",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.resident_batches": (
-                "mnist_rbm.html#resident_batches",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.run_epochs": (
-                "mnist_rbm.html#run_epochs",
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.train_rbm_production": (
@@ -3869,6 +3787,26 @@ d = {
                 "lib/train.html#checkpoints._write",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.Checkpoints.after_epoch": (
+                "lib/train.html#checkpoints.after_epoch",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Checkpoints.files": (
+                "lib/train.html#checkpoints.files",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Checkpoints.last_good": (
+                "lib/train.html#checkpoints.last_good",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Checkpoints.newest": (
+                "lib/train.html#checkpoints.newest",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Checkpoints.read": (
+                "lib/train.html#checkpoints.read",
+                "silen_lib/train.py",
+            ),
             "silen_lib.train.Checkpoints.resume": (
                 "lib/train.html#checkpoints.resume",
                 "silen_lib/train.py",
@@ -3896,36 +3834,24 @@ d = {
                 "lib/train.html#config.complete",
                 "silen_lib/train.py",
             ),
-            "silen_lib.train.Folder": ("lib/train.html#folder", "silen_lib/train.py"),
-            "silen_lib.train.Folder.__init__": (
-                "lib/train.html#folder.__init__",
+            "silen_lib.train.Config.recipe": ("lib/train.html#config.recipe", "silen_lib/train.py"),
+            "silen_lib.train.Config.resumed": (
+                "lib/train.html#config.resumed",
                 "silen_lib/train.py",
             ),
-            "silen_lib.train.Folder._take_lock": (
-                "lib/train.html#folder._take_lock",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Folder.claim": ("lib/train.html#folder.claim", "silen_lib/train.py"),
-            "silen_lib.train.Folder.has_checkpoints": (
-                "lib/train.html#folder.has_checkpoints",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Folder.release": (
-                "lib/train.html#folder.release",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Folder.set_aside": (
-                "lib/train.html#folder.set_aside",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Folder.used": ("lib/train.html#folder.used", "silen_lib/train.py"),
+            "silen_lib.train.Config.run": ("lib/train.html#config.run", "silen_lib/train.py"),
             "silen_lib.train.History": ("lib/train.html#history", "silen_lib/train.py"),
             "silen_lib.train.History.__init__": (
                 "lib/train.html#history.__init__",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.History._read": ("lib/train.html#history._read", "silen_lib/train.py"),
             "silen_lib.train.History._write": (
                 "lib/train.html#history._write",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.History.after_epoch": (
+                "lib/train.html#history.after_epoch",
                 "silen_lib/train.py",
             ),
             "silen_lib.train.History.append": (
@@ -3936,16 +3862,45 @@ d = {
                 "lib/train.html#history.columns",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.History.plot": ("lib/train.html#history.plot", "silen_lib/train.py"),
             "silen_lib.train.History.restore": (
                 "lib/train.html#history.restore",
                 "silen_lib/train.py",
             ),
             "silen_lib.train.History.save": ("lib/train.html#history.save", "silen_lib/train.py"),
+            "silen_lib.train.Learner": ("lib/train.html#learner", "silen_lib/train.py"),
+            "silen_lib.train.Learner.step": ("lib/train.html#learner.step", "silen_lib/train.py"),
+            "silen_lib.train.ProgressBar": ("lib/train.html#progressbar", "silen_lib/train.py"),
+            "silen_lib.train.ProgressBar.__init__": (
+                "lib/train.html#progressbar.__init__",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.ProgressBar._begin": (
+                "lib/train.html#progressbar._begin",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.ProgressBar._try": (
+                "lib/train.html#progressbar._try",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.ProgressBar.after_epoch": (
+                "lib/train.html#progressbar.after_epoch",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.ProgressBar.after_step": (
+                "lib/train.html#progressbar.after_step",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.ProgressBar.close": (
+                "lib/train.html#progressbar.close",
+                "silen_lib/train.py",
+            ),
             "silen_lib.train.Ranks": ("lib/train.html#ranks", "silen_lib/train.py"),
             "silen_lib.train.Ranks.__init__": (
                 "lib/train.html#ranks.__init__",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.Ranks._join": ("lib/train.html#ranks._join", "silen_lib/train.py"),
             "silen_lib.train.Ranks._own_device": (
                 "lib/train.html#ranks._own_device",
                 "silen_lib/train.py",
@@ -3965,35 +3920,6 @@ d = {
                 "lib/train.html#ranks.share_of",
                 "silen_lib/train.py",
             ),
-            "silen_lib.train.Run": ("lib/train.html#run", "silen_lib/train.py"),
-            "silen_lib.train.Run.__init__": ("lib/train.html#run.__init__", "silen_lib/train.py"),
-            "silen_lib.train.Run._batches": ("lib/train.html#run._batches", "silen_lib/train.py"),
-            "silen_lib.train.Run._diverged": ("lib/train.html#run._diverged", "silen_lib/train.py"),
-            "silen_lib.train.Run._draw": ("lib/train.html#run._draw", "silen_lib/train.py"),
-            "silen_lib.train.Run._monitor": ("lib/train.html#run._monitor", "silen_lib/train.py"),
-            "silen_lib.train.Run.chains": ("lib/train.html#run.chains", "silen_lib/train.py"),
-            "silen_lib.train.Run.checkpoint": (
-                "lib/train.html#run.checkpoint",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Run.epoch": ("lib/train.html#run.epoch", "silen_lib/train.py"),
-            "silen_lib.train.Run.evaluate": ("lib/train.html#run.evaluate", "silen_lib/train.py"),
-            "silen_lib.train.Run.fit": ("lib/train.html#run.fit", "silen_lib/train.py"),
-            "silen_lib.train.Run.parameters": (
-                "lib/train.html#run.parameters",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Run.pictures": ("lib/train.html#run.pictures", "silen_lib/train.py"),
-            "silen_lib.train.Run.record": ("lib/train.html#run.record", "silen_lib/train.py"),
-            "silen_lib.train.Run.restore": ("lib/train.html#run.restore", "silen_lib/train.py"),
-            "silen_lib.train.Run.save": ("lib/train.html#run.save", "silen_lib/train.py"),
-            "silen_lib.train.Run.save_config": (
-                "lib/train.html#run.save_config",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Run.say": ("lib/train.html#run.say", "silen_lib/train.py"),
-            "silen_lib.train.Run.start_log": ("lib/train.html#run.start_log", "silen_lib/train.py"),
-            "silen_lib.train.Run.state": ("lib/train.html#run.state", "silen_lib/train.py"),
             "silen_lib.train.WandbLog": ("lib/train.html#wandblog", "silen_lib/train.py"),
             "silen_lib.train.WandbLog.__init__": (
                 "lib/train.html#wandblog.__init__",
@@ -4003,6 +3929,7 @@ d = {
                 "lib/train.html#wandblog._guarded",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.WandbLog._log": ("lib/train.html#wandblog._log", "silen_lib/train.py"),
             "silen_lib.train.WandbLog._reachable": (
                 "lib/train.html#wandblog._reachable",
                 "silen_lib/train.py",
@@ -4019,11 +3946,22 @@ d = {
                 "lib/train.html#wandblog._tear_down",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.WandbLog.after_epoch": (
+                "lib/train.html#wandblog.after_epoch",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.WandbLog.current": (
+                "lib/train.html#wandblog.current",
+                "silen_lib/train.py",
+            ),
             "silen_lib.train.WandbLog.finish": (
                 "lib/train.html#wandblog.finish",
                 "silen_lib/train.py",
             ),
-            "silen_lib.train.WandbLog.log": ("lib/train.html#wandblog.log", "silen_lib/train.py"),
+            "silen_lib.train.WandbLog.log_images": (
+                "lib/train.html#wandblog.log_images",
+                "silen_lib/train.py",
+            ),
             "silen_lib.train.WandbLog.replay": (
                 "lib/train.html#wandblog.replay",
                 "silen_lib/train.py",
@@ -4032,7 +3970,118 @@ d = {
                 "lib/train.html#wandblog.run_id",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train.WandbLog.start": (
+                "lib/train.html#wandblog.start",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Watcher": ("lib/train.html#watcher", "silen_lib/train.py"),
+            "silen_lib.train.Watcher.after_epoch": (
+                "lib/train.html#watcher.after_epoch",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Watcher.after_step": (
+                "lib/train.html#watcher.after_step",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train.Watcher.close": ("lib/train.html#watcher.close", "silen_lib/train.py"),
+            "silen_lib.train._Clock": ("lib/train.html#_clock", "silen_lib/train.py"),
+            "silen_lib.train._Clock.__init__": (
+                "lib/train.html#_clock.__init__",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Clock._ask_first": (
+                "lib/train.html#_clock._ask_first",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Clock._time_left": (
+                "lib/train.html#_clock._time_left",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Clock.row": ("lib/train.html#_clock.row", "silen_lib/train.py"),
+            "silen_lib.train._Clock.tick": ("lib/train.html#_clock.tick", "silen_lib/train.py"),
+            "silen_lib.train._Diverged": ("lib/train.html#_diverged", "silen_lib/train.py"),
+            "silen_lib.train._Diverged.__init__": (
+                "lib/train.html#_diverged.__init__",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder": ("lib/train.html#_folder", "silen_lib/train.py"),
+            "silen_lib.train._Folder.__init__": (
+                "lib/train.html#_folder.__init__",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder._owner": (
+                "lib/train.html#_folder._owner",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder._take_lock": (
+                "lib/train.html#_folder._take_lock",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder.claim": ("lib/train.html#_folder.claim", "silen_lib/train.py"),
+            "silen_lib.train._Folder.has_checkpoints": (
+                "lib/train.html#_folder.has_checkpoints",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder.release": (
+                "lib/train.html#_folder.release",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder.set_aside": (
+                "lib/train.html#_folder.set_aside",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Folder.used": ("lib/train.html#_folder.used", "silen_lib/train.py"),
+            "silen_lib.train._GapStop": ("lib/train.html#_gapstop", "silen_lib/train.py"),
+            "silen_lib.train._GapStop.__init__": (
+                "lib/train.html#_gapstop.__init__",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._GapStop.after_epoch": (
+                "lib/train.html#_gapstop.after_epoch",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Order": ("lib/train.html#_order", "silen_lib/train.py"),
             "silen_lib.train._Plan": ("lib/train.html#_plan", "silen_lib/train.py"),
+            "silen_lib.train._Range": ("lib/train.html#_range", "silen_lib/train.py"),
+            "silen_lib.train._Recipe": ("lib/train.html#_recipe", "silen_lib/train.py"),
+            "silen_lib.train._Run": ("lib/train.html#_run", "silen_lib/train.py"),
+            "silen_lib.train._Run.__init__": ("lib/train.html#_run.__init__", "silen_lib/train.py"),
+            "silen_lib.train._Run._bar": ("lib/train.html#_run._bar", "silen_lib/train.py"),
+            "silen_lib.train._Run._batches": ("lib/train.html#_run._batches", "silen_lib/train.py"),
+            "silen_lib.train._Run._drawing": ("lib/train.html#_run._drawing", "silen_lib/train.py"),
+            "silen_lib.train._Run._histograms": (
+                "lib/train.html#_run._histograms",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Run._likelihoods": (
+                "lib/train.html#_run._likelihoods",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Run._look": ("lib/train.html#_run._look", "silen_lib/train.py"),
+            "silen_lib.train._Run._monitors": (
+                "lib/train.html#_run._monitors",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Run.begin": ("lib/train.html#_run.begin", "silen_lib/train.py"),
+            "silen_lib.train._Run.chains": ("lib/train.html#_run.chains", "silen_lib/train.py"),
+            "silen_lib.train._Run.epoch": ("lib/train.html#_run.epoch", "silen_lib/train.py"),
+            "silen_lib.train._Run.evaluate": ("lib/train.html#_run.evaluate", "silen_lib/train.py"),
+            "silen_lib.train._Run.finish": ("lib/train.html#_run.finish", "silen_lib/train.py"),
+            "silen_lib.train._Run.fit": ("lib/train.html#_run.fit", "silen_lib/train.py"),
+            "silen_lib.train._Run.parameters": (
+                "lib/train.html#_run.parameters",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Run.pictures": ("lib/train.html#_run.pictures", "silen_lib/train.py"),
+            "silen_lib.train._Run.restore": ("lib/train.html#_run.restore", "silen_lib/train.py"),
+            "silen_lib.train._Run.save": ("lib/train.html#_run.save", "silen_lib/train.py"),
+            "silen_lib.train._Run.save_config": (
+                "lib/train.html#_run.save_config",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._Run.say": ("lib/train.html#_run.say", "silen_lib/train.py"),
+            "silen_lib.train._Run.state": ("lib/train.html#_run.state", "silen_lib/train.py"),
+            "silen_lib.train._State": ("lib/train.html#_state", "silen_lib/train.py"),
             "silen_lib.train._Stochastic": ("lib/train.html#_stochastic", "silen_lib/train.py"),
             "silen_lib.train._Stochastic.__init__": (
                 "lib/train.html#_stochastic.__init__",
@@ -4051,10 +4100,12 @@ d = {
                 "lib/train.html#_stop.__init__",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train._Worker": ("lib/train.html#_worker", "silen_lib/train.py"),
+            "silen_lib.train._ask": ("lib/train.html#_ask", "silen_lib/train.py"),
             "silen_lib.train._ask_server": ("lib/train.html#_ask_server", "silen_lib/train.py"),
-            "silen_lib.train._begin": ("lib/train.html#_begin", "silen_lib/train.py"),
             "silen_lib.train._bounded": ("lib/train.html#_bounded", "silen_lib/train.py"),
             "silen_lib.train._check_number": ("lib/train.html#_check_number", "silen_lib/train.py"),
+            "silen_lib.train._check_row": ("lib/train.html#_check_row", "silen_lib/train.py"),
             "silen_lib.train._check_state": ("lib/train.html#_check_state", "silen_lib/train.py"),
             "silen_lib.train._check_tensor": ("lib/train.html#_check_tensor", "silen_lib/train.py"),
             "silen_lib.train._check_type": ("lib/train.html#_check_type", "silen_lib/train.py"),
@@ -4063,20 +4114,27 @@ d = {
                 "silen_lib/train.py",
             ),
             "silen_lib.train._dashed": ("lib/train.html#_dashed", "silen_lib/train.py"),
+            "silen_lib.train._decide": ("lib/train.html#_decide", "silen_lib/train.py"),
+            "silen_lib.train._decoration": ("lib/train.html#_decoration", "silen_lib/train.py"),
             "silen_lib.train._environment": ("lib/train.html#_environment", "silen_lib/train.py"),
-            "silen_lib.train._finish": ("lib/train.html#_finish", "silen_lib/train.py"),
+            "silen_lib.train._fast_bfloat16": (
+                "lib/train.html#_fast_bfloat16",
+                "silen_lib/train.py",
+            ),
+            "silen_lib.train._git_commit": ("lib/train.html#_git_commit", "silen_lib/train.py"),
             "silen_lib.train._handled": ("lib/train.html#_handled", "silen_lib/train.py"),
             "silen_lib.train._help": ("lib/train.html#_help", "silen_lib/train.py"),
+            "silen_lib.train._hold_signals": ("lib/train.html#_hold_signals", "silen_lib/train.py"),
             "silen_lib.train._job_of": ("lib/train.html#_job_of", "silen_lib/train.py"),
             "silen_lib.train._kinds": ("lib/train.html#_kinds", "silen_lib/train.py"),
             "silen_lib.train._load": ("lib/train.html#_load", "silen_lib/train.py"),
             "silen_lib.train._load_in_turn": ("lib/train.html#_load_in_turn", "silen_lib/train.py"),
-            "silen_lib.train._look": ("lib/train.html#_look", "silen_lib/train.py"),
             "silen_lib.train._meeting_place": (
                 "lib/train.html#_meeting_place",
                 "silen_lib/train.py",
             ),
             "silen_lib.train._memory": ("lib/train.html#_memory", "silen_lib/train.py"),
+            "silen_lib.train._not_finite": ("lib/train.html#_not_finite", "silen_lib/train.py"),
             "silen_lib.train._number": ("lib/train.html#_number", "silen_lib/train.py"),
             "silen_lib.train._option": ("lib/train.html#_option", "silen_lib/train.py"),
             "silen_lib.train._parser": ("lib/train.html#_parser", "silen_lib/train.py"),
@@ -4085,35 +4143,23 @@ d = {
                 "lib/train.html#_prepare_pictures",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train._read_all": ("lib/train.html#_read_all", "silen_lib/train.py"),
             "silen_lib.train._reason": ("lib/train.html#_reason", "silen_lib/train.py"),
             "silen_lib.train._remove": ("lib/train.html#_remove", "silen_lib/train.py"),
             "silen_lib.train._save": ("lib/train.html#_save", "silen_lib/train.py"),
             "silen_lib.train._save_json": ("lib/train.html#_save_json", "silen_lib/train.py"),
             "silen_lib.train._status": ("lib/train.html#_status", "silen_lib/train.py"),
+            "silen_lib.train._stop_on_signals": (
+                "lib/train.html#_stop_on_signals",
+                "silen_lib/train.py",
+            ),
             "silen_lib.train._train": ("lib/train.html#_train", "silen_lib/train.py"),
             "silen_lib.train._want": ("lib/train.html#_want", "silen_lib/train.py"),
             "silen_lib.train._with_dashes": ("lib/train.html#_with_dashes", "silen_lib/train.py"),
-            "silen_lib.train.decoration": ("lib/train.html#decoration", "silen_lib/train.py"),
-            "silen_lib.train.fast_bfloat16": ("lib/train.html#fast_bfloat16", "silen_lib/train.py"),
-            "silen_lib.train.git_commit": ("lib/train.html#git_commit", "silen_lib/train.py"),
-            "silen_lib.train.hold_signals": ("lib/train.html#hold_signals", "silen_lib/train.py"),
-            "silen_lib.train.load_checkpoint": (
-                "lib/train.html#load_checkpoint",
-                "silen_lib/train.py",
-            ),
+            "silen_lib.train.bit_batches": ("lib/train.html#bit_batches", "silen_lib/train.py"),
+            "silen_lib.train.fit": ("lib/train.html#fit", "silen_lib/train.py"),
             "silen_lib.train.load_model": ("lib/train.html#load_model", "silen_lib/train.py"),
             "silen_lib.train.main": ("lib/train.html#main", "silen_lib/train.py"),
-            "silen_lib.train.merge_config": ("lib/train.html#merge_config", "silen_lib/train.py"),
-            "silen_lib.train.newest_checkpoint": (
-                "lib/train.html#newest_checkpoint",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.step_files": ("lib/train.html#step_files", "silen_lib/train.py"),
-            "silen_lib.train.stop_on_signals": (
-                "lib/train.html#stop_on_signals",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.train": ("lib/train.html#train", "silen_lib/train.py"),
         },
         "silen_lib.widgets": {
             "silen_lib.widgets.Animation": ("lib/widgets.html#animation", "silen_lib/widgets.py"),

@@ -30,7 +30,6 @@ OPEN = {
     "free_energy",
     "grading",
     "hopfield",
-    "mnist_rbm",
     "modern_hopfield",
     "notebooks",
     "plot",
@@ -38,7 +37,6 @@ OPEN = {
     "sampling",
     "score",
     "spins",
-    "train",
     "widgets",
 }
 

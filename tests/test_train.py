@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import types
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,8 +22,7 @@ from wandb_run import read
 from silen_lib import core
 from silen_lib import train as t
 from silen_lib.data import Batches
-from silen_lib.mnist_rbm import Clock
-from silen_lib.rbm import RBM
+from silen_lib.rbm import RBM, Trainer
 
 QUIET = ["--temperatures", "0", "--wandb", "disabled"]
 SMALL = ["--dataset", "digits", "--n-hidden", "16", *QUIET]
@@ -37,9 +37,14 @@ def model(out):
     return torch.load(out / "model.pt", weights_only=True)
 
 
+def checkpoints(folder):
+    "Those of a run of silen-train, whose content is looked at."
+    return t.Checkpoints(folder, check=t._check_state)
+
+
 def contents(folder):
     "Every file below a folder with its bytes; the lock is nobody's data."
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != t.Folder.LOCK]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != t._Folder.LOCK]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -71,13 +76,20 @@ def test_git_is_no_reason_to_stop(tmp_path, monkeypatch, git):
 
 
 @pytest.mark.parametrize(
-    "name", ["plot_filters", "show_images", "plot_history", "use_style", "dream"]
+    "name",
+    [
+        "mnist_rbm.plot_filters",
+        "plot.show_images",
+        "train.History.plot",
+        "plot.use_style",
+        "mnist_rbm.dream",
+    ],
 )
 def test_what_only_decorates_may_fail(tmp_path, monkeypatch, capsys, name):
     def broken(*args, **settings):
         raise ValueError("no such font")
 
-    monkeypatch.setattr(t, name, broken)
+    monkeypatch.setattr(f"silen_lib.{name}", broken)
     assert run(tmp_path) == 0
     assert "left out (ValueError: no such font)" in capsys.readouterr().err
     assert model(tmp_path)["W"].isfinite().all()
@@ -261,8 +273,8 @@ import os, signal, sys
 from pathlib import Path
 from silen_lib import core
 from silen_lib import train as t
-record = t.Run.record
-def watch(self, row, clock):
+append = t.History.append
+def watch(self, row):
     if row["epoch"] == 2:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -272,8 +284,8 @@ def watch(self, row, clock):
                     print("killed wandb-core")
             except OSError:
                 pass
-    record(self, row, clock)
-t.Run.record = watch
+    return append(self, row)
+t.History.append = watch
 sys.exit(t.main(sys.argv[1:]))
 """
     args = [*SMALL[:-1], "offline", "--epochs", "40", "--out", str(tmp_path)]
@@ -518,21 +530,21 @@ def test_divergence_stops_the_run(tmp_path, capsys, settings):
     history = tmp_path / "history.csv"  # there is none when the first epoch did not come to its end
     assert not history.exists() or len(history.read_text(encoding="utf-8").splitlines()) < 50
     for path in (tmp_path / "checkpoints").glob("*.pt"):
-        assert t.load_checkpoint(path)["model"]["W"].isfinite().all()
+        assert checkpoints(path.parent).read(path)["model"]["W"].isfinite().all()
 
 
 def test_the_last_good_state_survives_a_divergence(tmp_path, monkeypatch, capsys):
-    step = t.Trainer.step
+    step = Trainer.step
 
     def poisoned(self, v, lr):
         step(self, v, lr)
         if lr < 0.15:
             self.rbm.W.data[0, 0] = math.nan
 
-    monkeypatch.setattr(t.Trainer, "step", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     assert run(tmp_path, epochs=8) == 3
     assert "the last good state is" in capsys.readouterr().err
-    state = t.newest_checkpoint(tmp_path / "checkpoints")
+    state = checkpoints(tmp_path / "checkpoints").newest()
     assert (
         state["row"]["epoch"] >= 3
         and state["model"]["W"].isfinite().all()
@@ -548,7 +560,7 @@ def test_a_model_that_is_not_finite_is_never_saved(tmp_path, monkeypatch):
         self.rbm.W.data[0, 0] = math.nan
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(t.Run, "fit", fit)
+    monkeypatch.setattr(t._Run, "fit", fit)
     assert run(tmp_path) == 3 and not (tmp_path / "model.pt").exists()
 
 
@@ -652,7 +664,7 @@ def test_held_signals_count_afterwards():
     before = signal.getsignal(signal.SIGINT)
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with t.hold_signals():
+        with t._hold_signals():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
             done.append("saved")
@@ -763,8 +775,8 @@ def test_a_doctored_checkpoint_is_refused_and_the_one_before_is_taken(
     DOCTORED[name](state)
     torch.save(state, newest)
     with pytest.raises(t.CheckpointError, match=newest.name):
-        t.load_checkpoint(newest)
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["row"]["epoch"] == 3
+        checkpoints(newest.parent).read(newest)
+    assert checkpoints(tmp_path / "checkpoints").newest()["row"]["epoch"] == 3
     assert newest.name in capsys.readouterr().out
 
 
@@ -775,7 +787,7 @@ def test_a_pipe_is_no_checkpoint_and_the_best_one_is_the_last_resort(trained, tm
     for path in (tmp_path / "checkpoints").glob("step-*.pt"):
         path.unlink()
         os.mkfifo(path)
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["row"]["epoch"] >= 1
+    assert checkpoints(tmp_path / "checkpoints").newest()["row"]["epoch"] >= 1
 
 
 def test_a_failed_best_does_not_raise_best(tmp_path, monkeypatch):
@@ -787,12 +799,14 @@ def test_a_failed_best_does_not_raise_best(tmp_path, monkeypatch):
 
     monkeypatch.setattr(t.Checkpoints, "_write", refuses)
     assert run(tmp_path, epochs=2) == 0
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["best"] == -math.inf
+    assert checkpoints(tmp_path / "checkpoints").newest()["best"] == -math.inf
     full[0] = False
     assert run(tmp_path, "--resume", "--epochs", "3") == 0
     assert (
-        t.newest_checkpoint(tmp_path / "checkpoints")["best"]
-        == t.load_checkpoint(tmp_path / "checkpoints" / "best.pt")["row"]["pseudo_likelihood"]
+        checkpoints(tmp_path / "checkpoints").newest()["best"]
+        == checkpoints(tmp_path / "checkpoints").read(tmp_path / "checkpoints" / "best.pt")["row"][
+            "pseudo_likelihood"
+        ]
     )
 
 
@@ -899,10 +913,10 @@ def test_what_is_not_written_is_told_by_the_status(tmp_path, monkeypatch, name):
 
 
 def test_a_likelihood_that_fails_costs_only_itself(tmp_path, monkeypatch, capsys):
-    def evaluate(*args, **settings):
+    def ais(*args, **settings):
         raise ValueError("no luck")
 
-    monkeypatch.setattr(t, "evaluate", evaluate)
+    monkeypatch.setattr("silen_lib.rbm.ais", ais)
     assert run(tmp_path, "--temperatures", "10") == 1
     assert (
         "the likelihood could not be estimated" in capsys.readouterr().err
@@ -1026,14 +1040,16 @@ def test_workers_ask_for_the_time_only_now_and_then(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     batches, answers = Batches(torch.zeros(40, 2), 4), []
-    first = Clock(None, 10.0, batches, False, agree=lambda value: answers.append(value) or value)
-    other = Clock(None, 10.0, batches, False, agree=lambda value: answers[-1])
+    ten = timedelta(seconds=10)
+    first = t._Clock(ten, batches, agree=lambda value: answers.append(value) or value)
+    other = t._Clock(ten, batches, agree=lambda value: answers[-1])
     steps = 0
     while True:
         now[0] += 0.01
         steps += 1
-        over = first.tick(), other.tick()
-        assert first.remaining == other.remaining and over[0] == over[1]
-        if over[0]:
+        first.tick()
+        other.tick()
+        assert first.remaining == other.remaining
+        if first.remaining <= 0:
             break
     assert abs(now[0] - 10) < 0.1 and len(answers) < steps / 20, (now, len(answers), steps)
