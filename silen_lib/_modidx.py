@@ -3219,6 +3219,195 @@ d = {
                 "silen_lib/hopfield.py",
             ),
         },
+        "silen_lib.loop": {
+            "silen_lib.loop.CheckpointError": (
+                "lib/loop.html#checkpointerror",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints": ("lib/loop.html#checkpoints", "silen_lib/loop.py"),
+            "silen_lib.loop.Checkpoints.__init__": (
+                "lib/loop.html#checkpoints.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints._write": (
+                "lib/loop.html#checkpoints._write",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.after_epoch": (
+                "lib/loop.html#checkpoints.after_epoch",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.files": (
+                "lib/loop.html#checkpoints.files",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.last_good": (
+                "lib/loop.html#checkpoints.last_good",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.newest": (
+                "lib/loop.html#checkpoints.newest",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.read": (
+                "lib/loop.html#checkpoints.read",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.resume": (
+                "lib/loop.html#checkpoints.resume",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.save": (
+                "lib/loop.html#checkpoints.save",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Checkpoints.save_best": (
+                "lib/loop.html#checkpoints.save_best",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Diverged": ("lib/loop.html#diverged", "silen_lib/loop.py"),
+            "silen_lib.loop.Diverged.__init__": (
+                "lib/loop.html#diverged.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.History": ("lib/loop.html#history", "silen_lib/loop.py"),
+            "silen_lib.loop.History.__init__": (
+                "lib/loop.html#history.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.History._read": ("lib/loop.html#history._read", "silen_lib/loop.py"),
+            "silen_lib.loop.History._write": ("lib/loop.html#history._write", "silen_lib/loop.py"),
+            "silen_lib.loop.History.after_epoch": (
+                "lib/loop.html#history.after_epoch",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.History.append": ("lib/loop.html#history.append", "silen_lib/loop.py"),
+            "silen_lib.loop.History.columns": (
+                "lib/loop.html#history.columns",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.History.plot": ("lib/loop.html#history.plot", "silen_lib/loop.py"),
+            "silen_lib.loop.History.restore": (
+                "lib/loop.html#history.restore",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.History.save": ("lib/loop.html#history.save", "silen_lib/loop.py"),
+            "silen_lib.loop.Learner": ("lib/loop.html#learner", "silen_lib/loop.py"),
+            "silen_lib.loop.Learner.step": ("lib/loop.html#learner.step", "silen_lib/loop.py"),
+            "silen_lib.loop.ProgressBar": ("lib/loop.html#progressbar", "silen_lib/loop.py"),
+            "silen_lib.loop.ProgressBar.__init__": (
+                "lib/loop.html#progressbar.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.ProgressBar._begin": (
+                "lib/loop.html#progressbar._begin",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.ProgressBar._try": (
+                "lib/loop.html#progressbar._try",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.ProgressBar.after_epoch": (
+                "lib/loop.html#progressbar.after_epoch",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.ProgressBar.after_step": (
+                "lib/loop.html#progressbar.after_step",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.ProgressBar.close": (
+                "lib/loop.html#progressbar.close",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog": ("lib/loop.html#wandblog", "silen_lib/loop.py"),
+            "silen_lib.loop.WandbLog.__init__": (
+                "lib/loop.html#wandblog.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog._guarded": (
+                "lib/loop.html#wandblog._guarded",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog._log": ("lib/loop.html#wandblog._log", "silen_lib/loop.py"),
+            "silen_lib.loop.WandbLog._reachable": (
+                "lib/loop.html#wandblog._reachable",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog._settings": (
+                "lib/loop.html#wandblog._settings",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog._start": (
+                "lib/loop.html#wandblog._start",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog._tear_down": (
+                "lib/loop.html#wandblog._tear_down",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.after_epoch": (
+                "lib/loop.html#wandblog.after_epoch",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.current": (
+                "lib/loop.html#wandblog.current",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.finish": (
+                "lib/loop.html#wandblog.finish",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.log_images": (
+                "lib/loop.html#wandblog.log_images",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.replay": (
+                "lib/loop.html#wandblog.replay",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.run_id": (
+                "lib/loop.html#wandblog.run_id",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.WandbLog.start": ("lib/loop.html#wandblog.start", "silen_lib/loop.py"),
+            "silen_lib.loop.Watcher": ("lib/loop.html#watcher", "silen_lib/loop.py"),
+            "silen_lib.loop.Watcher.after_epoch": (
+                "lib/loop.html#watcher.after_epoch",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Watcher.after_step": (
+                "lib/loop.html#watcher.after_step",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop.Watcher.close": ("lib/loop.html#watcher.close", "silen_lib/loop.py"),
+            "silen_lib.loop._Clock": ("lib/loop.html#_clock", "silen_lib/loop.py"),
+            "silen_lib.loop._Clock.__init__": (
+                "lib/loop.html#_clock.__init__",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop._Clock._ask_first": (
+                "lib/loop.html#_clock._ask_first",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop._Clock._time_left": (
+                "lib/loop.html#_clock._time_left",
+                "silen_lib/loop.py",
+            ),
+            "silen_lib.loop._Clock.row": ("lib/loop.html#_clock.row", "silen_lib/loop.py"),
+            "silen_lib.loop._Clock.tick": ("lib/loop.html#_clock.tick", "silen_lib/loop.py"),
+            "silen_lib.loop._ask": ("lib/loop.html#_ask", "silen_lib/loop.py"),
+            "silen_lib.loop._ask_server": ("lib/loop.html#_ask_server", "silen_lib/loop.py"),
+            "silen_lib.loop._bounded": ("lib/loop.html#_bounded", "silen_lib/loop.py"),
+            "silen_lib.loop._not_finite": ("lib/loop.html#_not_finite", "silen_lib/loop.py"),
+            "silen_lib.loop._number": ("lib/loop.html#_number", "silen_lib/loop.py"),
+            "silen_lib.loop._read_all": ("lib/loop.html#_read_all", "silen_lib/loop.py"),
+            "silen_lib.loop.bit_batches": ("lib/loop.html#bit_batches", "silen_lib/loop.py"),
+            "silen_lib.loop.decoration": ("lib/loop.html#decoration", "silen_lib/loop.py"),
+            "silen_lib.loop.fit": ("lib/loop.html#fit", "silen_lib/loop.py"),
+            "silen_lib.loop.reason": ("lib/loop.html#reason", "silen_lib/loop.py"),
+            "silen_lib.loop.remove_file": ("lib/loop.html#remove_file", "silen_lib/loop.py"),
+            "silen_lib.loop.save_file": ("lib/loop.html#save_file", "silen_lib/loop.py"),
+        },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.ProductionRBM": (
                 "mnist_rbm.html#productionrbm",
@@ -3774,51 +3963,6 @@ d = {
             ),
         },
         "silen_lib.train": {
-            "silen_lib.train.CheckpointError": (
-                "lib/train.html#checkpointerror",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints": ("lib/train.html#checkpoints", "silen_lib/train.py"),
-            "silen_lib.train.Checkpoints.__init__": (
-                "lib/train.html#checkpoints.__init__",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints._write": (
-                "lib/train.html#checkpoints._write",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.after_epoch": (
-                "lib/train.html#checkpoints.after_epoch",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.files": (
-                "lib/train.html#checkpoints.files",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.last_good": (
-                "lib/train.html#checkpoints.last_good",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.newest": (
-                "lib/train.html#checkpoints.newest",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.read": (
-                "lib/train.html#checkpoints.read",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.resume": (
-                "lib/train.html#checkpoints.resume",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.save": (
-                "lib/train.html#checkpoints.save",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Checkpoints.save_best": (
-                "lib/train.html#checkpoints.save_best",
-                "silen_lib/train.py",
-            ),
             "silen_lib.train.Config": ("lib/train.html#config", "silen_lib/train.py"),
             "silen_lib.train.Config.__post_init__": (
                 "lib/train.html#config.__post_init__",
@@ -3840,61 +3984,6 @@ d = {
                 "silen_lib/train.py",
             ),
             "silen_lib.train.Config.run": ("lib/train.html#config.run", "silen_lib/train.py"),
-            "silen_lib.train.History": ("lib/train.html#history", "silen_lib/train.py"),
-            "silen_lib.train.History.__init__": (
-                "lib/train.html#history.__init__",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History._read": ("lib/train.html#history._read", "silen_lib/train.py"),
-            "silen_lib.train.History._write": (
-                "lib/train.html#history._write",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History.after_epoch": (
-                "lib/train.html#history.after_epoch",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History.append": (
-                "lib/train.html#history.append",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History.columns": (
-                "lib/train.html#history.columns",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History.plot": ("lib/train.html#history.plot", "silen_lib/train.py"),
-            "silen_lib.train.History.restore": (
-                "lib/train.html#history.restore",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.History.save": ("lib/train.html#history.save", "silen_lib/train.py"),
-            "silen_lib.train.Learner": ("lib/train.html#learner", "silen_lib/train.py"),
-            "silen_lib.train.Learner.step": ("lib/train.html#learner.step", "silen_lib/train.py"),
-            "silen_lib.train.ProgressBar": ("lib/train.html#progressbar", "silen_lib/train.py"),
-            "silen_lib.train.ProgressBar.__init__": (
-                "lib/train.html#progressbar.__init__",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.ProgressBar._begin": (
-                "lib/train.html#progressbar._begin",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.ProgressBar._try": (
-                "lib/train.html#progressbar._try",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.ProgressBar.after_epoch": (
-                "lib/train.html#progressbar.after_epoch",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.ProgressBar.after_step": (
-                "lib/train.html#progressbar.after_step",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.ProgressBar.close": (
-                "lib/train.html#progressbar.close",
-                "silen_lib/train.py",
-            ),
             "silen_lib.train.Ranks": ("lib/train.html#ranks", "silen_lib/train.py"),
             "silen_lib.train.Ranks.__init__": (
                 "lib/train.html#ranks.__init__",
@@ -3918,90 +4007,6 @@ d = {
             ),
             "silen_lib.train.Ranks.share_of": (
                 "lib/train.html#ranks.share_of",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog": ("lib/train.html#wandblog", "silen_lib/train.py"),
-            "silen_lib.train.WandbLog.__init__": (
-                "lib/train.html#wandblog.__init__",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog._guarded": (
-                "lib/train.html#wandblog._guarded",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog._log": ("lib/train.html#wandblog._log", "silen_lib/train.py"),
-            "silen_lib.train.WandbLog._reachable": (
-                "lib/train.html#wandblog._reachable",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog._settings": (
-                "lib/train.html#wandblog._settings",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog._start": (
-                "lib/train.html#wandblog._start",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog._tear_down": (
-                "lib/train.html#wandblog._tear_down",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.after_epoch": (
-                "lib/train.html#wandblog.after_epoch",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.current": (
-                "lib/train.html#wandblog.current",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.finish": (
-                "lib/train.html#wandblog.finish",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.log_images": (
-                "lib/train.html#wandblog.log_images",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.replay": (
-                "lib/train.html#wandblog.replay",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.run_id": (
-                "lib/train.html#wandblog.run_id",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.WandbLog.start": (
-                "lib/train.html#wandblog.start",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Watcher": ("lib/train.html#watcher", "silen_lib/train.py"),
-            "silen_lib.train.Watcher.after_epoch": (
-                "lib/train.html#watcher.after_epoch",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Watcher.after_step": (
-                "lib/train.html#watcher.after_step",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train.Watcher.close": ("lib/train.html#watcher.close", "silen_lib/train.py"),
-            "silen_lib.train._Clock": ("lib/train.html#_clock", "silen_lib/train.py"),
-            "silen_lib.train._Clock.__init__": (
-                "lib/train.html#_clock.__init__",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train._Clock._ask_first": (
-                "lib/train.html#_clock._ask_first",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train._Clock._time_left": (
-                "lib/train.html#_clock._time_left",
-                "silen_lib/train.py",
-            ),
-            "silen_lib.train._Clock.row": ("lib/train.html#_clock.row", "silen_lib/train.py"),
-            "silen_lib.train._Clock.tick": ("lib/train.html#_clock.tick", "silen_lib/train.py"),
-            "silen_lib.train._Diverged": ("lib/train.html#_diverged", "silen_lib/train.py"),
-            "silen_lib.train._Diverged.__init__": (
-                "lib/train.html#_diverged.__init__",
                 "silen_lib/train.py",
             ),
             "silen_lib.train._Folder": ("lib/train.html#_folder", "silen_lib/train.py"),
@@ -4101,9 +4106,6 @@ d = {
                 "silen_lib/train.py",
             ),
             "silen_lib.train._Worker": ("lib/train.html#_worker", "silen_lib/train.py"),
-            "silen_lib.train._ask": ("lib/train.html#_ask", "silen_lib/train.py"),
-            "silen_lib.train._ask_server": ("lib/train.html#_ask_server", "silen_lib/train.py"),
-            "silen_lib.train._bounded": ("lib/train.html#_bounded", "silen_lib/train.py"),
             "silen_lib.train._check_number": ("lib/train.html#_check_number", "silen_lib/train.py"),
             "silen_lib.train._check_row": ("lib/train.html#_check_row", "silen_lib/train.py"),
             "silen_lib.train._check_state": ("lib/train.html#_check_state", "silen_lib/train.py"),
@@ -4115,7 +4117,6 @@ d = {
             ),
             "silen_lib.train._dashed": ("lib/train.html#_dashed", "silen_lib/train.py"),
             "silen_lib.train._decide": ("lib/train.html#_decide", "silen_lib/train.py"),
-            "silen_lib.train._decoration": ("lib/train.html#_decoration", "silen_lib/train.py"),
             "silen_lib.train._environment": ("lib/train.html#_environment", "silen_lib/train.py"),
             "silen_lib.train._fast_bfloat16": (
                 "lib/train.html#_fast_bfloat16",
@@ -4134,8 +4135,6 @@ d = {
                 "silen_lib/train.py",
             ),
             "silen_lib.train._memory": ("lib/train.html#_memory", "silen_lib/train.py"),
-            "silen_lib.train._not_finite": ("lib/train.html#_not_finite", "silen_lib/train.py"),
-            "silen_lib.train._number": ("lib/train.html#_number", "silen_lib/train.py"),
             "silen_lib.train._option": ("lib/train.html#_option", "silen_lib/train.py"),
             "silen_lib.train._parser": ("lib/train.html#_parser", "silen_lib/train.py"),
             "silen_lib.train._prepare": ("lib/train.html#_prepare", "silen_lib/train.py"),
@@ -4143,10 +4142,6 @@ d = {
                 "lib/train.html#_prepare_pictures",
                 "silen_lib/train.py",
             ),
-            "silen_lib.train._read_all": ("lib/train.html#_read_all", "silen_lib/train.py"),
-            "silen_lib.train._reason": ("lib/train.html#_reason", "silen_lib/train.py"),
-            "silen_lib.train._remove": ("lib/train.html#_remove", "silen_lib/train.py"),
-            "silen_lib.train._save": ("lib/train.html#_save", "silen_lib/train.py"),
             "silen_lib.train._save_json": ("lib/train.html#_save_json", "silen_lib/train.py"),
             "silen_lib.train._status": ("lib/train.html#_status", "silen_lib/train.py"),
             "silen_lib.train._stop_on_signals": (
@@ -4156,8 +4151,6 @@ d = {
             "silen_lib.train._train": ("lib/train.html#_train", "silen_lib/train.py"),
             "silen_lib.train._want": ("lib/train.html#_want", "silen_lib/train.py"),
             "silen_lib.train._with_dashes": ("lib/train.html#_with_dashes", "silen_lib/train.py"),
-            "silen_lib.train.bit_batches": ("lib/train.html#bit_batches", "silen_lib/train.py"),
-            "silen_lib.train.fit": ("lib/train.html#fit", "silen_lib/train.py"),
             "silen_lib.train.load_model": ("lib/train.html#load_model", "silen_lib/train.py"),
             "silen_lib.train.main": ("lib/train.html#main", "silen_lib/train.py"),
         },

@@ -31,7 +31,7 @@ from .core import threads_for, uniform
 from .data import Batches
 from .plot import show_images
 from .rbm import RBM, Trainer
-from .train import History, ProgressBar, WandbLog, bit_batches, fit
+from .loop import History, ProgressBar, WandbLog, bit_batches, fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -354,8 +354,6 @@ def training_flops(n_visible: int, n_hidden: int, batch_size: int = 128, k: int 
 
 # %% ../nbs/05_mnist_rbm.ipynb #5ba5270e
 if __name__ == "__main__" and "__file__" in globals():
-    import sys
+    import runpy
 
-    from silen_lib.train import main
-
-    sys.exit(main())
+    runpy.run_module("silen_lib.train", run_name="__main__", alter_sys=True)

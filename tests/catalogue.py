@@ -2053,9 +2053,9 @@ method(
     held_out=Binary(5, 6, may=("None",)),
     generator=Gen(),
 )
-_resident = lambda train_loader: _import("train.bit_batches")(train_loader, 6, torch.device("cpu"))
+_resident = lambda train_loader: _import("loop.bit_batches")(train_loader, 6, torch.device("cpu"))
 for _loader in (Bits(5, 6, half=True, may=("int", "bool", "float64")), Only(_b5.make(), *_no_bits)):
-    ENTRIES.append(Entry("train.bit_batches", _resident, {"train_loader": _loader}, fake=AGAIN))
+    ENTRIES.append(Entry("loop.bit_batches", _resident, {"train_loader": _loader}, fake=AGAIN))
 again("mnist_rbm.plot_filters", **_model, shape=(2, 3), n=Count(2))
 again("mnist_rbm.dream", **_model, n=2, k=2, start=Bits(5, 6, **_bits))
 again(

@@ -17,6 +17,7 @@ import torch
 import yaml
 from wandb_run import read
 
+from silen_lib import loop
 from silen_lib import mnist_rbm as m
 from silen_lib import train as t
 from silen_lib.data import Batches
@@ -480,7 +481,7 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
         "batches": Batches(grey, 16, order),
         "loader": torch.utils.data.DataLoader(torch.utils.data.TensorDataset(grey), 16),
     }[kind]
-    made = t.bit_batches(loader, 9, torch.device("cpu"))
+    made = loop.bit_batches(loader, 9, torch.device("cpu"))
     assert made.x.dtype == torch.uint8 and torch.equal(made.x.bool(), grey > 0.5)
     assert made.batch_size == (64 if kind == "tensor" else 16)
     assert kind != "batches" or made.generator is order

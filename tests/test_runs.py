@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from silen_lib import loop
 from silen_lib import train as m
 
 pytestmark = pytest.mark.slow
@@ -133,10 +134,10 @@ HARM = {
     "text": lambda p: p.write_text("hello", encoding="utf-8"),
     "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
     "code": lambda p: torch.save(
-        {"kind": "silen-rbm", "format": m._KIND["format"], "f": Path("/")}, p
+        {"kind": "silen-rbm", "format": loop._KIND["format"], "f": Path("/")}, p
     ),
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
-    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": m._KIND["format"]}, p),
+    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": loop._KIND["format"]}, p),
 }
 WORDS = {
     "foreign": "is not a checkpoint of silen-train",
@@ -154,7 +155,7 @@ def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(
     before = model(tmp_path)
     newest = sorted((tmp_path / "checkpoints").glob("step-*.pt"))[-1]
     HARM[harm](newest)
-    with pytest.raises(m.CheckpointError, match=newest.name):
+    with pytest.raises(loop.CheckpointError, match=newest.name):
         checkpoint(newest)
     capsys.readouterr()
     assert m.main([*args, "--resume"]) == 0

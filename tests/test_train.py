@@ -19,7 +19,7 @@ import pytest
 import torch
 from wandb_run import read
 
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
 from silen_lib.data import Batches
 from silen_lib.rbm import RBM, Trainer
@@ -39,7 +39,7 @@ def model(out):
 
 def checkpoints(folder):
     "Those of a run of silen-train, whose content is looked at."
-    return t.Checkpoints(folder, check=t._check_state)
+    return loop.Checkpoints(folder, check=t._check_state)
 
 
 def contents(folder):
@@ -80,7 +80,7 @@ def test_git_is_no_reason_to_stop(tmp_path, monkeypatch, git):
     [
         "mnist_rbm.plot_filters",
         "plot.show_images",
-        "train.History.plot",
+        "loop.History.plot",
         "plot.use_style",
         "mnist_rbm.dream",
     ],
@@ -258,8 +258,8 @@ def test_wandb_may_fail_at_any_moment(tmp_path, monkeypatch, capsys, fault):
         teardown=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "wandb", None if fault == "import" else fake)
-    bounded = t._bounded
-    monkeypatch.setattr(t, "_bounded", lambda work, seconds: bounded(work, 1))
+    bounded = loop._bounded
+    monkeypatch.setattr(loop, "_bounded", lambda work, seconds: bounded(work, 1))
     assert run(tmp_path / "out", "--wandb", "offline") == 0
     out = capsys.readouterr().out
     assert len(re.findall(r"^wandb[: ]", out, re.M)) == 1, out
@@ -271,7 +271,7 @@ def test_the_helper_process_of_wandb_is_killed(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
 append = t.History.append
 def watch(self, row):
@@ -380,7 +380,7 @@ def test_after_a_kill_the_offline_file_is_whole(tmp_path):
     "Each file begins at epoch 1, an epoch at its own step, under the same run id."
     code = """
 import os, signal, sys
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
 save = t.Checkpoints.save
 def die(self, state):
@@ -774,7 +774,7 @@ def test_a_doctored_checkpoint_is_refused_and_the_one_before_is_taken(
     state = torch.load(newest, weights_only=True)
     DOCTORED[name](state)
     torch.save(state, newest)
-    with pytest.raises(t.CheckpointError, match=newest.name):
+    with pytest.raises(loop.CheckpointError, match=newest.name):
         checkpoints(newest.parent).read(newest)
     assert checkpoints(tmp_path / "checkpoints").newest()["row"]["epoch"] == 3
     assert newest.name in capsys.readouterr().out
@@ -791,13 +791,13 @@ def test_a_pipe_is_no_checkpoint_and_the_best_one_is_the_last_resort(trained, tm
 
 
 def test_a_failed_best_does_not_raise_best(tmp_path, monkeypatch):
-    write = t.Checkpoints._write
+    write = loop.Checkpoints._write
     full = [True]
 
     def refuses(self, path, state):
         return False if path.name == "best.pt" and full[0] else write(self, path, state)
 
-    monkeypatch.setattr(t.Checkpoints, "_write", refuses)
+    monkeypatch.setattr(loop.Checkpoints, "_write", refuses)
     assert run(tmp_path, epochs=2) == 0
     assert checkpoints(tmp_path / "checkpoints").newest()["best"] == -math.inf
     full[0] = False
@@ -811,8 +811,10 @@ def test_a_failed_best_does_not_raise_best(tmp_path, monkeypatch):
 
 
 def test_an_epoch_costs_the_same_however_many_went_before(tmp_path, monkeypatch):
-    saves, save = [], t.History.save
-    monkeypatch.setattr(t.History, "save", lambda self: saves.append(len(self.rows)) or save(self))
+    saves, save = [], loop.History.save
+    monkeypatch.setattr(
+        loop.History, "save", lambda self: saves.append(len(self.rows)) or save(self)
+    )
     assert run(tmp_path, epochs=60) == 0
     assert saves == [1, 60], "the whole history is written at the beginning and at the end"
     sizes = [path.stat().st_size for path in (tmp_path / "checkpoints").glob("step-*.pt")]
@@ -824,7 +826,7 @@ def test_an_epoch_costs_the_same_however_many_went_before(tmp_path, monkeypatch)
 
 
 def test_a_history_that_was_refused_is_made_whole(tmp_path, monkeypatch, capsys):
-    history = t.History(tmp_path / "history.csv")
+    history = loop.History(tmp_path / "history.csv")
     history.append(dict(epoch=1, x=0.1))
     history.path.unlink()
     history.path.mkdir()  # nothing can be appended to a folder
@@ -832,7 +834,7 @@ def test_a_history_that_was_refused_is_made_whole(tmp_path, monkeypatch, capsys)
     assert not history.append(dict(epoch=3, x=0.3))
     history.path.rmdir()
     assert history.append(dict(epoch=4, x=0.4))
-    again = t.History(history.path)
+    again = loop.History(history.path)
     again.restore(3)
     assert again.rows == history.rows[:3]
 
@@ -901,14 +903,14 @@ def test_resuming_without_the_data_changes_nothing(tmp_path, tiny_mnist, no_netw
     "name", ["config.json", "result.json", "history.csv", "model.pt", "filters.png"]
 )
 def test_what_is_not_written_is_told_by_the_status(tmp_path, monkeypatch, name):
-    write = t.atomic_write
+    write = loop.atomic_write
 
     def full(path):
         if Path(path).name == name:
             raise OSError(28, "No space left on device")
         return write(path)
 
-    monkeypatch.setattr(t, "atomic_write", full)
+    monkeypatch.setattr(loop, "atomic_write", full)
     assert run(tmp_path, "--temperatures", "10") == 1
 
 
@@ -1041,8 +1043,8 @@ def test_workers_ask_for_the_time_only_now_and_then(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     batches, answers = Batches(torch.zeros(40, 2), 4), []
     ten = timedelta(seconds=10)
-    first = t._Clock(ten, batches, agree=lambda value: answers.append(value) or value)
-    other = t._Clock(ten, batches, agree=lambda value: answers[-1])
+    first = loop._Clock(ten, batches, agree=lambda value: answers.append(value) or value)
+    other = loop._Clock(ten, batches, agree=lambda value: answers[-1])
     steps = 0
     while True:
         now[0] += 0.01
