@@ -327,95 +327,6 @@ def _hold_signals() -> Iterator[None]:
     if came:
         raise KeyboardInterrupt
 
-# %% ../nbs/lib/train.ipynb #2be79cf5
-_PICTURES = ("filters", "samples", "curves")
-_FILES = ("config.json", "history.csv", "model.pt", "result.json")
-
-
-class _Folder:
-    "The out folder of a run: what in it is a run's, its lock, and setting a former run aside."
-
-    LOCK = "silen-train.lock"
-
-    def __init__(self, out: str | Path):
-        self.path = Path(out)
-        self.checkpoints = Checkpoints(self.path / "checkpoints", check=_check_state)
-        self._lock = None
-
-    def claim(self, wait: float = 0.0) -> None:
-        "Make the folder, prove that it can be written to, and lock it, within `wait` seconds. ValueError if not."
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path).close()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ValueError(
-                f"--out {self.path} cannot be written to ({reason}); choose another folder"
-            ) from error
-        inner = self.checkpoints.folder
-        if inner.is_symlink() or (inner.exists() and not inner.is_dir()):
-            raise ValueError(f"{inner} is a link or a file; it must be a folder or absent")
-        self._take_lock(wait)
-
-    def _take_lock(self, wait: float) -> None:
-        from filelock import FileLock, Timeout
-
-        path = self.path / self.LOCK
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout as error:
-            raise ValueError(
-                f"--out {self.path} is in use by {self._owner(path)}; wait for it or choose another folder"
-            ) from error
-        except (OSError, NotImplementedError) as error:  # a file system without locks
-            say(
-                f"{path} cannot be locked ({reason(error)}); do not start a second run in this folder"
-            )
-            return
-        self._lock = lock
-        try:  # Windows lets nobody read a locked file; the number is for the message only
-            if re.fullmatch(r"\d*", path.read_text(encoding="utf-8")) and not path.is_symlink():
-                path.write_text(str(os.getpid()), encoding="utf-8")
-        except (OSError, ValueError):
-            pass
-
-    @staticmethod
-    def _owner(path: Path) -> str:
-        try:
-            return f"process {int(path.read_text(encoding='utf-8'))}"
-        except (OSError, ValueError):
-            return "another process"
-
-    def release(self) -> None:
-        "Unlock it."
-        if self._lock is not None:
-            self._lock.release()
-
-    def used(self) -> list[Path]:
-        "The files of a run that lie here."
-        names = [*_FILES, *(f"{name}.png" for name in _PICTURES)]
-        paths = [*(self.path / name for name in names), self.checkpoints.folder / "best.pt"]
-        return [path for path in paths if os.path.lexists(path)] + self.checkpoints.files()
-
-    def has_checkpoints(self) -> bool:
-        "Does anything here call itself a checkpoint?"
-        return any(path.parent == self.checkpoints.folder for path in self.used())
-
-    def set_aside(self) -> Path | None:
-        "Move the files of a former run into previous-N; nothing else is moved and nothing is deleted."
-        files = self.used()
-        if not files:
-            return None
-        n = 1
-        while os.path.lexists(self.path / f"previous-{n}"):
-            n += 1
-        aside = self.path / f"previous-{n}"
-        (aside / "checkpoints").mkdir(parents=True)
-        for path in files:
-            path.rename(aside / path.relative_to(self.path))
-        return aside
-
 # %% ../nbs/lib/train.ipynb #787a7970
 class _Worker(TypedDict):
     "One worker's part of a checkpoint."
@@ -525,6 +436,95 @@ def _check_workers(ranks: object, config: Config, shape: tuple[int, int]) -> Non
         _want(source.dtype == torch.uint8 and source.ndim == 1, "a generator's state is none")
         if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
             torch.Generator(kind).set_state(source)
+
+# %% ../nbs/lib/train.ipynb #2be79cf5
+_PICTURES = ("filters", "samples", "curves")
+_FILES = ("config.json", "history.csv", "model.pt", "result.json")
+
+
+class _Folder:
+    "The out folder of a run: what in it is a run's, its lock, and setting a former run aside."
+
+    LOCK = "silen-train.lock"
+
+    def __init__(self, out: str | Path):
+        self.path = Path(out)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", check=_check_state)
+        self._lock = None
+
+    def claim(self, wait: float = 0.0) -> None:
+        "Make the folder, prove that it can be written to, and lock it, within `wait` seconds. ValueError if not."
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path).close()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(
+                f"--out {self.path} cannot be written to ({reason}); choose another folder"
+            ) from error
+        inner = self.checkpoints.folder
+        if inner.is_symlink() or (inner.exists() and not inner.is_dir()):
+            raise ValueError(f"{inner} is a link or a file; it must be a folder or absent")
+        self._take_lock(wait)
+
+    def _take_lock(self, wait: float) -> None:
+        from filelock import FileLock, Timeout
+
+        path = self.path / self.LOCK
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout as error:
+            raise ValueError(
+                f"--out {self.path} is in use by {self._owner(path)}; wait for it or choose another folder"
+            ) from error
+        except (OSError, NotImplementedError) as error:  # a file system without locks
+            say(
+                f"{path} cannot be locked ({reason(error)}); do not start a second run in this folder"
+            )
+            return
+        self._lock = lock
+        try:  # Windows lets nobody read a locked file; the number is for the message only
+            if re.fullmatch(r"\d*", path.read_text(encoding="utf-8")) and not path.is_symlink():
+                path.write_text(str(os.getpid()), encoding="utf-8")
+        except (OSError, ValueError):
+            pass
+
+    @staticmethod
+    def _owner(path: Path) -> str:
+        try:
+            return f"process {int(path.read_text(encoding='utf-8'))}"
+        except (OSError, ValueError):
+            return "another process"
+
+    def release(self) -> None:
+        "Unlock it."
+        if self._lock is not None:
+            self._lock.release()
+
+    def used(self) -> list[Path]:
+        "The files of a run that lie here."
+        names = [*_FILES, *(f"{name}.png" for name in _PICTURES)]
+        paths = [*(self.path / name for name in names), self.checkpoints.folder / "best.pt"]
+        return [path for path in paths if os.path.lexists(path)] + self.checkpoints.files()
+
+    def has_checkpoints(self) -> bool:
+        "Does anything here call itself a checkpoint?"
+        return any(path.parent == self.checkpoints.folder for path in self.used())
+
+    def set_aside(self) -> Path | None:
+        "Move the files of a former run into previous-N; nothing else is moved and nothing is deleted."
+        files = self.used()
+        if not files:
+            return None
+        n = 1
+        while os.path.lexists(self.path / f"previous-{n}"):
+            n += 1
+        aside = self.path / f"previous-{n}"
+        (aside / "checkpoints").mkdir(parents=True)
+        for path in files:
+            path.rename(aside / path.relative_to(self.path))
+        return aside
 
 # %% ../nbs/lib/train.ipynb #e0611150
 def _environment() -> tuple[int, int, int, int]:
