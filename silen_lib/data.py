@@ -529,7 +529,7 @@ def wave_pictures(
     >>> abs(wave_pictures(3, 10).mean()) < 0.03
     tensor(True)
     """
-    n, size = whole("n", n), whole("size", size, 2)
+    n, size = args.whole("n", n), args.whole("size", size, 2)
     device = None if generator is None else generator.device
     axis = torch.arange(size, device=device) / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -5,69 +5,121 @@
 # %% auto #0
 __all__ = [
     "log_odds",
-    "ProductionRBM",
     "glorot_std",
     "free_energy_gap",
     "pseudo_log_likelihood",
-    "pseudo_likelihood",
-    "full_pseudo_likelihood",
-    "monitor",
-    "resident_batches",
-    "Clock",
-    "run_epochs",
+    "ProductionRBM",
     "train_rbm_production",
-    "not_finite",
-    "plot_history",
     "plot_filters",
     "hidden_activity",
     "dream",
-    "Evaluation",
-    "evaluate",
     "training_flops",
 ]
 
 # %% ../nbs/05_mnist_rbm.ipynb #ca68d618
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
 # %% ../nbs/05_mnist_rbm.ipynb #7e6cead5
 from . import args
-from .core import integers, say, threads_for, uniform
+from .core import threads_for, uniform
 from .data import Batches
-from .plot import COLORS, show_images, subplots
-from .rbm import AIS, RBM, Trainer, ais, log_likelihood
+from .plot import show_images
+from .rbm import RBM, Trainer
+from .loop import History, ProgressBar, WandbLog, bit_batches, fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #9043a489
-def log_odds(
-    v: torch.Tensor,  # (n, n_visible) zeros and ones
-) -> torch.Tensor:  # (n_visible,)
-    "log p/(1−p) of each unit's mean, with one imagined 0 and one imagined 1 (Laplace's rule)."
+def log_odds(v: torch.Tensor) -> torch.Tensor:
+    """Log-odds log p/(1−p) of each unit's mean, with one imagined 0 and one imagined 1 (Laplace's rule).
+
+    Args:
+        v: (n, n_visible) zeros and ones
+    Returns: (n_visible,)
+
+    >>> log_odds(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    tensor([ 1.0986, -1.0986])
+    """
     args.bits("v", args.floats("v", v, ndim=2, finite=False, values=False))
     ones = v.sum(0) + 1
     return torch.log(ones / (len(v) + 2 - ones))
 
 
-# %% ../nbs/05_mnist_rbm.ipynb #af6c953d
+# %% ../nbs/05_mnist_rbm.ipynb #e7c74c5f
+def glorot_std(n_visible: int, n_hidden: int, gain: float = 4.0) -> float:
+    """Standard deviation of weights that are uniform between ±gain·√(6/(n_visible + n_hidden)).
+
+    Args:
+        gain: 4 for sigmoid units, 1 for tanh
+
+    >>> round(glorot_std(784, 500), 4)
+    0.1579
+    """
+    n_units = args.whole("n_visible", n_visible) + args.whole("n_hidden", n_hidden)
+    return args.positive("gain", gain) * math.sqrt(2 / n_units)
+
+
+# %% ../nbs/05_mnist_rbm.ipynb #05fc180c
+@torch.no_grad()
+def free_energy_gap(rbm: RBM, train: torch.Tensor, held_out: torch.Tensor) -> float:
+    """Mean log p of the training images minus that of the held-out ones, in nats, from free energies alone.
+
+    Args:
+        train: (n, n_visible) bits the model has learned from
+        held_out: (n′, n_visible) bits it has not
+
+    >>> free_energy_gap(RBM(2, 1, weight_std=0.0), torch.zeros(3, 2), torch.ones(5, 2))
+    0.0
+    """
+    args.instance("rbm", rbm, RBM)
+    sets = {"train": train, "held_out": held_out}
+    args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, values=True)
+    return (rbm.free_energy(held_out).mean() - rbm.free_energy(train).mean()).item()
+
+
+# %% ../nbs/05_mnist_rbm.ipynb #a37956c6
+@torch.no_grad()
+def pseudo_log_likelihood(rbm: RBM, v: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+    """n_visible · log p(v_i | v_−i) of each row, for one pixel i a row, in nats.
+
+    Args:
+        v: (n, n_visible) zeros and ones
+        i: (n,) integers: the pixel to ask about in each row
+    Returns: (n,)
+
+    >>> pseudo_log_likelihood(RBM(2, 1, weight_std=0.0), torch.zeros(1, 2), torch.tensor([0]))
+    tensor([-1.3863])
+    """
+    args.instance("rbm", rbm, RBM)
+    args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True, grey=False)
+    i = args.indices("i", i, rbm.n_visible, 1, v.device, values=args.on_host(v))
+    if i.shape != v.shape[:1]:
+        want = f"it must hold one pixel for each of the {len(v)} rows"
+        raise ValueError(f"i has shape {tuple(i.shape)}; {want}")
+    i = i.unsqueeze(1)
+    flipped = v.scatter(1, i, 1 - v.gather(1, i))
+    return v.shape[1] * F.logsigmoid(rbm.free_energy(flipped) - rbm.free_energy(v))
+
+
+# %% ../nbs/05_mnist_rbm.ipynb #f4197d7b
 class ProductionRBM(RBM):
-    """An RBM with the start and the monitors of a real run.
+    """An RBM with the monitors of a real run, made as an `RBM` is: weights from N(0, 0.01²), not with the bound
+    4√(6/(n+m)) as standard deviation.
 
-    Weights begin at N(0, 0.01²) (Hinton 2010, §8), not with the bound 4√(6/(n+m)) as standard deviation."""
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_hidden: int,
-        device: str | torch.device = "cpu",
-        weight_std: float = 0.01,
-        generator: torch.Generator | None = None,  # on the CPU: the same start on every device
-    ):
-        super().__init__(n_visible, n_hidden, device, weight_std=weight_std, generator=generator)
+    >>> rbm = ProductionRBM(6, 3, weight_std=0.0)
+    >>> rbm.pseudo_log_likelihood(torch.ones(1, 6))  # six fair coins: 6 log ½
+    tensor([-4.1589])
+    >>> rbm.get_hidden_activation_stats(torch.ones(4, 6))["hidden_prob_mean"]
+    0.5
+    """
 
     @property
     def device(self) -> torch.device:
@@ -88,11 +140,8 @@ class ProductionRBM(RBM):
         return dict(zip(stats, torch.stack(list(stats.values())).tolist()))
 
     @torch.no_grad()
-    def get_hidden_activation_stats(
-        self,
-        v_batch: torch.Tensor,  # (n, n_visible): the more, the surer
-    ) -> dict[str, float]:
-        "How the hidden units respond; a unit is dead below a mean of 0.01 and saturated above 0.99 over `v_batch`."
+    def get_hidden_activation_stats(self, v_batch: torch.Tensor) -> dict[str, float]:
+        "Responses to the rows (n, n_visible): a unit is dead below a mean of 0.01, saturated above 0.99."
         args.machine(self.W, self.a, self.b, {"v_batch": v_batch}, rows=True)
         p = self.hidden_probability(v_batch)
         mean = p.mean(0)
@@ -104,430 +153,151 @@ class ProductionRBM(RBM):
             saturated_units=int((mean > 0.99).sum()),
         )
 
+    @torch.no_grad()
+    def pseudo_log_likelihood(self, v: torch.Tensor) -> torch.Tensor:
+        "Σ_i log p(v_i | v_−i) of each row, over all pixels, in nats: (n, n_visible) → (n,)."
+        args.machine(self.W, self.a, self.b, {"v": v}, rows=True, grey=False)
+        x, total = v @ self.W + self.b, v.new_zeros(len(v))
+        here = F.softplus(x).sum(-1, keepdim=True)
+        for pixels in torch.arange(self.n_visible, device=v.device).split(16):
+            flip = 1 - 2 * v[:, pixels]
+            there = F.softplus(torch.addcmul(x[:, None], flip[..., None], self.W[pixels])).sum(-1)
+            total += F.logsigmoid(here - there - flip * self.a[pixels]).sum(-1)
+        return total
 
-# %% ../nbs/05_mnist_rbm.ipynb #e7c74c5f
-def glorot_std(
-    n_visible: int,
-    n_hidden: int,
-    gain: float = 4.0,  # 4 for sigmoid units, 1 for tanh
-) -> float:
-    "Standard deviation of weights that are uniform between ±gain·√(6/(n_visible + n_hidden))."
-    (
-        args.whole("n_visible", n_visible),
-        args.whole("n_hidden", n_hidden),
-        args.positive("gain", gain),
-    )
-    return gain * math.sqrt(2 / (n_visible + n_hidden))
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #05fc180c
-@torch.no_grad()
-def free_energy_gap(
-    rbm: RBM,
-    train: torch.Tensor,  # (n, n_visible) bits the model has learned from
-    held_out: torch.Tensor,  # (n′, n_visible) bits it has not
-) -> float:
-    "Mean log p of the training images minus that of the held-out ones, in nats, from free energies alone."
-    args.instance("rbm", rbm, RBM)
-    args.machine(
-        rbm.W, rbm.a, rbm.b, {"train": train, "held_out": held_out}, rows=True, values=True
-    )
-    return (rbm.free_energy(held_out).mean() - rbm.free_energy(train).mean()).item()
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #a37956c6
-@torch.no_grad()
-def pseudo_log_likelihood(
-    rbm: RBM,
-    v: torch.Tensor,  # (n, n_visible) zeros and ones
-    i: torch.Tensor,  # (n,) integers: the pixel to ask about in each row
-) -> torch.Tensor:  # (n,)
-    "n_visible · log p(v_i | v_−i) of each row, for one pixel i a row: (n, n_visible), (n,) → (n,)."
-    (
-        args.instance("rbm", rbm, RBM),
-        args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True, grey=False),
-    )
-    i = args.indices("i", i, rbm.n_visible, 1, v.device, values=args.on_host(v))
-    if i.shape != v.shape[:1]:
-        raise ValueError(
-            f"i has shape {tuple(i.shape)}; it must hold one pixel for each of the {len(v)} rows"
-        )
-    i = i.unsqueeze(1)
-    flipped = v.scatter(1, i, 1 - v.gather(1, i))
-    return v.shape[1] * F.logsigmoid(rbm.free_energy(flipped) - rbm.free_energy(v))
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #39664d93
-@torch.no_grad()
-def pseudo_likelihood(
-    rbm: RBM,
-    v: torch.Tensor,  # (n, n_visible) zeros and ones
-    generator: torch.Generator | None = None,
-) -> float:
-    "Besag's pseudo-log-likelihood Σ_i log p(v_i | v_−i), nats an image, from one random i per row; Z cancels."
-    args.instance("rbm", rbm, RBM), args.floats("v", v, last=rbm.n_visible, ndim=2, values=False)
-    i = integers(rbm.n_visible, (len(v), 1), v.device, generator)
-    return pseudo_log_likelihood(rbm, v, i.squeeze(1)).mean().item()
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #f4197d7b
-@torch.no_grad()
-def full_pseudo_likelihood(
-    rbm: RBM,
-    v: torch.Tensor,  # (n, n_visible) zeros and ones
-) -> torch.Tensor:  # (n,)
-    "Σ_i log p(v_i | v_−i) of each row, over all pixels: (n, n_visible) → (n,)."
-    (
-        args.instance("rbm", rbm, RBM),
-        args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True, grey=False),
-    )
-    x, total = v @ rbm.W + rbm.b, v.new_zeros(len(v))
-    here = F.softplus(x).sum(-1, keepdim=True)
-    for pixels in torch.arange(rbm.n_visible, device=v.device).split(16):
-        flip = 1 - 2 * v[:, pixels]
-        there = F.softplus(torch.addcmul(x[:, None], flip[..., None], rbm.W[pixels])).sum(-1)
-        total += F.logsigmoid(here - there - flip * rbm.a[pixels]).sum(-1)
-    return total
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #e8c0d6a9
-@torch.no_grad()
-def monitor(
-    rbm: ProductionRBM,
-    train: torch.Tensor,  # (n, n_visible) bits
-    held_out: torch.Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> dict[str, float]:
-    "One row of monitors, none of which needs Z; the pseudo-likelihood is that of the first 64 held-out images."
-    sets = dict(train=train) if held_out is None else dict(train=train, held_out=held_out)
-    args.instance("rbm", rbm, ProductionRBM)
-    if not all(bool(p.isfinite().all()) for p in rbm.parameters()):
-        raise FloatingPointError(
-            "the machine has become NaN or infinite: use a smaller lr or weight_decay"
-        )
-    args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, grey=False)
-    h, _ = rbm.sample_hidden(train, generator=generator)
-    error = F.mse_loss(rbm.visible_probability(h), train)
-    row = dict(recon_error=error.item(), free_energy=rbm.free_energy(train).mean().item())
-    if held_out is not None:
-        row["free_energy_held_out"] = rbm.free_energy(held_out).mean().item()
-        row["free_energy_gap"] = row["free_energy_held_out"] - row["free_energy"]
-    few = (train if held_out is None else held_out)[:64]
-    row["pseudo_likelihood"] = full_pseudo_likelihood(rbm, few).mean().item()
-    return {**row, **rbm.get_weight_stats(), **rbm.get_hidden_activation_stats(train)}
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #28ecf646
-def resident_batches(
-    loader,  # Batches, a tensor (n, n_visible), or a DataLoader of tensors or (images, labels)
-    n_visible: int,
-    device: torch.device,
-) -> Batches:
-    """Shuffled batches of bits (uint8) on the device. A DataLoader is read once, thresholded at 0.5 and kept in memory,
-    so a random transform in it is drawn once."""
-    order = None
-    if isinstance(loader, Batches):
-        x, batch_size, order = loader.x, loader.batch_size, loader.generator
-    else:
-        x, batch_size = (loader, 128) if isinstance(loader, torch.Tensor) else _read_all(loader)
-    args.bits("train_loader", x, any_dtype=True, values=False)
-    if x.ndim != 2 or x.shape[1] != n_visible:
-        shape = tuple(x.shape[1:])
-        raise ValueError(
-            f"train_loader gives rows of shape {shape}; the model has {n_visible} visible units"
-        )
-    args.bits("train_loader", x, any_dtype=True)
-    return Batches((x > 0.5).to(device, torch.uint8), min(batch_size, len(x)), order)
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #172f3bef
-def _read_all(loader) -> tuple[torch.Tensor, int]:
-    "Every batch of a DataLoader as one tensor (n, pixels), and the batch size."
-    if type(loader).__module__ == "numpy" or not isinstance(loader, Iterable):
-        args.bits("train_loader", loader, any_dtype=True)
-    images = [item[0] if isinstance(item, (tuple, list)) else item for item in loader]
-    if not images:
-        raise ValueError("train_loader is empty; it must give at least one batch")
-    rows = [
-        args.bits("a batch of train_loader", x, any_dtype=True, values=False).reshape(len(x), -1)
-        for x in images
-    ]
-    return torch.cat(rows), len(images[0])
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #75fccd48
-class Clock:
-    "Counts steps or seconds, draws the progress bar, and knows what fraction of the run remains."
-
-    def __init__(
+    @torch.no_grad()
+    def monitor(
         self,
-        n_epochs: int | None,  # either this many passes through the data
-        seconds: float | None,  # or this much wall time
-        batches: Batches,
-        progress: bool = True,  # show a bar with examples a second and the time left
-        agree: Callable[[float], float]
-        | None = None,  # several workers: the first one's value, on every worker
-    ):
-        self.n_steps = (
-            None if seconds is not None else args.whole("n_epochs", n_epochs) * len(batches)
-        )
-        self.seconds = None if seconds is None else args.positive("seconds", seconds)
-        self.batch_size = batches.batch_size
-        self.agree = agree
-        self.step = 0
-        self.epoch = 0
-        self.start = time.perf_counter()
-        self.remaining = 1.0
-        self._last = (0, 0.0)  # step and seconds at the last row
-        self._asked = (0, 1.0)  # step and answer of the last question to the first worker
-        self._next = 1  # step of the next question
-        self._pace = 0.0  # what a step takes off `remaining`
-        self.bar = self._make_bar() if progress else None
+        train: torch.Tensor,
+        held_out: torch.Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, float]:
+        """All monitors of bits (n, n_visible); none needs Z. The pseudo-likelihood is that of the first 64 held out.
 
-    def _make_bar(self):
-        "A bar, or None: a run can do without."
-        try:
-            from tqdm.auto import tqdm
-
-            total = self.n_steps * self.batch_size if self.n_steps else None
-            bar = tqdm(total=total, unit="ex", unit_scale=True, mininterval=0.3)
-        except Exception:
-            return None
-        if not total:
-            bar.bar_format = (
-                "{elapsed} of " + f"{self.seconds:.0f} s, {{n_fmt}} ex, {{rate_fmt}}{{postfix}}"
-            )
-        return bar
-
-    def _on_bar(self, name: str, *args):
-        if self.bar is not None:
-            try:
-                getattr(self.bar, name)(*args)
-            except Exception:
-                self.bar = None
-
-    @property
-    def elapsed(self) -> float:
-        "Seconds of training so far."
-        return time.perf_counter() - self.start
-
-    def tick(self) -> bool:
-        "One step is done; was it the last?"
-        self.step += 1
-        self._on_bar("update", self.batch_size)
-        if self.n_steps:
-            self.remaining = 1 - self.step / self.n_steps
-        elif self.agree is None:
-            self.remaining = 1 - self.elapsed / self.seconds
-        elif self.step < self._next:
-            self.remaining -= self._pace
-        else:
-            self._ask()
-        return self.remaining <= 0
-
-    def _ask(self):
-        "Ask the first worker's clock, seldom: in between all workers go on at the pace of its last two answers."
-        step, left = self._asked
-        self.remaining = self.agree(1 - self.elapsed / self.seconds)
-        self._pace = max(left - self.remaining, 0) / (self.step - step)
-        few = self.remaining / self._pace / 2 if self._pace else 1
-        self._asked = self.step, self.remaining
-        self._next = self.step + int(min(2 * (self.step - step), 64, max(few, 1)))
-
-    def row(self, lr: float) -> dict[str, float]:
-        "The epoch that has just ended: its number, steps, seconds, speed and learning rate."
-        self.epoch += 1
-        now = self.elapsed
-        rate = (self.step - self._last[0]) * self.batch_size / max(now - self._last[1], 1e-9)
-        self._last = self.step, now
-        lr *= max(self.remaining, 0)
-        return dict(epoch=self.epoch, step=self.step, seconds=now, examples_per_second=rate, lr=lr)
-
-    def resume(self, row: dict[str, float]):
-        "Go on where `row` was written."
-        self.epoch = row["epoch"]
-        self.step = row["step"]
-        self.start = time.perf_counter() - row["seconds"]
-        self.remaining = (
-            1 - self.step / self.n_steps if self.n_steps else 1 - row["seconds"] / self.seconds
-        )
-        self._last = self.step, row["seconds"]
-        self._asked = self.step, self.remaining
-        self._next = self.step + 1
-        self._on_bar("update", self.step * self.batch_size)
-
-    def show(self, row: dict[str, float]):
-        "The monitors of an epoch, beside the bar."
-        gap = f", gap {row['free_energy_gap']:.1f}" if "free_energy_gap" in row else ""
-        self._on_bar(
-            "set_postfix_str",
-            f"epoch {row['epoch']}, pseudo-LL {row['pseudo_likelihood']:.1f}{gap}",
-        )
-
-    def close(self):
-        "Take the bar away."
-        self._on_bar("close")
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #3f790440
-def run_epochs(
-    trainer: Trainer,
-    batches: Batches,
-    clock: Clock,
-    lr: float,  # at the start; it falls linearly to zero
-) -> Iterator[dict[str, float]]:
-    "Train until the clock has run out; yield the clock's row after each epoch."
-    while clock.remaining > 0:
-        for v in batches:
-            trainer.step(v, lr * clock.remaining)
-            if clock.tick():
-                break
-        yield clock.row(lr)
+        Raises: FloatingPointError when the machine has become NaN or infinite
+        """
+        sets = dict(train=train) if held_out is None else dict(train=train, held_out=held_out)
+        if not all(bool(p.isfinite().all()) for p in self.parameters()):
+            hint = "use a smaller lr or weight_decay"
+            raise FloatingPointError(f"the machine has become NaN or infinite: {hint}")
+        args.machine(self.W, self.a, self.b, sets, rows=True, grey=False)
+        h, _ = self.sample_hidden(train, generator=generator)
+        error = F.mse_loss(self.visible_probability(h), train)
+        row = dict(recon_error=error.item(), free_energy=self.free_energy(train).mean().item())
+        if held_out is not None:
+            row["free_energy_held_out"] = self.free_energy(held_out).mean().item()
+            row["free_energy_gap"] = row["free_energy_held_out"] - row["free_energy"]
+        few = (train if held_out is None else held_out)[:64]
+        row["pseudo_likelihood"] = self.pseudo_log_likelihood(few).mean().item()
+        return row | self.get_weight_stats() | self.get_hidden_activation_stats(train)
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #76d805a3
 def train_rbm_production(
-    rbm: ProductionRBM,  # changed in place
-    train_loader,  # Batches, a tensor of bits, or a DataLoader of images in [0, 1]
+    rbm: ProductionRBM,
+    train_loader: Batches | torch.Tensor | Iterable[torch.Tensor | Sequence],
     n_epochs: int | None = 10,
-    lr: float = 0.15,  # falls linearly to zero over the run
+    lr: float = 0.15,
     momentum: float = 0.0,
     weight_decay: float = 0.0003,
     k: int = 1,
-    use_wandb: bool = False,  # log each row to the current wandb run
-    seconds: float | None = None,  # train for this wall time instead of n_epochs
-    held_out: torch.Tensor | None = None,  # bits, for the free-energy gap
-    generator: torch.Generator | None = None,  # None draws from torch's global generator
+    use_wandb: bool = False,
+    *,
+    seconds: float | None = None,
+    held_out: torch.Tensor | None = None,
+    generator: torch.Generator | None = None,
     progress: bool = True,
-    **settings,  # of Trainer: persistent, centred, n_chains, sparsity …
-) -> dict[str, list[float]]:  # one list an entry, one number an epoch
+    persistent: bool = True,
+    centred: bool = True,
+    sparsity: float = 0.0,
+) -> dict[str, list[float]]:
     """Train by persistent contrastive divergence with centring, and watch 1,000 fixed images (pseudo-likelihood: 64).
 
     The likelihood rises; on MNIST, CD-1 with momentum 0.9 and large initial weights makes it fall.
-    A machine that becomes NaN or infinite stops the run with a FloatingPointError."""
+
+    Args:
+        rbm: changed in place
+        train_loader: Batches, a tensor of bits, or a DataLoader of images in [0, 1]
+        lr: falls linearly to zero over the run
+        use_wandb: log each row to the wandb run that is open
+        seconds: train for this wall time instead of n_epochs
+        held_out: (n, n_visible) bits, for the free-energy gap
+        persistent, centred, sparsity: as for `Trainer`
+    Returns: one list for each monitor, with one number an epoch
+    Raises: FloatingPointError when the machine has become NaN or infinite
+
+    >>> train_rbm_production(ProductionRBM(4, 2), torch.eye(4), 2, progress=False)["epoch"]
+    [1, 2]
+    """
     args.instance("rbm", rbm, ProductionRBM)
-    _check_training(lr, n_epochs, seconds)
-    if held_out is not None:
-        args.bits("held_out", held_out, rbm.n_visible, any_dtype=True, ndim=2, grey=False)
-    batches = resident_batches(train_loader, rbm.n_visible, rbm.device)
-    settings = (
-        dict(momentum=momentum, weight_decay=weight_decay, k=k, generator=generator) | settings
-    )
-    trainer = Trainer(
-        rbm, batches.batch_size, data_mean=batches.x.mean(0, dtype=rbm.W.dtype), **settings
-    )
-    clock = Clock(n_epochs, seconds, batches, progress)
-    with threads_for(batches.batch_size * rbm.W.numel()):
-        return _watch(
-            run_epochs(trainer, batches, clock, lr),
-            rbm,
-            batches.x,
-            held_out,
-            generator,
-            clock,
-            use_wandb,
-        )
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #69704a99
-def _check_training(lr, n_epochs, seconds):
     args.positive("lr", lr)
     if seconds is None:
-        args.whole("n_epochs", n_epochs)
+        until = args.whole("n_epochs", n_epochs)
     else:
-        args.positive("seconds", seconds)
-
-
-def not_finite(
-    row: dict[str, float],
-) -> str:
-    'The entries of a row of monitors that are NaN or infinite, as text; "" when there are none.'
-    return ", ".join(
-        f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)
+        until = timedelta(seconds=args.real("seconds", seconds, 1e-6, 1e12))
+    batches = bit_batches(train_loader, rbm.n_visible, rbm.device)
+    some, others = batches.x[:1000].to(rbm.W), None
+    if held_out is not None:
+        args.bits("held_out", held_out, rbm.n_visible, any_dtype=True, ndim=2, grey=False)
+        others = held_out[:1000].to(rbm.W)
+    trainer = Trainer(
+        rbm,
+        batches.batch_size,
+        k,
+        persistent=persistent,
+        centred=centred,
+        data_mean=batches.x.mean(0, dtype=rbm.W.dtype),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        sparsity=sparsity,
+        generator=generator,
     )
-
-
-def _watch(rows, rbm, x, held_out, generator, clock, use_wandb) -> dict[str, list[float]]:
-    "Add monitors to each row; gather the rows by name."
-    history, (x, held_out) = {}, (v if v is None else v[:1000].to(rbm.W) for v in (x, held_out))
-    for row in rows:
-        row |= monitor(rbm, x, held_out, generator)
-        clock.show(row)
-        for name, value in row.items():
-            history.setdefault(name, []).append(value)
-        if bad := not_finite(row):
-            raise FloatingPointError(
-                f"epoch {row['epoch']}: {bad}. The run has diverged; try a smaller lr"
-            )
-        use_wandb = use_wandb and _log_to_wandb(row)
-    clock.close()
-    return history
-
-
-def _log_to_wandb(row) -> bool:
-    "Log to the current wandb run; False, and a line, when that fails: the training is worth more."
-    try:
-        import wandb
-
-        wandb.log(row)
-        return True
-    except Exception as error:
-        say(f"wandb: {type(error).__name__}: {error}; the run goes on without it")
-        return False
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #a247f53b
-def plot_history(
-    history: dict[str, list[float]],
-):
-    "Four panels of monitors against the epoch: reconstruction, pseudo-likelihood, free-energy gap, weights."
-    if not isinstance(history, dict) or "epoch" not in history:
-        raise ValueError(
-            f"history is a {type(history).__name__}; it must be the dict of a training, with its epochs"
-        )
-    fig, axes = subplots(1, 4, figsize=(10, 2.4))
-    panels = (
-        ("recon_error", "reconstruction error"),
-        ("pseudo_likelihood", "pseudo-likelihood (nats)"),
-        ("free_energy_gap", "free-energy gap (nats)"),
-        ("weight_std", "standard deviation of $W$"),
-    )
-    for ax, (name, label) in zip(axes, panels):
-        values = history.get(name, [math.nan] * len(history["epoch"]))
-        ax.plot(history["epoch"], values, "o-", ms=3, color=COLORS["measured"])
-        ax.set(xlabel="epoch", title=label)
-    return fig
+    history = History()
+    watchers = [lambda row: row.update(rbm.monitor(some, others, generator=generator)), history]
+    watchers += [ProgressBar(batches, until)] if progress else []
+    watchers += [WandbLog.current()] if use_wandb else []
+    with threads_for(batches.batch_size * rbm.W.numel()):
+        fit(trainer, batches, until, watchers, lr=lr)
+    return history.columns()
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #8f3ca115
-def plot_filters(
-    rbm: RBM,
-    shape: tuple[int, int],  # of an image
-    n: int = 60,
-):
-    "The weights of the n hidden units with the largest norm, as images; positive and negative weights in two colours."
-    args.instance("rbm", rbm, RBM), args.whole("n", n)
+def plot_filters(rbm: RBM, shape: tuple[int, int], n: int = 60) -> "Figure":
+    """The weights of the n hidden units with the largest norm, as images: two colours for two signs.
+
+    Args:
+        shape: height and width of an image
+
+    >>> len(plot_filters(RBM(4, 3), (2, 2)).axes)
+    3
+    """
+    args.instance("rbm", rbm, RBM)
     if math.prod(args.whole("shape", side) for side in shape) != rbm.n_visible:
-        raise ValueError(
-            f"shape is {tuple(shape)}; its pixels must be the {rbm.n_visible} visible units"
-        )
+        want = f"its pixels must be the {rbm.n_visible} visible units"
+        raise ValueError(f"shape is {tuple(shape)}; {want}")
     W = rbm.W.detach().cpu()
-    order = W.norm(dim=0).argsort(descending=True)[:n]
+    order = W.norm(dim=0).argsort(descending=True)[: args.whole("n", n)]
     return show_images(W[:, order].T.reshape(-1, *shape), kind="weight", ncols=20, size=0.45)
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #aa4fe3e9
 @torch.no_grad()
-def hidden_activity(
-    rbm: RBM,
-    v: torch.Tensor,  # (n, n_visible) bits
-    batch_size: int = 1000,  # rows at a time
-) -> torch.Tensor:  # (n_hidden,)
-    "Mean of p(h_j = 1 | v) over all rows of v, computed a batch at a time: (n, n_visible) → (n_hidden,)."
-    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True)
-    args.whole("batch_size", batch_size)
+def hidden_activity(rbm: RBM, v: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
+    """Mean of p(h_j = 1 | v) over all rows of v, computed a batch at a time.
+
+    Args:
+        v: (n, n_visible) bits
+        batch_size: rows at a time
+    Returns: (n_hidden,)
+
+    >>> hidden_activity(RBM(2, 3, weight_std=0.0), torch.ones(5, 2))
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+    args.instance("rbm", rbm, RBM)
+    args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, rows=True)
     total = torch.zeros_like(rbm.b)
-    for batch in v.split(batch_size):
+    for batch in v.split(args.whole("batch_size", batch_size)):
         total += rbm.hidden_probability(batch).sum(0)
     return total / len(v)
 
@@ -536,118 +306,46 @@ def hidden_activity(
 @torch.no_grad()
 def dream(
     rbm: RBM,
-    n: int = 40,  # chains
-    k: int = 1000,  # Gibbs rounds
-    start: torch.Tensor
-    | None = None,  # (n, n_visible), any dtype; None tosses a coin with p = σ(a) for each pixel
+    n: int = 40,
+    k: int = 1000,
+    *,
+    start: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
-) -> tuple[
-    torch.Tensor, torch.Tensor
-]:  # samples v and the probabilities they were drawn from, (n, n_visible)
-    "Samples of the model by block Gibbs sampling."
-    args.instance("rbm", rbm, RBM), args.whole("n", n), args.whole("k", k)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples of the model by k rounds of block Gibbs sampling.
+
+    Args:
+        n: chains, when there is no start
+        start: (n, n_visible) bits of any dtype; None tosses a coin with p = σ(a) for each pixel
+    Returns: the samples and the probabilities they were drawn from, (n, n_visible) each
+
+    >>> rbm = RBM(4, 2, weight_std=0.0)
+    >>> rbm.a.data = torch.tensor([50.0, -50.0, 50.0, -50.0])
+    >>> dream(rbm, 1, 3)[0]
+    tensor([[1., 0., 1., 0.]])
+    """
+    args.instance("rbm", rbm, RBM)
+    args.whole("n", n)
+    args.whole("k", k)
     if start is None:
         start = uniform((n, rbm.n_visible), rbm.a, generator) < torch.sigmoid(rbm.a)
     v = args.bits("start", start, rbm.n_visible, any_dtype=True).to(rbm.W)
     if k > 1:
         v = rbm.gibbs(v, k - 1, generator=generator)
-    return rbm.sample_visible(rbm.sample_hidden(v, generator=generator)[0], generator=generator)
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #2e48a542
-class Evaluation(dict):
-    "Mean log-likelihoods and what they were estimated with; prints as three lines."
-
-    def __str__(self):
-        return (
-            f"test log-likelihood {self['test_forward']:.2f} nats by forward AIS, "
-            f"{self['test_reverse']:.2f} by reverse\n"
-            f"train               {self['train_forward']:.2f} nats by forward AIS\n"
-            f"({self['n_temperatures']} temperatures, {self['n_chains']} chains; "
-            f"log Z = {self['log_Z_forward']:.2f} +- {self['standard_error']:.2f} forward, "
-            f"{self['log_Z_reverse']:.2f} reverse; "
-            f"effective samples {self['effective_samples']:.0f} and {self['effective_samples_reverse']:.0f})"
-        )
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #72869ec0
-def evaluate(
-    rbm: RBM,
-    train: torch.Tensor,  # (n, n_visible) bits
-    test: torch.Tensor,
-    n_temperatures: int = 5000,
-    n_chains: int = 100,
-    burn_in: int = 1000,  # Gibbs rounds before the walk back
-    start: torch.Tensor
-    | None = None,  # (n_chains, n_visible) states the walk back's chains start from
-    generator: torch.Generator | None = None,
-    progress: bool = True,
-    held_out: torch.Tensor | None = None,  # (n, n_visible) bits: one more set to report on
-) -> Evaluation:
-    "Mean log p(v) of the sets, with log Z by AIS in both directions from the data's base rates."
-    from tqdm.auto import tqdm
-
-    sets = (
-        dict(train=train, test=test)
-        if held_out is None
-        else dict(train=train, test=test, held_out=held_out)
-    )
-    (
-        args.instance("rbm", rbm, RBM),
-        args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, grey=False, values=True),
-    )
-    (
-        args.whole("n_temperatures", n_temperatures),
-        args.whole("n_chains", n_chains),
-        args.whole("burn_in", burn_in),
-    )
-    base, bar = (
-        log_odds(train),
-        partial(tqdm, desc="AIS", unit="temp", disable=not progress, leave=False),
-    )
-    if start is None:
-        start = dream(rbm, n_chains, 1, None, generator)[0]
-    v, _ = dream(rbm, n_chains, burn_in, start[:n_chains], generator)
-    settings = dict(generator=generator, progress=bar)
-    both = [
-        ais(rbm, n_temperatures, n_chains, base, reverse_from=back, **settings)
-        for back in (None, v)
-    ]
-    return _evaluation(
-        rbm, dict(train=train[:10_000], test=test, held_out=held_out), *both, n_chains
-    )
-
-
-# %% ../nbs/05_mnist_rbm.ipynb #2fe4bb92
-def _evaluation(rbm, sets: dict, forward: AIS, reverse: AIS, n_chains: int) -> Evaluation:
-    ways, sets = (
-        dict(forward=forward, reverse=reverse),
-        {name: v for name, v in sets.items() if v is not None},
-    )
-    return Evaluation(
-        {
-            f"{name}_{way}": log_likelihood(rbm, v, a.log_Z)
-            for name, v in sets.items()
-            for way, a in ways.items()
-        },
-        log_Z_forward=forward.log_Z,
-        log_Z_reverse=reverse.log_Z,
-        standard_error=forward.standard_error,
-        effective_samples=forward.effective_samples,
-        effective_samples_reverse=reverse.effective_samples,
-        n_temperatures=forward.n_temperatures,
-        n_chains=n_chains,
-    )
+    h, _ = rbm.sample_hidden(v, generator=generator)
+    return rbm.sample_visible(h, generator=generator)
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #2b2fc2f6
-def training_flops(
-    n_visible: int,
-    n_hidden: int,
-    batch_size: int = 128,
-    k: int = 1,  # Gibbs rounds a step
-) -> int:
-    "Floating-point operations in the matrix products of one CD-k step: a multiplication and an addition count as two."
+def training_flops(n_visible: int, n_hidden: int, batch_size: int = 128, k: int = 1) -> int:
+    """Floating-point operations in the matrix products of one CD-k step: a multiplication and an addition are two.
+
+    Args:
+        k: Gibbs rounds a step
+
+    >>> training_flops(784, 500)
+    501760000
+    """
     sizes = dict(n_visible=n_visible, n_hidden=n_hidden, batch_size=batch_size, k=k)
     for name, size in sizes.items():
         args.whole(name, size)

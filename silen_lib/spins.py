@@ -117,7 +117,7 @@ def ising_energy(state: Tensor, W: Tensor, bias: Tensor | float | None = None) -
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     b = args.biases("bias", bias, W)
     energy = -((rows @ W) * rows).sum(-1) / 2 + W.diagonal().sum() / 2 - rows @ b
-    return args.outcome(energy, W=W)
+    return args.finite_result(energy, W=W)
 
 
 def ising_field(state: Tensor, W: Tensor, bias: Tensor | float | None = None) -> Tensor:
@@ -134,7 +134,7 @@ def ising_field(state: Tensor, W: Tensor, bias: Tensor | float | None = None) ->
     """
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     b = args.biases("bias", bias, W)
-    return args.outcome(rows @ W.T - rows * W.diagonal() + b, W=W)
+    return args.finite_result(rows @ W.T - rows * W.diagonal() + b, W=W)
 
 
 def tie_width(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
@@ -155,7 +155,7 @@ def tie_width(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
     size = torch.linalg.vector_norm(W, 1, dim=-1)
     if bias is not None:
         size = size + args.biases("bias", bias, W).abs()
-    return args.outcome(4 * digits.eps * size.max() + digits.tiny, W=W)
+    return args.finite_result(4 * digits.eps * size.max() + digits.tiny, W=W)
 
 
 # %% ../nbs/lib/spins.ipynb #e7a6940b
@@ -340,8 +340,10 @@ class Patterns:
         "States that fit, (..., N)."
         xi = self.patterns
         if xi.ndim == 2:
-            return args.together("state", args.spins("state", state, xi.shape[1]), "patterns", xi)
-        args.together("state", args.spins("state", state), "patterns", xi)
+            return args.alike(
+                "state", args.spins("state", state, xi.shape[1]), "patterns", xi, "device"
+            )
+        args.alike("state", args.spins("state", state), "patterns", xi, "device")
         if state.ndim != 3 or (len(state), state.shape[-1]) != (len(xi), xi.shape[-1]):
             raise ValueError(
                 f"state is {tuple(state.shape)} and patterns {tuple(xi.shape)}; state must be (G, B, N)"
@@ -534,7 +536,7 @@ def _visits(
         raise ValueError(
             f"order is {got}; it must be 'random', 'fixed' or a permutation of 0 … {N - 1}"
         )
-    order = args.labels("order", order, N)
+    order = args.indices("order", order, shape=(N,))
     if not torch.equal(order.sort().values, torch.arange(N, device=order.device)):
         raise ValueError(f"order must hold each of 0 … {N - 1} once")
     return order.to(device)
@@ -699,9 +701,9 @@ class SpinWalk:
             T: temperatures ≥ 0 as a tensor: one, or one for each state (...); its numbers are not looked at
         """
         like = torch.empty(0, dtype=self._S.dtype, device=self._S.device)
-        t = args.together("T", T, "state", like).to(like.dtype)
+        t = args.alike("T", T, "state", like, "device").to(like.dtype)
         if t.ndim:
-            args.same_shape("T", t, "the states but for N", self._S.new_empty(self._shape[:-1]))
+            args.alike("T", t, "the states but for N", self._S.new_empty(self._shape[:-1]), "shape")
             t = t.reshape(self._S[..., :1, :].shape)
         self._engine.run(self._S, [t], 1)
 

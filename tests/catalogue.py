@@ -965,10 +965,7 @@ method(
     fake="gives numbers",
     v_batch=Bits(5, 6),
 )
-entry(
-    "mnist_rbm.pseudo_likelihood", fake="gives numbers", **_model, v=Binary(5, 6), generator=Gen()
-)
-entry("mnist_rbm.full_pseudo_likelihood", **_model, v=Binary(5, 6))
+method("mnist_rbm.ProductionRBM.pseudo_log_likelihood", _production, v=Binary(5, 6))
 entry(
     "mnist_rbm.pseudo_log_likelihood",
     **_model,
@@ -988,18 +985,6 @@ entry(
     k=Count(1),
 )
 entry("mnist_rbm.dream", **_model, n=Count(2), k=Count(2), generator=Gen(), reads=2)
-entry(
-    "mnist_rbm.evaluate",
-    fake="gives numbers",
-    **_model,
-    train=Binary(5, 6),
-    test=Binary(5, 6),
-    n_temperatures=Count(3),
-    n_chains=Count(4),
-    burn_in=Count(2),
-    progress=False,
-    generator=Gen(),
-)
 entry(
     "mnist_rbm.train_rbm_production",
     fake="gives numbers",
@@ -1888,47 +1873,19 @@ again(
 )
 again_method("rbm.Trainer.step", _trainer, v=Only(_b5.make(), *_no_bits), lr=0.1)
 _bits = dict(half=True, may=("None", "int", "bool", "float64"))
-again(
-    "mnist_rbm.monitor",
-    rbm=Machine(make=_production),
+method(
+    "mnist_rbm.ProductionRBM.monitor",
+    _production,
+    fake="gives numbers",
     train=_b6,
     held_out=Binary(5, 6, may=("None",)),
     generator=Gen(),
 )
-_resident = lambda train_loader: _import("mnist_rbm.resident_batches")(
-    train_loader, 6, torch.device("cpu")
-)
+_resident = lambda train_loader: _import("loop.bit_batches")(train_loader, 6, torch.device("cpu"))
 for _loader in (Bits(5, 6, half=True, may=("int", "bool", "float64")), Only(_b5.make(), *_no_bits)):
-    ENTRIES.append(
-        Entry("mnist_rbm.resident_batches", _resident, {"train_loader": _loader}, fake=AGAIN)
-    )
-_batches = Kind(make=lambda d: _import("data.Batches")(torch.ones(8, 6), 4))
-again("mnist_rbm.Clock", n_epochs=Count(1), seconds=None, batches=_batches, progress=False)
-again(
-    "mnist_rbm.Clock",
-    n_epochs=None,
-    seconds=Positive(1.0, optional=True),
-    batches=_batches,
-    progress=False,
-)
-again(
-    "mnist_rbm.plot_history",
-    history=Only(dict(epoch=[1], recon_error=[0.1]), None, 3, torch.ones(2, 2)),
-)
+    ENTRIES.append(Entry("loop.bit_batches", _resident, {"train_loader": _loader}, fake=AGAIN))
 again("mnist_rbm.plot_filters", **_model, shape=(2, 3), n=Count(2))
 again("mnist_rbm.dream", **_model, n=2, k=2, start=Bits(5, 6, **_bits))
-again(
-    "mnist_rbm.evaluate",
-    **_model,
-    train=_b6.make(),
-    test=_b6.make(),
-    n_temperatures=2,
-    n_chains=5,
-    burn_in=2,
-    progress=False,
-    start=Bits(5, 6, **_bits),
-    held_out=Binary(5, 6, may=("None",)),
-)
 again(
     "mnist_rbm.train_rbm_production",
     rbm=Kind(make=_production),
@@ -2070,8 +2027,7 @@ EXEMPT = {
     "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "coins": "Coins.state Coins.restore",
     "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
-    "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "
-    "Clock.tick Clock.row Clock.close Clock.resume Clock.show",
+    "mnist_rbm": "ProductionRBM.get_weight_stats",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",
     "free_energy": "ExpectedFreeEnergy",

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from silen_lib import train
+from silen_lib.plot import use_style
 from silen_lib.train import main
 
 
@@ -65,7 +65,7 @@ def loop(kills, out, arguments, longest):
 
 
 if __name__ == "__main__":
-    train.use_style()  # matplotlib's fonts, before the forks
+    use_style()  # matplotlib's fonts, before the forks
     kills, out = int(sys.argv[1]), Path(sys.argv[2])
     longest = float(os.environ.get("LONGEST", 1.5))
     print(json.dumps(loop(kills, out, sys.argv[3:], longest)))

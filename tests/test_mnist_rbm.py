@@ -17,6 +17,7 @@ import torch
 import yaml
 from wandb_run import read
 
+from silen_lib import loop
 from silen_lib import mnist_rbm as m
 from silen_lib import train as t
 from silen_lib.data import Batches
@@ -293,7 +294,8 @@ def test_bad_input_to_the_trainer():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_monitor_that_is_not_finite_stops_the_run(monkeypatch, value):
-    monkeypatch.setattr(m, "monitor", lambda *_: dict(recon_error=0.1, pseudo_likelihood=value))
+    row = dict(recon_error=0.1, pseudo_likelihood=value)
+    monkeypatch.setattr(m.ProductionRBM, "monitor", lambda *_, **__: dict(row))
     with pytest.raises(
         FloatingPointError, match=f"epoch 1: pseudo_likelihood is {value}.*diverged"
     ):
@@ -463,7 +465,7 @@ def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
     states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6)
     p = torch.softmax(-rbm.free_energy(states), 0).detach().reshape([2] * 6)
     want = sum((p / p.sum(i, keepdim=True)).log() for i in range(6)).flatten()
-    torch.testing.assert_close(m.full_pseudo_likelihood(rbm, states), want, atol=1e-12, rtol=0)
+    torch.testing.assert_close(rbm.pseudo_log_likelihood(states), want, atol=1e-12, rtol=0)
     one = torch.stack(
         [m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]
     ).mean(0)
@@ -479,7 +481,7 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
         "batches": Batches(grey, 16, order),
         "loader": torch.utils.data.DataLoader(torch.utils.data.TensorDataset(grey), 16),
     }[kind]
-    made = m.resident_batches(loader, 9, torch.device("cpu"))
+    made = loop.bit_batches(loader, 9, torch.device("cpu"))
     assert made.x.dtype == torch.uint8 and torch.equal(made.x.bool(), grey > 0.5)
     assert made.batch_size == (64 if kind == "tensor" else 16)
     assert kind != "batches" or made.generator is order
@@ -490,9 +492,9 @@ def test_whatever_comes_in_is_kept_as_bytes_and_trains(kind):
 
 def test_the_notebooks_recipe_is_the_commands():
     defaults = inspect.signature(m.train_rbm_production).parameters
-    assert {n: defaults[n].default for n in ("lr", "weight_decay")} == {
-        n: t.DEFAULTS["mnist"][n] for n in ("lr", "weight_decay")
-    }
+    settings = {f.name: f.metadata["data"] for f in t.fields(t.Config)}
+    for name in ("lr", "weight_decay"):
+        assert defaults[name].default == settings[name]["mnist"]
 
 
 @pytest.mark.parametrize("lr", [1e30, 1e38])
@@ -503,7 +505,7 @@ def test_a_run_that_blows_up_says_so(lr):
     sick = m.ProductionRBM(9, 4)
     sick.b.data[0] = float("nan")
     with pytest.raises(FloatingPointError, match="smaller lr"):
-        m.monitor(sick, v)
+        sick.monitor(v)
 
 
 @pytest.mark.parametrize("lr", [float("inf"), float("nan"), 0.0])
@@ -524,5 +526,4 @@ def test_a_plain_machine_and_foreign_loaders_are_refused_by_name():
 
 
 def test_what_an_evaluation_prints_is_ascii():
-    v = (torch.rand(20, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
-    str(m.evaluate(m.ProductionRBM(9, 4), v, v, 5, 4, 3, progress=False)).encode("ascii")
+    t._RESULT.encode("ascii")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from silen_lib import loop
 from silen_lib import train as m
 
 pytestmark = pytest.mark.slow
@@ -18,6 +19,11 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 SMALL = ["--dataset", "digits", "--n-hidden", "16", "--temperatures", "0", "--wandb", "disabled"]
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def checkpoint(path):
+    "What a checkpoint of silen-train holds, or a CheckpointError."
+    return m.Checkpoints(path.parent, check=m._check_state).read(path)
 
 
 def model(folder):
@@ -112,9 +118,9 @@ def test_another_setting_is_refused_by_name(tmp_path, capsys):
 def test_the_last_few_and_the_best_are_kept(tmp_path):
     assert m.main([*SMALL, "--epochs", "7", "--out", str(tmp_path)]) == 0
     folder = tmp_path / "checkpoints"
-    steps = [m.load_checkpoint(p)["row"]["epoch"] for p in sorted(folder.glob("step-*.pt"))]
+    steps = [checkpoint(p)["row"]["epoch"] for p in sorted(folder.glob("step-*.pt"))]
     assert steps == [5, 6, 7]
-    best = m.load_checkpoint(folder / "best.pt")
+    best = checkpoint(folder / "best.pt")
     with open(tmp_path / "history.csv", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     assert best["row"]["pseudo_likelihood"] == max(
@@ -128,10 +134,10 @@ HARM = {
     "text": lambda p: p.write_text("hello", encoding="utf-8"),
     "foreign": lambda p: torch.save({"state_dict": {"W": torch.zeros(3)}}, p),
     "code": lambda p: torch.save(
-        {"kind": "silen-rbm", "format": m.CHECKPOINT["format"], "f": Path("/")}, p
+        {"kind": "silen-rbm", "format": loop._KIND["format"], "f": Path("/")}, p
     ),
     "newer": lambda p: torch.save({"kind": "silen-rbm", "format": 99}, p),
-    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": m.CHECKPOINT["format"]}, p),
+    "incomplete": lambda p: torch.save({"kind": "silen-rbm", "format": loop._KIND["format"]}, p),
 }
 WORDS = {
     "foreign": "is not a checkpoint of silen-train",
@@ -149,8 +155,8 @@ def test_a_bad_checkpoint_is_refused_with_a_reason_and_the_one_before_is_used(
     before = model(tmp_path)
     newest = sorted((tmp_path / "checkpoints").glob("step-*.pt"))[-1]
     HARM[harm](newest)
-    with pytest.raises(m.CheckpointError, match=newest.name):
-        m.load_checkpoint(newest)
+    with pytest.raises(loop.CheckpointError, match=newest.name):
+        checkpoint(newest)
     capsys.readouterr()
     assert m.main([*args, "--resume"]) == 0
     out = capsys.readouterr().out
@@ -184,9 +190,9 @@ def test_a_folder_of_useless_checkpoints_is_neither_resumed_nor_emptied(tmp_path
 
 def test_resuming_with_automatic_precision_keeps_the_one_that_was_used(monkeypatch, tmp_path):
     args = [*SMALL, "--precision", "auto", "--out", str(tmp_path)]
-    monkeypatch.setattr(m, "fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(m, "_fast_bfloat16", lambda device: True)
     assert m.main([*args, "--epochs", "2"]) == 0
-    monkeypatch.setattr(m, "fast_bfloat16", lambda device: False)
+    monkeypatch.setattr(m, "_fast_bfloat16", lambda device: False)
     assert m.main([*args, "--epochs", "2", "--resume"]) == 0
     assert (
         json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"]
@@ -256,12 +262,12 @@ def test_the_gap_can_stop_a_run(tmp_path, capsys):
 def test_memory_is_flat_over_epochs(tmp_path):
     code = """
 import resource, sys
-from silen_lib.train import Run, main
-peaks, record = [], Run.record
-def watch(self, row, clock):
-    record(self, row, clock)
+from silen_lib.train import History, main
+peaks, append = [], History.append
+def watch(self, row):
+    append(self, row)
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-Run.record = watch
+History.append = watch
 assert main(sys.argv[1:]) == 0
 print("grown", peaks[-1] - peaks[20], "kB over", len(peaks) - 21, "epochs")
 """
@@ -361,13 +367,12 @@ def test_a_dead_worker_is_replaced_and_the_run_goes_on(tmp_path):
     code = """
 import os, signal, sys
 from silen_lib import train as m
-state = m.Run.state
+take_part = m.Checkpoints.after_epoch
 def dying(self, row):
-    result = state(self, row)
-    if row["epoch"] == 4 and self.ranks.rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    take_part(self, row)
+    if row["epoch"] == 4 and not self.writes and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         os.kill(os.getpid(), signal.SIGKILL)
-    return result
-m.Run.state = dying
+m.Checkpoints.after_epoch = dying
 sys.exit(m.main(sys.argv[1:]))
 """
     (tmp_path / "dying.py").write_text(code, encoding="utf-8")
@@ -376,16 +381,14 @@ sys.exit(m.main(sys.argv[1:]))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resuming after epoch" in done.stdout
     assert (
-        m.load_checkpoint(sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))[-1])["row"][
-            "epoch"
-        ]
+        checkpoint(sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))[-1])["row"]["epoch"]
         == 8
     )
 
 
 def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
     code = "import os, signal, sys; from silen_lib import train as m\n"
-    code += "if os.environ['RANK'] == '1': m.Run.fit = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+    code += "if os.environ['RANK'] == '1': m._Run.fit = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
     code += "sys.exit(m.main(sys.argv[1:]))"
     (tmp_path / "dying.py").write_text(code, encoding="utf-8")
     start = time.perf_counter()
@@ -412,9 +415,9 @@ def test_a_dead_worker_without_restarts_ends_the_job(tmp_path):
 )  # fmt: skip
 def test_bfloat16_is_chosen_where_the_processor_is_made_for_it(monkeypatch, found, device, want):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert m.fast_bfloat16(torch.device(device)) is want
+    assert m._fast_bfloat16(torch.device(device)) is want
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert m.fast_bfloat16(torch.device("cpu")) is False
+    assert m._fast_bfloat16(torch.device("cpu")) is False
 
 
 @pytest.mark.parametrize(
@@ -429,7 +432,7 @@ def test_bfloat16_is_chosen_where_the_processor_is_made_for_it(monkeypatch, foun
 def test_the_precision_that_was_used_is_written_down(
     monkeypatch, tmp_path, capsys, wish, fast, got
 ):
-    monkeypatch.setattr(m, "fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr(m, "_fast_bfloat16", lambda device: fast)
     assert m.main([*SMALL, "--precision", wish, "--epochs", "1", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["precision"] == got
     assert f"{got} products" in capsys.readouterr().out

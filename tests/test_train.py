@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import types
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,11 +19,10 @@ import pytest
 import torch
 from wandb_run import read
 
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
 from silen_lib.data import Batches
-from silen_lib.mnist_rbm import Clock
-from silen_lib.rbm import RBM
+from silen_lib.rbm import RBM, Trainer
 
 QUIET = ["--temperatures", "0", "--wandb", "disabled"]
 SMALL = ["--dataset", "digits", "--n-hidden", "16", *QUIET]
@@ -37,9 +37,14 @@ def model(out):
     return torch.load(out / "model.pt", weights_only=True)
 
 
+def checkpoints(folder):
+    "Those of a run of silen-train, whose content is looked at."
+    return loop.Checkpoints(folder, check=t._check_state)
+
+
 def contents(folder):
     "Every file below a folder with its bytes; the lock is nobody's data."
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != t.Folder.LOCK]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != t._Folder.LOCK]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -71,13 +76,20 @@ def test_git_is_no_reason_to_stop(tmp_path, monkeypatch, git):
 
 
 @pytest.mark.parametrize(
-    "name", ["plot_filters", "show_images", "plot_history", "use_style", "dream"]
+    "name",
+    [
+        "mnist_rbm.plot_filters",
+        "plot.show_images",
+        "loop.History.plot",
+        "plot.use_style",
+        "mnist_rbm.dream",
+    ],
 )
 def test_what_only_decorates_may_fail(tmp_path, monkeypatch, capsys, name):
     def broken(*args, **settings):
         raise ValueError("no such font")
 
-    monkeypatch.setattr(t, name, broken)
+    monkeypatch.setattr(f"silen_lib.{name}", broken)
     assert run(tmp_path) == 0
     assert "left out (ValueError: no such font)" in capsys.readouterr().err
     assert model(tmp_path)["W"].isfinite().all()
@@ -246,8 +258,8 @@ def test_wandb_may_fail_at_any_moment(tmp_path, monkeypatch, capsys, fault):
         teardown=lambda: None,
     )
     monkeypatch.setitem(sys.modules, "wandb", None if fault == "import" else fake)
-    bounded = t._bounded
-    monkeypatch.setattr(t, "_bounded", lambda work, seconds: bounded(work, 1))
+    bounded = loop._bounded
+    monkeypatch.setattr(loop, "_bounded", lambda work, seconds: bounded(work, 1))
     assert run(tmp_path / "out", "--wandb", "offline") == 0
     out = capsys.readouterr().out
     assert len(re.findall(r"^wandb[: ]", out, re.M)) == 1, out
@@ -259,10 +271,10 @@ def test_the_helper_process_of_wandb_is_killed(tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
-record = t.Run.record
-def watch(self, row, clock):
+append = t.History.append
+def watch(self, row):
     if row["epoch"] == 2:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -272,8 +284,8 @@ def watch(self, row, clock):
                     print("killed wandb-core")
             except OSError:
                 pass
-    record(self, row, clock)
-t.Run.record = watch
+    return append(self, row)
+t.History.append = watch
 sys.exit(t.main(sys.argv[1:]))
 """
     args = [*SMALL[:-1], "offline", "--epochs", "40", "--out", str(tmp_path)]
@@ -368,7 +380,7 @@ def test_after_a_kill_the_offline_file_is_whole(tmp_path):
     "Each file begins at epoch 1, an epoch at its own step, under the same run id."
     code = """
 import os, signal, sys
-from silen_lib import core
+from silen_lib import core, loop
 from silen_lib import train as t
 save = t.Checkpoints.save
 def die(self, state):
@@ -518,21 +530,21 @@ def test_divergence_stops_the_run(tmp_path, capsys, settings):
     history = tmp_path / "history.csv"  # there is none when the first epoch did not come to its end
     assert not history.exists() or len(history.read_text(encoding="utf-8").splitlines()) < 50
     for path in (tmp_path / "checkpoints").glob("*.pt"):
-        assert t.load_checkpoint(path)["model"]["W"].isfinite().all()
+        assert checkpoints(path.parent).read(path)["model"]["W"].isfinite().all()
 
 
 def test_the_last_good_state_survives_a_divergence(tmp_path, monkeypatch, capsys):
-    step = t.Trainer.step
+    step = Trainer.step
 
     def poisoned(self, v, lr):
         step(self, v, lr)
         if lr < 0.15:
             self.rbm.W.data[0, 0] = math.nan
 
-    monkeypatch.setattr(t.Trainer, "step", poisoned)
+    monkeypatch.setattr(Trainer, "step", poisoned)
     assert run(tmp_path, epochs=8) == 3
     assert "the last good state is" in capsys.readouterr().err
-    state = t.newest_checkpoint(tmp_path / "checkpoints")
+    state = checkpoints(tmp_path / "checkpoints").newest()
     assert (
         state["row"]["epoch"] >= 3
         and state["model"]["W"].isfinite().all()
@@ -548,7 +560,7 @@ def test_a_model_that_is_not_finite_is_never_saved(tmp_path, monkeypatch):
         self.rbm.W.data[0, 0] = math.nan
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(t.Run, "fit", fit)
+    monkeypatch.setattr(t._Run, "fit", fit)
     assert run(tmp_path) == 3 and not (tmp_path / "model.pt").exists()
 
 
@@ -652,7 +664,7 @@ def test_held_signals_count_afterwards():
     before = signal.getsignal(signal.SIGINT)
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with t.hold_signals():
+        with t._hold_signals():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
             done.append("saved")
@@ -762,9 +774,9 @@ def test_a_doctored_checkpoint_is_refused_and_the_one_before_is_taken(
     state = torch.load(newest, weights_only=True)
     DOCTORED[name](state)
     torch.save(state, newest)
-    with pytest.raises(t.CheckpointError, match=newest.name):
-        t.load_checkpoint(newest)
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["row"]["epoch"] == 3
+    with pytest.raises(loop.CheckpointError, match=newest.name):
+        checkpoints(newest.parent).read(newest)
+    assert checkpoints(tmp_path / "checkpoints").newest()["row"]["epoch"] == 3
     assert newest.name in capsys.readouterr().out
 
 
@@ -775,30 +787,34 @@ def test_a_pipe_is_no_checkpoint_and_the_best_one_is_the_last_resort(trained, tm
     for path in (tmp_path / "checkpoints").glob("step-*.pt"):
         path.unlink()
         os.mkfifo(path)
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["row"]["epoch"] >= 1
+    assert checkpoints(tmp_path / "checkpoints").newest()["row"]["epoch"] >= 1
 
 
 def test_a_failed_best_does_not_raise_best(tmp_path, monkeypatch):
-    write = t.Checkpoints._write
+    write = loop.Checkpoints._write
     full = [True]
 
     def refuses(self, path, state):
         return False if path.name == "best.pt" and full[0] else write(self, path, state)
 
-    monkeypatch.setattr(t.Checkpoints, "_write", refuses)
+    monkeypatch.setattr(loop.Checkpoints, "_write", refuses)
     assert run(tmp_path, epochs=2) == 0
-    assert t.newest_checkpoint(tmp_path / "checkpoints")["best"] == -math.inf
+    assert checkpoints(tmp_path / "checkpoints").newest()["best"] == -math.inf
     full[0] = False
     assert run(tmp_path, "--resume", "--epochs", "3") == 0
     assert (
-        t.newest_checkpoint(tmp_path / "checkpoints")["best"]
-        == t.load_checkpoint(tmp_path / "checkpoints" / "best.pt")["row"]["pseudo_likelihood"]
+        checkpoints(tmp_path / "checkpoints").newest()["best"]
+        == checkpoints(tmp_path / "checkpoints").read(tmp_path / "checkpoints" / "best.pt")["row"][
+            "pseudo_likelihood"
+        ]
     )
 
 
 def test_an_epoch_costs_the_same_however_many_went_before(tmp_path, monkeypatch):
-    saves, save = [], t.History.save
-    monkeypatch.setattr(t.History, "save", lambda self: saves.append(len(self.rows)) or save(self))
+    saves, save = [], loop.History.save
+    monkeypatch.setattr(
+        loop.History, "save", lambda self: saves.append(len(self.rows)) or save(self)
+    )
     assert run(tmp_path, epochs=60) == 0
     assert saves == [1, 60], "the whole history is written at the beginning and at the end"
     sizes = [path.stat().st_size for path in (tmp_path / "checkpoints").glob("step-*.pt")]
@@ -810,7 +826,7 @@ def test_an_epoch_costs_the_same_however_many_went_before(tmp_path, monkeypatch)
 
 
 def test_a_history_that_was_refused_is_made_whole(tmp_path, monkeypatch, capsys):
-    history = t.History(tmp_path / "history.csv")
+    history = loop.History(tmp_path / "history.csv")
     history.append(dict(epoch=1, x=0.1))
     history.path.unlink()
     history.path.mkdir()  # nothing can be appended to a folder
@@ -818,7 +834,7 @@ def test_a_history_that_was_refused_is_made_whole(tmp_path, monkeypatch, capsys)
     assert not history.append(dict(epoch=3, x=0.3))
     history.path.rmdir()
     assert history.append(dict(epoch=4, x=0.4))
-    again = t.History(history.path)
+    again = loop.History(history.path)
     again.restore(3)
     assert again.rows == history.rows[:3]
 
@@ -887,22 +903,22 @@ def test_resuming_without_the_data_changes_nothing(tmp_path, tiny_mnist, no_netw
     "name", ["config.json", "result.json", "history.csv", "model.pt", "filters.png"]
 )
 def test_what_is_not_written_is_told_by_the_status(tmp_path, monkeypatch, name):
-    write = t.atomic_write
+    write = loop.atomic_write
 
     def full(path):
         if Path(path).name == name:
             raise OSError(28, "No space left on device")
         return write(path)
 
-    monkeypatch.setattr(t, "atomic_write", full)
+    monkeypatch.setattr(loop, "atomic_write", full)
     assert run(tmp_path, "--temperatures", "10") == 1
 
 
 def test_a_likelihood_that_fails_costs_only_itself(tmp_path, monkeypatch, capsys):
-    def evaluate(*args, **settings):
+    def ais(*args, **settings):
         raise ValueError("no luck")
 
-    monkeypatch.setattr(t, "evaluate", evaluate)
+    monkeypatch.setattr("silen_lib.rbm.ais", ais)
     assert run(tmp_path, "--temperatures", "10") == 1
     assert (
         "the likelihood could not be estimated" in capsys.readouterr().err
@@ -1026,14 +1042,16 @@ def test_workers_ask_for_the_time_only_now_and_then(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     batches, answers = Batches(torch.zeros(40, 2), 4), []
-    first = Clock(None, 10.0, batches, False, agree=lambda value: answers.append(value) or value)
-    other = Clock(None, 10.0, batches, False, agree=lambda value: answers[-1])
+    ten = timedelta(seconds=10)
+    first = loop._Clock(ten, batches, agree=lambda value: answers.append(value) or value)
+    other = loop._Clock(ten, batches, agree=lambda value: answers[-1])
     steps = 0
     while True:
         now[0] += 0.01
         steps += 1
-        over = first.tick(), other.tick()
-        assert first.remaining == other.remaining and over[0] == over[1]
-        if over[0]:
+        first.tick()
+        other.tick()
+        assert first.remaining == other.remaining
+        if first.remaining <= 0:
             break
     assert abs(now[0] - 10) < 0.1 and len(answers) < steps / 20, (now, len(answers), steps)
