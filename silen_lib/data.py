@@ -39,6 +39,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from . import args
 from .args import bits, choice, positive, whole
 from .core import atomic_write, data_dir, permutation, say, short_path, uniform
 
@@ -472,8 +473,8 @@ def wave_pictures(
     >>> abs(wave_pictures(3, 10).mean()) < 0.03
     tensor(True)
     """
-    n, size = whole("n", n), whole("size", size, 2)
-    device = None if generator is None else generator.device
+    n, size = args.whole("n", n), args.whole("size", size, 2)
+    device = None if args.generator("generator", generator) is None else generator.device
     axis = torch.arange(size, device=device) / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     like = torch.empty(0, dtype=torch.float32, device=device)
