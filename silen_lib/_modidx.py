@@ -410,10 +410,6 @@ d = {
                 "boltzmann.html#boltzmannmachine.__init__",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
-                "boltzmann.html#boltzmannmachine._carry_on",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.BoltzmannMachine._data": (
                 "boltzmann.html#boltzmannmachine._data",
                 "silen_lib/boltzmann.py",

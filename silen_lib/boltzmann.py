@@ -689,7 +689,7 @@ class BoltzmannMachine(nn.Module):
         *,
         clamp: Tensor | None = None,
         state: Tensor | None = None,
-        T: float = 1.0,
+        T: float | Tensor = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
@@ -702,18 +702,24 @@ class BoltzmannMachine(nn.Module):
             sweeps: visits to every unit
             clamp: (n, N), ±1 holds a unit at that value, 0 leaves it free
             state: (n, N) ±1 to go on from; None: noise
-            T: temperature ≥ 0
+            T: temperature ≥ 0, or one for each chain (n,)
 
         Returns: (n, N)
         """
-        n = args.whole("n", n)
+        n, held = args.whole("n", n), None
         if clamp is not None:
-            n = len(self._states("clamp", clamp, free=True))
+            n, held = len(self._states("clamp", clamp, free=True)), clamp != 0
         if state is None:
             state = random_spins((n, len(self.b)), self.W, generator=generator)
         else:
             self._states("state", state)
-        return self._carry_on(state, clamp, sweeps, T, generator)
+        if clamp is not None and held is not None:
+            args.same_shape("clamp", clamp, "state", state)
+            state = torch.where(held, clamp, state)
+        fields = Couplings(self.W, self.b)
+        return sweep_spins(
+            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
+        ).state
 
     @torch.no_grad()
     def sampled_gradient(
@@ -736,8 +742,9 @@ class BoltzmannMachine(nn.Module):
         self._states("clamped", clamped)
         self._states("free", free)
         if self.n_hidden:
-            clamped = self._carry_on(clamped, clamp, sweeps, generator=generator)
-        free = self._carry_on(free, None, sweeps, generator=generator)
+            args.same_shape("clamp", clamp, "clamped", clamped)
+            clamped = self.sample(sweeps=sweeps, clamp=clamp, state=clamped, generator=generator)
+        free = self.sample(sweeps=sweeps, state=free, generator=generator)
         A, B = len(clamped), len(free)
         dW, db = learning_gradient(
             clamped, free.new_full((A,), 1 / A), free, free.new_full((B,), 1 / B)
@@ -824,22 +831,3 @@ class BoltzmannMachine(nn.Module):
         places = 2 ** torch.arange(self.n_visible - 1, -1, -1, device=v.device)
         number = ((v > 0) * places).sum(-1)
         return p.new_zeros(2**self.n_visible).index_add_(0, number, p)
-
-    def _carry_on(
-        self,
-        state: Tensor,
-        clamp: Tensor | None,
-        sweeps: int,
-        T: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        "Sweeps of the heat bath, with the units held that `clamp` says."
-        held = None
-        if clamp is not None:
-            args.same_shape("clamp", clamp, "state", state)
-            held = clamp != 0
-            state = torch.where(held, clamp, state)
-        fields = Couplings(self.W, self.b)
-        return sweep_spins(
-            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
-        ).state
