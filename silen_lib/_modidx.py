@@ -2007,11 +2007,13 @@ d = {
                 "lib/data.html#import_torchvision",
                 "silen_lib/data.py",
             ),
+            "silen_lib.data.letters": ("lib/data.html#letters", "silen_lib/data.py"),
             "silen_lib.data.load": ("lib/data.html#load", "silen_lib/data.py"),
             "silen_lib.data.load_digits": ("lib/data.html#load_digits", "silen_lib/data.py"),
             "silen_lib.data.load_mnist": ("lib/data.html#load_mnist", "silen_lib/data.py"),
             "silen_lib.data.mnist_state": ("lib/data.html#mnist_state", "silen_lib/data.py"),
             "silen_lib.data.shapes_8x8": ("lib/data.html#shapes_8x8", "silen_lib/data.py"),
+            "silen_lib.data.wave_pictures": ("lib/data.html#wave_pictures", "silen_lib/data.py"),
         },
         "silen_lib.doctor": {
             "silen_lib.doctor.Finding": ("lib/doctor.html#finding", "silen_lib/doctor.py"),
@@ -2883,6 +2885,10 @@ d = {
                 "hopfield.html#patternmemory._ipython_display_",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield.PatternMemory._landing": (
+                "hopfield.html#patternmemory._landing",
+                "silen_lib/hopfield.py",
+            ),
             "silen_lib.hopfield.PatternMemory._lay_out": (
                 "hopfield.html#patternmemory._lay_out",
                 "silen_lib/hopfield.py",
@@ -2931,94 +2937,6 @@ d = {
                 "hopfield.html#patternmemory.store",
                 "silen_lib/hopfield.py",
             ),
-            "silen_lib.hopfield._FieldsFromPatterns": (
-                "hopfield.html#_fieldsfrompatterns",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.__init__": (
-                "hopfield.html#_fieldsfrompatterns.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.commit": (
-                "hopfield.html#_fieldsfrompatterns.commit",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.couplings": (
-                "hopfield.html#_fieldsfrompatterns.couplings",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.field": (
-                "hopfield.html#_fieldsfrompatterns.field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.keep": (
-                "hopfield.html#_fieldsfrompatterns.keep",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.refresh": (
-                "hopfield.html#_fieldsfrompatterns.refresh",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights": (
-                "hopfield.html#_fieldsfromweights",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.__init__": (
-                "hopfield.html#_fieldsfromweights.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.commit": (
-                "hopfield.html#_fieldsfromweights.commit",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.couplings": (
-                "hopfield.html#_fieldsfromweights.couplings",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.field": (
-                "hopfield.html#_fieldsfromweights.field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.keep": (
-                "hopfield.html#_fieldsfromweights.keep",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.refresh": (
-                "hopfield.html#_fieldsfromweights.refresh",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._all_at_once": (
-                "hopfield.html#_all_at_once",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._backed": ("hopfield.html#_backed", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._here": ("hopfield.html#_here", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._landing": ("hopfield.html#_landing", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._memory_figure": (
-                "hopfield.html#_memory_figure",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._outvoted": ("hopfield.html#_outvoted", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._permutation": (
-                "hopfield.html#_permutation",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._recall": ("hopfield.html#_recall", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._settle": ("hopfield.html#_settle", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._settle_there": (
-                "hopfield.html#_settle_there",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._sweep_once": (
-                "hopfield.html#_sweep_once",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._tie": ("hopfield.html#_tie", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._ties_up": ("hopfield.html#_ties_up", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._update_block": (
-                "hopfield.html#_update_block",
-                "silen_lib/hopfield.py",
-            ),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",
@@ -3026,10 +2944,6 @@ d = {
             ),
             "silen_lib.hopfield.corrupt_pattern": (
                 "hopfield.html#corrupt_pattern",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.draw_recall": (
-                "hopfield.html#draw_recall",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.energy_change": (
@@ -3045,7 +2959,6 @@ d = {
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.identify": ("hopfield.html#identify", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield.letters": ("hopfield.html#letters", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.local_field": (
                 "hopfield.html#local_field",
                 "silen_lib/hopfield.py",
@@ -3053,10 +2966,6 @@ d = {
             "silen_lib.hopfield.overlaps": ("hopfield.html#overlaps", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.pattern_field": (
                 "hopfield.html#pattern_field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.random_patterns": (
-                "hopfield.html#random_patterns",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.recall": ("hopfield.html#recall", "silen_lib/hopfield.py"),
@@ -3070,10 +2979,6 @@ d = {
             ),
             "silen_lib.hopfield.unstable_bits": (
                 "hopfield.html#unstable_bits",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.wave_pictures": (
-                "hopfield.html#wave_pictures",
                 "silen_lib/hopfield.py",
             ),
         },
@@ -3777,6 +3682,7 @@ d = {
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins._Engine.run": ("lib/spins.html#_engine.run", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.same": ("lib/spins.html#_engine.same", "silen_lib/spins.py"),
             "silen_lib.spins._Engine.sweep": ("lib/spins.html#_engine.sweep", "silen_lib/spins.py"),
             "silen_lib.spins._Fields": ("lib/spins.html#_fields", "silen_lib/spins.py"),
             "silen_lib.spins._Fields.__init__": (

@@ -24,6 +24,7 @@ from .plot import *  # noqa: F403
 from .rbm import *  # noqa: F403
 from .sampling import *  # noqa: F403
 from .score import *  # noqa: F403
+from .spins import *  # noqa: F403
 from .train import *  # noqa: F403
 from .widgets import *  # noqa: F403
 
@@ -33,7 +34,7 @@ _modules = [
     import_module(f"silen_lib.{name}")
     for name in (
         "attention authoring boltzmann capacity core data energy exercises free_energy hopfield mnist_rbm "
-        "modern_hopfield plot rbm sampling score train widgets"
+        "modern_hopfield plot rbm sampling score spins train widgets"
     ).split()
 ]
 __all__ = sorted({name for module in _modules for name in module.__all__} - {"main"})

@@ -353,9 +353,8 @@ class Patterns:
         P, N = self.patterns.shape[-2:]
         if cold:
             dtype = torch.float32 if P * N < 2**24 else wide_dtype(self.patterns.device)
-        X = self.patterns.mT.to(dtype)
-        X = X if order is None else X.index_select(-2, order)
-        return _PatternFields(X.contiguous())
+        X = self.patterns.to(dtype).mT.contiguous()
+        return _PatternFields(X if order is None else X.index_select(-2, order))
 
 
 # %% ../nbs/lib/spins.ipynb #017b84e6
@@ -475,6 +474,13 @@ class _Engine:
         new = torch.copysign(self.one, h)
         return new if self.held is None else torch.where(self.held[..., block, :], s, new)
 
+    def same(self, a: Tensor, b: Tensor) -> bool:
+        "Are they? Warm, mostly not: stop at the first difference. Cold, mostly: a product looks at many at a time."
+        if not self.cold:
+            return torch.equal(a, b)
+        gap = (a - b).flatten()
+        return not gap.dot(gap)
+
     def sweep(self, S: Tensor, offsets: Tensor | None = None) -> tuple[Tensor, Tensor]:
         "Visit every spin once. Above 0: the columns that moved (cold rules only); and whether the rounds were enough."
         fields, here = self.fields, self.here
@@ -484,15 +490,15 @@ class _Engine:
             s = S[..., block, :]
             h = fields.heard(block, S, offsets)
             new = self.decide(h, s, block)
-            turned = new - s
-            if here and not turned.flatten().dot(turned.flatten()):
+            if here and self.cold and self.same(new, s):
                 continue
+            turned = new - s
             L = fields.inner(block)
             last = L.shape[-1] - 1
             old, rounds = new, last if here else min(self.rounds, last)
             for _ in range(rounds):  # after round r the first r + 1 spins are right
                 old, new = new, self.decide(_add_product(h, L, turned), s, block)
-                if here and torch.equal(old, new):
+                if here and self.same(new, old):
                     break
                 turned = new - s
             if rounds < last:

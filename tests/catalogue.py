@@ -516,14 +516,6 @@ entry(
     n=Count(2, optional=True),
     generator=Gen(),
 )
-entry(
-    "hopfield.random_patterns",
-    fake="makes its own tensors",
-    n_patterns=Count(2),
-    n_neurons=Count(5),
-    fraction=Fraction(0.5),
-    generator=Gen(),
-)
 entry("hopfield.local_field", state=_state(), W=Couplings(N, symmetric=False))
 entry("hopfield.hopfield_energy", state=_state(), W=Couplings(N, symmetric=False))
 entry(
@@ -575,13 +567,13 @@ entry(
     generator=Gen(),
 )
 entry(
-    "hopfield.wave_pictures",
+    "data.wave_pictures",
     fake="makes its own tensors",
     n=Count(2),
     size=Count(9, 2),
     generator=Gen(),
 )
-entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
+entry("data.letters", fake="makes its own tensors", text=Choice("AB"))
 
 # ---------------------------------------------------------------- spins
 entry(
@@ -1759,31 +1751,11 @@ again(
 )
 again("hopfield.recall_patterns", state=_state(), **_patterns, fixed=Mask(N))
 again("hopfield.hopfield_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
-again("hopfield.letters", text=Only("A", ["A"], "a", ""))
+again("data.letters", text=Only("A", ["A"], "a", ""))
 _s5 = _five.make()
 again(
     "hopfield.show_patterns",
     patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))),
-)
-again(
-    "hopfield.draw_recall",
-    states=Only([_s5, -_s5], [], None, [(_s5 + 1) / 2]),
-    energies=Only([1.0, 0.0], [1.0], [1.0, NAN], None),
-    patterns=Spins(3, 5),
-)
-again(
-    "hopfield.draw_recall",
-    states=[_s5],
-    energies=[1.0],
-    patterns=Spins(3, 5),
-    frame=Only(0, 5, 1.5),
-)
-again(
-    "hopfield.draw_recall",
-    states=[_s5],
-    energies=[1.0],
-    patterns=Spins(3, 5),
-    names=Only(None, ["a"], 3),
 )
 again(
     "hopfield.PatternMemory",

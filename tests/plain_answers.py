@@ -39,7 +39,7 @@ PLAIN = {
     """,
     "async_step": """
         new = state.clone()
-        new[..., i] = torch.where(state @ W[i] >= -_tie(W[i]), 1.0, -1.0)
+        new[..., i] = torch.where(state @ W[i] >= -tie_width(W[i]), 1.0, -1.0)
         return new
     """,
     "overlaps": """

@@ -27,7 +27,6 @@ OPEN = {
     "exercises",
     "free_energy",
     "grading",
-    "hopfield",
     "mnist_rbm",
     "modern_hopfield",
     "notebooks",

@@ -134,12 +134,9 @@ def test_orders_temperatures_and_coins(way, rule, kind):
 
 def too_few_rounds(m):
     "Content after the first round."
-
-    class Content:
-        def __getattr__(self, name):
-            return (lambda a, b: True) if name == "equal" else getattr(torch, name)
-
-    m.setattr(S, "torch", Content())
+    same = S._Engine.same
+    at_rest = lambda self, new, s: same(self, new, s) if s._base is not None else True
+    m.setattr(S._Engine, "same", at_rest)
 
 
 def stale_fields(m):
