@@ -3672,6 +3672,10 @@ d = {
                 "lib/spins.html#_engine._settle",
                 "silen_lib/spins.py",
             ),
+            "silen_lib.spins._Engine._sweep_fresh": (
+                "lib/spins.html#_engine._sweep_fresh",
+                "silen_lib/spins.py",
+            ),
             "silen_lib.spins._Engine.decide": (
                 "lib/spins.html#_engine.decide",
                 "silen_lib/spins.py",
