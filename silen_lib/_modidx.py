@@ -419,10 +419,6 @@ d = {
                 "boltzmann.html#boltzmannmachine.__init__",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
-                "boltzmann.html#boltzmannmachine._carry_on",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.BoltzmannMachine._data": (
                 "boltzmann.html#boltzmannmachine._data",
                 "silen_lib/boltzmann.py",
@@ -3856,6 +3852,10 @@ d = {
             ),
             "silen_lib.spins._Engine._settle": (
                 "lib/spins.html#_engine._settle",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine._sweep_fresh": (
+                "lib/spins.html#_engine._sweep_fresh",
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins._Engine.decide": (

@@ -74,8 +74,8 @@ def detailed_balance_gap(P: Tensor, p: Tensor) -> Tensor:
     >>> detailed_balance_gap(round_and_round, torch.full((3,), 1 / 3))
     tensor(0.3333)
     """
-    args.distribution("P", args.square("P", P, values=False), step=True, half=True, tol=1e-2)
-    args.distribution("p", p, n=len(P), ndim=1, like=("P", P), step=True, half=True, tol=1e-2)
+    args.probabilities("P", args.square("P", P, values=False), step=True)
+    args.probabilities("p", p, len(P), ndim=1, like=("P", P), step=True)
     flow = p[:, None] * P
     return (flow - flow.T).abs().max()
 
@@ -539,12 +539,8 @@ def learning_gradient(
     if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
         want = f"it must be (A, N = {free.shape[1]}), to go with free"
         raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
-    args.distribution(
-        "p_clamped", p_clamped, n=len(clamped), ndim=1, like=("free", free), half=True, tol=1e-2
-    )
-    args.distribution(
-        "p_free", p_free, n=len(free), ndim=1, like=("free", free), half=True, tol=1e-2
-    )
+    args.probabilities("p_clamped", p_clamped, len(clamped), ndim=1, like=("free", free))
+    args.probabilities("p_free", p_free, len(free), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free
 
@@ -693,7 +689,7 @@ class BoltzmannMachine(nn.Module):
         *,
         clamp: Tensor | None = None,
         state: Tensor | None = None,
-        T: float = 1.0,
+        T: float | Tensor = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
@@ -706,18 +702,24 @@ class BoltzmannMachine(nn.Module):
             sweeps: visits to every unit
             clamp: (n, N), ±1 holds a unit at that value, 0 leaves it free
             state: (n, N) ±1 to go on from; None: noise
-            T: temperature ≥ 0
+            T: temperature ≥ 0, or one for each chain (n,)
 
         Returns: (n, N)
         """
-        n = args.whole("n", n)
+        n, held = args.whole("n", n), None
         if clamp is not None:
-            n = len(self._states("clamp", clamp, free=True))
+            n, held = len(self._states("clamp", clamp, free=True)), clamp != 0
         if state is None:
             state = random_spins((n, len(self.b)), self.W, generator=generator)
         else:
             self._states("state", state)
-        return self._carry_on(state, clamp, sweeps, T, generator)
+        if clamp is not None and held is not None:
+            args.same_shape("clamp", clamp, "state", state)
+            state = torch.where(held, clamp, state)
+        fields = Couplings(self.W, self.b)
+        return sweep_spins(
+            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
+        ).state
 
     @torch.no_grad()
     def sampled_gradient(
@@ -740,8 +742,9 @@ class BoltzmannMachine(nn.Module):
         self._states("clamped", clamped)
         self._states("free", free)
         if self.n_hidden:
-            clamped = self._carry_on(clamped, clamp, sweeps, generator=generator)
-        free = self._carry_on(free, None, sweeps, generator=generator)
+            args.same_shape("clamp", clamp, "clamped", clamped)
+            clamped = self.sample(sweeps=sweeps, clamp=clamp, state=clamped, generator=generator)
+        free = self.sample(sweeps=sweeps, state=free, generator=generator)
         A, B = len(clamped), len(free)
         dW, db = learning_gradient(
             clamped, free.new_full((A,), 1 / A), free, free.new_full((B,), 1 / B)
@@ -820,9 +823,7 @@ class BoltzmannMachine(nn.Module):
         v = args.rows("v", v, f"(M, n_visible = {self.n_visible})", values=False)
         if p is None:
             return v, v.new_full((len(v),), 1 / len(v))
-        args.alike(
-            "p", args.distribution("p", p, n=len(v), tol=1e-4, ndim=1, half=True), "v", v, "device"
-        )
+        args.together("p", args.probabilities("p", p, len(v), tol=1e-4, ndim=1), "v", v)
         return v, p.to(v.dtype)
 
     def _shares(self, v: Tensor, p: Tensor) -> Tensor:
@@ -830,22 +831,3 @@ class BoltzmannMachine(nn.Module):
         places = 2 ** torch.arange(self.n_visible - 1, -1, -1, device=v.device)
         number = ((v > 0) * places).sum(-1)
         return p.new_zeros(2**self.n_visible).index_add_(0, number, p)
-
-    def _carry_on(
-        self,
-        state: Tensor,
-        clamp: Tensor | None,
-        sweeps: int,
-        T: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        "Sweeps of the heat bath, with the units held that `clamp` says."
-        held = None
-        if clamp is not None:
-            args.alike("clamp", clamp, "state", state, "shape")
-            held = clamp != 0
-            state = torch.where(held, clamp, state)
-        fields = Couplings(self.W, self.b)
-        return sweep_spins(
-            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
-        ).state

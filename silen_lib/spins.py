@@ -398,8 +398,10 @@ class _Engine:
             return self._run_there(S, T, limit)
         if self.cold:
             return self._settle(S, limit)
+        fresh = isinstance(self.fields, _FreshFields) and self.held is None
+        sweep = self._sweep_fresh if fresh else self.sweep
         for t in T:
-            self.sweep(S, self.offsets(S, t))
+            sweep(S, self.offsets(S, t))
         return S, torch.full(S[..., 0, :].shape, len(T))
 
     def _settle(self, S: Tensor, limit: int | None) -> tuple[Tensor, Tensor]:
@@ -510,6 +512,21 @@ class _Engine:
             if self.cold:
                 moved += turned.abs().amax(-2)
         return moved, enough
+
+    def _sweep_fresh(self, S: Tensor, offsets: Tensor):
+        "`sweep` on the processor, where no unit is held and no field kept: what turned is not asked, two buffers do."
+        for block in self.blocks:
+            s = S[block]
+            h, L = self.fields.heard(block, S, offsets), self.fields.inner(block)
+            h.addmm_(L, s, alpha=-1)  # what is heard from all but the earlier spins of the block
+            old, new = s.clone(), torch.empty_like(h)
+            for _ in range(len(L)):  # after round r the first r spins are right
+                torch.addmm(h, L, old, out=new)
+                torch.copysign(self.one, new, out=new)
+                if torch.equal(old, new):
+                    break
+                old, new = new, old
+            s.copy_(old)
 
 
 # %% ../nbs/lib/spins.ipynb #eacda0ce
