@@ -344,8 +344,9 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     args.memory("x", x, y, "y")
     x, y = x.to(wide_dtype(x.device)), y.to(wide_dtype(x.device))
     total = x.new_zeros(*x.shape[:-1], len(y))
+    columns = y.T.contiguous()  # read in one go
     for j in range(x.shape[-1]):
-        total = total + (x[..., j, None] - y[:, j]).square()
+        total = total + (x[..., j, None] - columns[j]).square()
     return total
 
 
