@@ -1423,25 +1423,35 @@ def energies(name: str, E: Any, ndim: int | None = None) -> Tensor:
 
 
 # %% ../nbs/lib/args.ipynb #9a23c3e9
-def numbers(
-    name: str,
-    x: float | Sequence[float] | Tensor,  # one number, a list, or a tensor of any shape
-    low: float = -math.inf,
-) -> Tensor:
-    "Finite numbers, as float64 on the processor: where a small computation in full precision is made."
-    if isinstance(x, (list, tuple)):
-        x = torch.tensor(
-            [real(f"{name}[{k}]", v, low) for k, v in enumerate(x)], dtype=torch.float64
-        )
-    x = within(name, x, low)
-    return torch.as_tensor(x, dtype=torch.float64, device="cpu").detach()
+def numbers(name: str, x: float | Sequence[float] | Tensor, low: float = -math.inf) -> Tensor:
+    """Finite numbers, as float64 on the processor: where a small computation in full precision is made.
+
+    Args:
+        x: one number, a list, or a tensor of any shape
+        low: the least that is allowed
+
+    >>> numbers("T", [0.5, -1.0], 0)
+    Traceback (most recent call last):
+    ValueError: T[1] is -1.0; it must be a finite number ≥ 0
+    """
+    if isinstance(x, Sequence):
+        listed = [real(f"{name}[{k}]", v, low) for k, v in enumerate(x)]
+        return torch.tensor(listed, dtype=torch.float64)
+    checked = within(name, x, low)
+    return torch.as_tensor(checked, dtype=torch.float64, device="cpu").detach()
 
 
-def columns(
-    positive: Sequence[str] = (),  # names of those that must be above 0
-    **table: Tensor,  # real or whole numbers (n,), by name
-) -> list[Tensor]:
-    "The columns of a small table, brought to the processor: of one length, and two different values in the first."
+def columns(positive: Sequence[str] = (), **table: Tensor) -> list[Tensor]:
+    """The columns of a small table, brought to the processor: of one length, and two different values in the first.
+
+    Args:
+        positive: names of those that must be above 0
+        table: real or whole numbers (n,), by name
+
+    >>> columns(N=torch.tensor([10, 10]), value=torch.tensor([0.1, 0.2]))
+    Traceback (most recent call last):
+    ValueError: N are [10.0, 10.0]; at least two different ones are needed
+    """
     checked: list[Tensor] = []
     for name, x in table.items():
         if isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64):
@@ -1613,13 +1623,18 @@ def temperatures(
 
 
 # %% ../nbs/lib/args.ipynb #3f3b4e68
-def readout(
-    name: str,
-    values: Any,  # (P, d_v)
-    stored: str,  # name of the patterns or keys
-    patterns: Tensor,  # (P, d)
-) -> Tensor:
-    "One row of values for each stored pattern."
+def readout(name: str, values: Any, stored: str, patterns: Tensor) -> Tensor:
+    """One row of values for each stored pattern.
+
+    Args:
+        values: (P, d_v)
+        stored: name of the patterns or keys
+        patterns: (P, d)
+
+    >>> readout("values", torch.ones(2, 4), "keys", torch.ones(3, 5))
+    Traceback (most recent call last):
+    ValueError: values has shape (2, 4); it must be (P = 3, d_v), one row for each of the keys
+    """
     want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
     rows(name, values, want, like=(stored, patterns), half=True, values=False)
     if len(values) != len(patterns):
@@ -1627,13 +1642,17 @@ def readout(
     return values
 
 
-def listed(
-    name: str,
-    values: Any,  # numbers, in lists of lists or in a tensor
-    like: Tensor,  # what they will meet
-    above: float = -math.inf,  # all of them lie above this
-) -> Tensor:
-    "Finite numbers as a tensor of the dtype and device of another; they are checked where they are."
+def listed(name: str, values: Any, like: Tensor, above: float = -math.inf) -> Tensor:
+    """Finite numbers as a tensor of the dtype and device of another; they are checked where they are.
+
+    Args:
+        values: numbers, in lists of lists or in a tensor
+        like: what they will meet
+        above: all of them lie above this
+
+    >>> listed("depths", [1, 2], torch.zeros(3))
+    tensor([1., 2.])
+    """
     if isinstance(values, Sequence):
         try:
             x = torch.tensor(values, dtype=like.dtype, device="cpu")

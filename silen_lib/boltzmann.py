@@ -74,8 +74,8 @@ def detailed_balance_gap(P: Tensor, p: Tensor) -> Tensor:
     >>> detailed_balance_gap(round_and_round, torch.full((3,), 1 / 3))
     tensor(0.3333)
     """
-    args.probabilities("P", args.square("P", P, values=False), step=True)
-    args.probabilities("p", p, len(P), ndim=1, like=("P", P), step=True)
+    args.distribution("P", args.square("P", P, values=False), step=True, half=True, tol=1e-2)
+    args.distribution("p", p, n=len(P), ndim=1, like=("P", P), step=True, half=True, tol=1e-2)
     flow = p[:, None] * P
     return (flow - flow.T).abs().max()
 
@@ -539,8 +539,12 @@ def learning_gradient(
     if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
         want = f"it must be (A, N = {free.shape[1]}), to go with free"
         raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
-    args.probabilities("p_clamped", p_clamped, len(clamped), ndim=1, like=("free", free))
-    args.probabilities("p_free", p_free, len(free), ndim=1, like=("free", free))
+    args.distribution(
+        "p_clamped", p_clamped, n=len(clamped), ndim=1, like=("free", free), half=True, tol=1e-2
+    )
+    args.distribution(
+        "p_free", p_free, n=len(free), ndim=1, like=("free", free), half=True, tol=1e-2
+    )
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free
 
@@ -714,7 +718,7 @@ class BoltzmannMachine(nn.Module):
         else:
             self._states("state", state)
         if clamp is not None and held is not None:
-            args.same_shape("clamp", clamp, "state", state)
+            args.alike("clamp", clamp, "state", state, "shape")
             state = torch.where(held, clamp, state)
         fields = Couplings(self.W, self.b)
         return sweep_spins(
@@ -742,7 +746,7 @@ class BoltzmannMachine(nn.Module):
         self._states("clamped", clamped)
         self._states("free", free)
         if self.n_hidden:
-            args.same_shape("clamp", clamp, "clamped", clamped)
+            args.alike("clamp", clamp, "clamped", clamped, "shape")
             clamped = self.sample(sweeps=sweeps, clamp=clamp, state=clamped, generator=generator)
         free = self.sample(sweeps=sweeps, state=free, generator=generator)
         A, B = len(clamped), len(free)
@@ -823,7 +827,9 @@ class BoltzmannMachine(nn.Module):
         v = args.rows("v", v, f"(M, n_visible = {self.n_visible})", values=False)
         if p is None:
             return v, v.new_full((len(v),), 1 / len(v))
-        args.together("p", args.probabilities("p", p, len(v), tol=1e-4, ndim=1), "v", v)
+        args.alike(
+            "p", args.distribution("p", p, n=len(v), tol=1e-4, ndim=1, half=True), "v", v, "device"
+        )
         return v, p.to(v.dtype)
 
     def _shares(self, v: Tensor, p: Tensor) -> Tensor:

@@ -4,16 +4,12 @@
 
 # %% auto #0
 __all__ = [
-    "MNIST_FILES",
-    "SHAPES_8X8",
-    "import_torchvision",
-    "MnistFile",
     "DataError",
     "mnist_state",
     "Digits",
     "load_mnist",
     "load_digits",
-    "load",
+    "load_dataset",
     "binarise",
     "Batches",
     "glyphs_5x5",
@@ -31,35 +27,45 @@ import math
 import os
 import socket
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from . import args
-from .args import bits, choice, positive, whole
-from .core import atomic_write, data_dir, permutation, say, short_path, uniform
+from silen_lib.core import (
+    atomic_write,
+    data_dir,
+    extra,
+    permutation,
+    say,
+    short_path,
+    uniform,
+)
 
 # %% ../nbs/lib/data.ipynb #6ced388f
 _libraries = []  # a torch.library.Library undoes its definitions when it is collected, so keep it
 
 
-def import_torchvision():
+def import_torchvision() -> ModuleType:
     "Import torchvision, also where only its data sets and utilities can work."
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-        if not _libraries:
-            library = torch.library.Library("torchvision", "DEF")
-            library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _libraries.append(library)
-        import torchvision
+    with extra("train"):
+        try:
+            import torchvision
+        except RuntimeError as error:
+            if "torchvision::" not in str(error):
+                raise
+            if not _libraries:
+                library = torch.library.Library("torchvision", "DEF")
+                library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                _libraries.append(library)
+            import torchvision
     return torchvision
 
 
@@ -94,8 +100,14 @@ MNIST_FILES = (
 )  # fmt: skip
 
 
+# %% ../nbs/lib/data.ipynb #364cbda3
 class DataError(RuntimeError):
-    "A data set that cannot be used: the message names the file and says what to do."
+    """A data set that cannot be used: the message names the file and says what to do.
+
+    >>> raise DataError("MNIST: train-labels-idx1-ubyte is damaged. Delete or replace it.")
+    Traceback (most recent call last):
+    silen_lib.data.DataError: MNIST: train-labels-idx1-ubyte is damaged. Delete or replace it.
+    """
 
 
 # %% ../nbs/lib/data.ipynb #170b4c98
@@ -106,12 +118,12 @@ def _header(file: MnistFile) -> bytes:
     return b"".join(number.to_bytes(4, "big") for number in (file.magic, *sizes))
 
 
-def _unpacked_fault(content: bytes, file: MnistFile) -> str:
+def _fault(content: bytes, file: MnistFile) -> str:
     "What is wrong with the content of an unpacked file ('' when nothing is)."
     header = _header(file)
     if len(content) != file.size:
         return f"{len(content)} bytes instead of {file.size}"
-    if content[: len(header)] != header:
+    if not content.startswith(header):
         return f"it begins with {content[: len(header)].hex()}, not {header.hex()}"
     if file.magic == 2049 and max(content[len(header) :]) > 9:
         return f"it holds the label {max(content[len(header) :])}"
@@ -123,20 +135,18 @@ def _unpacked_fault(content: bytes, file: MnistFile) -> str:
 def _look(path: Path, file: MnistFile) -> tuple[bytes | None, str]:
     "The unpacked content of a file or of its .gz archive; or None and what is wrong ('' when there is no such file)."
     try:
-        stored = path.read_bytes()
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except OSError as error:
         return None, f"{short_path(path)} cannot be read ({error.strerror})"
-    if path.suffix != ".gz":
-        fault = _unpacked_fault(stored, file)
-        return (None, f"{short_path(path)} is damaged ({fault})") if fault else (stored, "")
-    if hashlib.md5(stored).hexdigest() != file.md5:
-        return (
-            None,
-            f"{short_path(path)} is damaged ({len(stored)} bytes, md5 differs from the original's)",
-        )
-    return gzip.decompress(stored), ""
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error):
+            return None, f"{short_path(path)} is damaged ({len(content)} bytes that do not unpack)"
+    fault = _fault(content, file)
+    return (None, f"{short_path(path)} is damaged ({fault})") if fault else (content, "")
 
 
 def _raw_folder(root: str | Path | None) -> Path:
@@ -150,12 +160,17 @@ def _raw_folder(root: str | Path | None) -> Path:
 
 
 # %% ../nbs/lib/data.ipynb #27e72b20
-def mnist_state(
-    root: str
-    | Path
-    | None = None,  # the folder that holds MNIST/raw; default: the course's data folder
-) -> tuple[str, str]:  # "ready", "missing" or "damaged", and one line about it
-    "Look at the MNIST files below `root` without changing anything: every byte is checked, in about 0.2 s."
+def mnist_state(root: str | Path | None = None) -> tuple[str, str]:
+    """Look at the MNIST files below `root` without changing anything: every byte is checked, in about 0.2 s.
+
+    Args:
+        root: the folder that holds MNIST/raw; None: the course's data folder
+    Returns: "ready", "missing" or "damaged", and one line about it
+    Raises: ValueError when `root` is no folder
+
+    >>> mnist_state("an empty folder")[0]
+    'missing'
+    """
     raw = _raw_folder(root)
     missing, faults = [], []
     for file in MNIST_FILES:
@@ -175,7 +190,7 @@ def mnist_state(
 
 
 # %% ../nbs/lib/data.ipynb #c45633ae
-def _keep(content: bytes, unpacked: Path):
+def _keep(content: bytes, unpacked: Path) -> None:
     "Leave the unpacked file beside its archive for torchvision and the next time; where that cannot be, do without."
     with contextlib.suppress(OSError), atomic_write(unpacked) as temporary:
         temporary.write_bytes(content)
@@ -183,7 +198,7 @@ def _keep(content: bytes, unpacked: Path):
 
 # %% ../nbs/lib/data.ipynb #d953cb31
 @contextmanager
-def _socket_timeout(seconds: float):
+def _socket_timeout(seconds: float) -> Iterator[None]:
     "Give up on a silent network instead of hanging."
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
@@ -195,6 +210,7 @@ def _socket_timeout(seconds: float):
 
 # %% ../nbs/lib/data.ipynb #c7872c3c
 def _in_a_line(error: Exception) -> str:
+    "An error in one line."
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0][:100]}" if words else type(error).__name__
 
@@ -252,7 +268,12 @@ def _content(raw: Path, file: MnistFile, download: bool, timeout: float) -> byte
 
 # %% ../nbs/lib/data.ipynb #d3f28813
 class Digits(NamedTuple):
-    "Images in [0, 1], flattened, with their labels."
+    """Images in [0, 1], flattened, with their labels.
+
+    >>> pixels, label = torch.zeros(1, 4), torch.tensor([7])
+    >>> Digits("made", pixels, label, pixels, label, (2, 2))
+    Digits(made: 1 train, 1 test, 2x2 pixels, on cpu)
+    """
 
     name: str  # "mnist" or "digits"
     train: torch.Tensor  # (n, height·width) float32
@@ -261,7 +282,7 @@ class Digits(NamedTuple):
     test_labels: torch.Tensor
     shape: tuple[int, int]  # (height, width)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         h, w = self.shape
         sizes = f"{len(self.train)} train, {len(self.test)} test, {h}x{w} pixels"
         return f"Digits({self.name}: {sizes}, on {self.train.device})"
@@ -275,18 +296,26 @@ def _tensor(content: bytes, file: MnistFile) -> torch.Tensor:
 
 
 def load_mnist(
-    root: str
-    | Path
-    | None = None,  # holds or will hold MNIST/raw; default: the course's data folder
+    root: str | Path | None = None,
     device: str | torch.device = "cpu",
     download: bool = True,
-    timeout: float = 10.0,  # seconds of silence after which a mirror is given up
+    timeout: float = 10.0,
 ) -> Digits:
     """The 60,000 + 10,000 digits of MNIST (LeCun, Bottou, Bengio & Haffner 1998), rows of 784 grey values in [0, 1].
 
-    Raises DataError naming a damaged file that could not be replaced, FileNotFoundError when there is none,
-    ValueError when `root` is no folder. A folder that cannot be written is read as it is."""
-    timeout = positive("timeout", timeout)
+    A folder that cannot be written is read as it is.
+
+    Args:
+        root: holds or will hold MNIST/raw; None: the course's data folder
+        timeout: seconds of silence after which a mirror is given up
+    Raises: DataError naming a damaged file that could not be replaced; FileNotFoundError when there is none;
+        ValueError when `root` is no folder
+
+    >>> load_mnist("an empty folder", download=False)
+    Traceback (most recent call last):
+    FileNotFoundError: MNIST: nothing in ...raw, and downloading was switched off
+    """
+    timeout = args.positive("timeout", timeout)
     raw = _raw_folder(root)
     if (
         all(not (raw / f"{file.name}{end}").exists() for file in MNIST_FILES for end in ("", ".gz"))
@@ -304,30 +333,41 @@ def load_mnist(
 
 
 # %% ../nbs/lib/data.ipynb #fb646d91
-def load_digits(
-    device: str | torch.device = "cpu",
-    n_test: int = 397,  # the last images become the test set: 1,400 + 397
-) -> Digits:
-    "The 1,797 handwritten 8×8 digits in scikit-learn (Alpaydin & Kaynak 1998), grey values in [0, 1]: no network."
-    from sklearn import datasets
+def load_digits(device: str | torch.device = "cpu", n_test: int = 397) -> Digits:
+    """The 1,797 handwritten 8×8 digits in scikit-learn (Alpaydin & Kaynak 1998), grey values in [0, 1]: no network.
 
-    bunch = datasets.load_digits()
-    n_test = whole("n_test", n_test, 1, len(bunch.data) - 1)
-    x = torch.tensor(bunch.data / 16, dtype=torch.float32, device=device)
-    y = torch.tensor(bunch.target, dtype=torch.int64, device=device)
+    Args:
+        n_test: how many of the last images become the test set
+
+    >>> load_digits()
+    Digits(digits: 1400 train, 397 test, 8x8 pixels, on cpu)
+    """
+    with extra("train"):
+        from sklearn import datasets
+    images, labels = datasets.load_digits(return_X_y=True)
+    n_test = args.whole("n_test", n_test, 1, len(images) - 1)
+    x = torch.tensor(images / 16, dtype=torch.float32, device=device)
+    y = torch.tensor(labels, dtype=torch.int64, device=device)
     return Digits("digits", x[:-n_test], y[:-n_test], x[-n_test:], y[-n_test:], (8, 8))
 
 
 # %% ../nbs/lib/data.ipynb #93cef549
-def load(
-    name: str = "mnist",  # "mnist" or "digits"
+def load_dataset(
+    name: str = "mnist",
     root: str | Path | None = None,
     device: str | torch.device = "cpu",
     download: bool = True,
 ) -> Digits:
     """A data set by name; MNIST that is neither on disk nor to be had becomes the digits, with one line that says so.
 
-    Raises DataError naming a damaged file that could not be replaced, ValueError for another name."""
+    Args:
+        name: "mnist" or "digits"
+        root: as in `load_mnist`
+    Raises: DataError naming a damaged file that could not be replaced; ValueError for another name
+
+    >>> load_dataset("digits").shape
+    (8, 8)
+    """
     if name == "digits":
         return load_digits(device)
     if name != "mnist":
@@ -340,22 +380,22 @@ def load(
 
 
 # %% ../nbs/lib/data.ipynb #a9a9d8bf
-def _check_generator(generator: torch.Generator | None):
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise ValueError(
-            f"generator is a {type(generator).__name__}; it must be a torch.Generator or None"
-        )
-
-
 def binarise(
-    x: torch.Tensor,  # grey values in [0, 1]
-    how: str = "threshold",  # "threshold": 1 above 0.5; "stochastic": 1 with probability x
-    generator: torch.Generator | None = None,
-) -> torch.Tensor:  # zeros and ones, float32, same shape
-    "Turn grey values into bits."
-    bits("x", x)
-    _check_generator(generator)
-    choice("how", how, ("threshold", "stochastic"))
+    x: torch.Tensor, how: str = "threshold", generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Turn grey values into bits.
+
+    Args:
+        x: grey values in [0, 1], any shape
+        how: "threshold": 1 above 0.5; "stochastic": 1 with probability x
+    Returns: zeros and ones, float32, same shape
+
+    >>> binarise(torch.tensor([0.3, 0.5, 0.7]))
+    tensor([0., 0., 1.])
+    """
+    args.bits("x", x)
+    args.generator("generator", generator)
+    args.choice("how", how, ("threshold", "stochastic"))
     if how == "threshold":
         return (x > 0.5).float()
     return (uniform(x.shape, x, generator) < x).float()
@@ -363,27 +403,31 @@ def binarise(
 
 # %% ../nbs/lib/data.ipynb #f43a2550
 class Batches:
-    "Shuffled batches of the rows of `x`, anew each time it is iterated over; a last short batch is dropped."
+    """Shuffled batches of the rows of `x`, anew each time it is iterated over; a last short batch is dropped.
+
+    Args:
+        x: (n, …) resident on its device
+        generator: of the CPU, and the order is the same on every device
+
+    >>> batches = Batches(torch.arange(10), 3)
+    >>> len(batches), len(torch.cat(list(batches)).unique())
+    (3, 9)
+    """
 
     def __init__(
-        self,
-        x: torch.Tensor,  # (n, …) resident on its device
-        batch_size: int = 128,
-        generator: torch.Generator
-        | None = None,  # of the CPU: the order is then the same on every device
+        self, x: torch.Tensor, batch_size: int = 128, generator: torch.Generator | None = None
     ):
         if not isinstance(x, torch.Tensor):
             raise ValueError(f"x is {type(x).__name__}; it must be a torch tensor")
         if x.ndim == 0 or len(x) == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}; it must have at least one row")
-        _check_generator(generator)
         self.x = x
         if isinstance(batch_size, int) and not 1 <= batch_size <= len(x):
             raise ValueError(
                 f"batch_size is {batch_size}; the data have {len(x)} rows, so it must be 1 … {len(x)}"
             )
-        self.batch_size = whole("batch_size", batch_size, 1, len(x))
-        self.generator = generator
+        self.batch_size = args.whole("batch_size", batch_size, 1, len(x))
+        self.generator = args.generator("generator", generator)
 
     def __len__(self) -> int:
         return len(self.x) // self.batch_size
@@ -401,7 +445,11 @@ def _bitmap(text: str, on: float, off: float) -> torch.Tensor:
 
 
 def glyphs_5x5() -> dict[str, torch.Tensor]:
-    "The glyphs 0, 1 and X as (5, 5) float32 tensors of ±1."
+    """The glyphs 0, 1 and X as (5, 5) float32 tensors of ±1, by name.
+
+    >>> glyphs_5x5()["1"][0]
+    tensor([-1., -1.,  1., -1., -1.])
+    """
     art = {
         "0": ".###. #...# #...# #...# .###.",
         "1": "..#.. ..#.. ..#.. ..#.. ..#..",
@@ -411,32 +459,40 @@ def glyphs_5x5() -> dict[str, torch.Tensor]:
 
 
 # %% ../nbs/lib/data.ipynb #62439cf1
-SHAPES_8X8 = (
-    "column 2", "column 5", "row 2", "row 5", "diagonal", "antidiagonal", "border", "cross", "checkerboard", "X"
-)  # fmt: skip
-
-
 def shapes_8x8() -> dict[str, torch.Tensor]:
-    "Ten line drawings as (8, 8) float32 tensors of 0 and 1, in the order of SHAPES_8X8; the checkerboard is number 8."
+    """Ten line drawings as (8, 8) float32 tensors of 0 and 1, by name.
+
+    >>> shapes_8x8()["checkerboard"].sum()
+    tensor(32.)
+    """
     i = torch.arange(8)
     row, column = i[:, None].expand(8, 8), i[None, :].expand(8, 8)
-    edge = (row == 0) | (row == 7) | (column == 0) | (column == 7)
     diagonal, antidiagonal = row == column, row + column == 7
-    drawings = (
-        column == 2, column == 5, row == 2, row == 5, diagonal, antidiagonal, edge,
-        (row == 4) | (column == 4), (row + column) % 2 == 0, diagonal | antidiagonal,
-    )  # fmt: skip
-    return {name: drawing.float() for name, drawing in zip(SHAPES_8X8, drawings)}
+    drawings = {
+        "column 2": column == 2,
+        "column 5": column == 5,
+        "row 2": row == 2,
+        "row 5": row == 5,
+        "diagonal": diagonal,
+        "antidiagonal": antidiagonal,
+        "border": (row == 0) | (row == 7) | (column == 0) | (column == 7),
+        "cross": (row == 4) | (column == 4),
+        "checkerboard": (row + column) % 2 == 0,
+        "X": diagonal | antidiagonal,
+    }
+    return {name: drawing.float() for name, drawing in drawings.items()}
 
 
 # %% ../nbs/lib/data.ipynb #0f0eeebf
-def bars_and_stripes(
-    n: int = 4,  # side of the grid
-) -> torch.Tensor:  # (2·2ⁿ − 2, n·n) zeros and ones
-    "All distinct bars-and-stripes images on an n×n grid (MacKay 2003, §43)."
-    n = whole("n", n, 1, 10)
-    bits = (torch.arange(2**n)[:, None] >> torch.arange(n)) & 1
-    bars = bits[:, None, :].expand(-1, n, n)
+def bars_and_stripes(n: int = 4) -> torch.Tensor:
+    """All distinct bars-and-stripes images on an n×n grid (MacKay 2003, §43): (2·2ⁿ − 2, n·n) zeros and ones.
+
+    >>> bars_and_stripes(2).shape
+    torch.Size([6, 4])
+    """
+    n = args.whole("n", n, 1, 10)
+    on = (torch.arange(2**n)[:, None] >> torch.arange(n)) & 1
+    bars = on[:, None, :].expand(-1, n, n)
     return torch.cat([bars, bars.mT]).flatten(1).unique(dim=0).float()
 
 
@@ -474,7 +530,8 @@ def wave_pictures(
     tensor(True)
     """
     n, size = args.whole("n", n), args.whole("size", size, 2)
-    device = None if args.generator("generator", generator) is None else generator.device
+    generator = args.generator("generator", generator)
+    device = None if generator is None else generator.device
     axis = torch.arange(size, device=device) / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     like = torch.empty(0, dtype=torch.float32, device=device)

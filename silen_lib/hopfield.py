@@ -30,10 +30,9 @@ import torch
 from torch import Tensor
 
 from . import args
-from .core import permutation, uniform
+from .core import extra, permutation, uniform
 from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
 from .spins import Couplings, Patterns, sweep_spins, tie_width
-from .widgets import PixelGrid, live_box, show
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -330,8 +329,10 @@ class PatternMemory:
         *,
         generator: torch.Generator | None = None,
     ):
-        import ipywidgets
+        with extra("course"):
+            import ipywidgets
 
+            from silen_lib.widgets import LiveBox, PixelGrid
         self.shape = args.whole("rows", rows), args.whole("cols", cols)
         self.generator = args.generator("generator", generator)
         self.energies: list[float] = []
@@ -356,7 +357,7 @@ class PatternMemory:
             options=list(self.memories), description="stored", layout=wide
         )
         self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
-        self.view = live_box(self._draw, grid=self.grid)
+        self.view = LiveBox(self._draw, grid=self.grid)
         acts = (
             self.store,
             self.load,
@@ -505,11 +506,14 @@ class PatternMemory:
         bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
         side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
         top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
-        return ipywidgets.VBox([top, self.view.picture, self.view.message])
+        self.view.children = [top, self.view.picture, self.view.message]
+        return self.view
 
     def _ipython_display_(self):
         self.view.redraw()
-        show(self.box, bytes(self.view.picture.value))
+        from IPython.display import display
+
+        display(self.box)
 
 
 # %% ../nbs/01_hopfield.ipynb #23db6be5

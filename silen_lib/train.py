@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from datetime import timedelta
@@ -1040,7 +1040,7 @@ class _Run:
             n_chains=n,
         )
 
-    def _bar(self, betas: list[float]) -> Iterable[float]:
+    def _bar(self, betas: Sequence[float]) -> Iterable[float]:
         if not self.progress:
             return betas
         from tqdm.auto import tqdm
