@@ -44,6 +44,8 @@ __all__ = [
     "in_range",
     "products",
     "function",
+    "returned",
+    "mixture",
     "precision",
     "within",
     "together",
@@ -59,6 +61,8 @@ __all__ = [
     "outcome",
     "held",
     "temperatures",
+    "readout",
+    "listed",
 ]
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
@@ -71,6 +75,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+
+from .core import wide_dtype
 
 
 # %% ../nbs/lib/args.ipynb #df45f9e5
@@ -873,8 +879,12 @@ def scores(
     like: tuple[str, Tensor] | None = None,
     values: bool = True,
 ) -> Tensor:
-    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed."
-    points(name, x, last, like=like, finite=False, values=False)
+    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed. As `energies`: integers, half."
+    if isinstance(x, Tensor) and not (
+        x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
+    ):
+        x = x.to(torch.get_default_dtype())
+    points(name, x, last, like=like, half=True, finite=False, values=False)
     if values and x.numel() and readable(x):
         best = x.detach().amax(-1)  # NaN where there is one
         if not _bounded(best):
@@ -893,14 +903,15 @@ def shares(
     p: Any,  # (..., n)
     like: tuple[str, Tensor] | None = None,
 ) -> Tensor:
-    "A whole divided among n choices: a `distribution` in each row, and a batch of none."
-    points(name, p, like=like, finite=False, values=False)
+    "A whole divided among n choices: a `distribution` in each row, and a batch of none; half precision too."
+    points(name, p, like=like, half=True, finite=False, values=False)
     if p.numel() and readable(p):
+        tol = 1e-4 if p.dtype in _PRECISE else 1e-2
         least, most = torch.aminmax(p.detach().sum(-1))
         if not (
-            p.detach().amin().item() >= 0 and least.item() >= 1 - 1e-4 and most.item() <= 1 + 1e-4
+            p.detach().amin().item() >= 0 and least.item() >= 1 - tol and most.item() <= 1 + tol
         ):
-            distribution(name, p)  # says what is wrong
+            distribution(name, p if p.dtype in _PRECISE else p.float())  # says what is wrong
     return p
 
 
@@ -967,6 +978,75 @@ def function(
     if not callable(value):
         raise ValueError(f"{name} is {_got(value)}; it must be a function")
     return value
+
+
+# %% ../nbs/lib/args.ipynb #5c0e71da
+def returned(
+    name: str,  # of the function, which is the caller's
+    y: Any,  # what it made of x
+    shape: Sequence[int],  # that y must have
+    x: Tensor,
+    *,
+    nan: bool = True,  # is NaN right here?
+    typed: bool = False,  # must y have x's dtype and lie on its device?
+) -> Tensor:
+    """What a function that was handed in made of x: a tensor of the shape wanted.
+
+    >>> returned("energy", torch.zeros(4), (4,), torch.ones(4, 2))
+    tensor([0., 0., 0., 0.])
+    """
+    if not isinstance(y, Tensor) or y.shape != torch.Size(shape):
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        want = f"it must give {tuple(shape)}"
+        raise ValueError(f"{name} gave {got} for x of shape {tuple(x.shape)}; {want}")
+    if typed:
+        alike(name, y, "x", x)
+    if not nan and readable(y) and bool(y.detach().isnan().any()):
+        raise ValueError(f"{name} is NaN at one of the points in x; it must give numbers there")
+    return y
+
+
+# %% ../nbs/lib/args.ipynb #e7a2c415
+def mixture(
+    x: Tensor,  # (..., d) points
+    weights: Tensor,  # (K,) ≥ 0, sum 1
+    means: Tensor,  # (K, d)
+    stds: float | Tensor,  # one number or (K,)
+    sigma: float | Tensor,  # one number or (...)
+) -> tuple[Tensor, Tensor, Tensor]:  # weights (K,), means (K, d), variances that fit (..., K)
+    """A mixture of round Gaussians, blurred by noise of width sigma, that fits the points x.
+
+    The means come in x's dtype, weights and variances in float64 where the device has it. A GPU is not waited for.
+
+    >>> mixture(torch.zeros(1), torch.ones(1), torch.zeros(1, 1), 3.0, 4.0)[2]
+    tensor([25.], dtype=torch.float64)
+    """
+    points("x", x, values=on_host(points("x", x, values=False)))
+    floats("weights", weights, ndim=1, values=False)
+    rows("means", means, "(K, d)", values=False)
+    if weights.shape != means.shape[:1]:
+        got = f"weights {tuple(weights.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
+    if x.shape[-1] != means.shape[1]:
+        got = f"x {tuple(x.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (..., d) and (K, d)")
+    distribution("weights", weights, values=on_host(weights))
+    rows("means", means, values=on_host(means))
+    for name, part in {"weights": weights, "means": means}.items():
+        if part.is_meta != x.is_meta:
+            together(name, part, "x", x)
+    stds = scale("stds", stds, x, zero=True, batch=weights.shape, look=False)
+    sigma = scale("sigma", sigma, x, zero=True, batch=x.shape[:-1], look=False)
+    width, level = (
+        torch.as_tensor(v, dtype=x.dtype, device=x.device).to(wide_dtype(x.device))
+        for v in (stds, sigma)
+    )
+    variance = width.expand(len(weights)) ** 2 + level[..., None] ** 2
+    if on_host(x) and readable(variance) and not bool((variance > 0).all()):
+        raise ValueError(
+            "stds and sigma are both 0 somewhere: a point mass has no density; use a positive sigma"
+        )
+    return weights.to(x).to(variance), means.to(x), variance
 
 
 # %% ../nbs/lib/args.ipynb #1f685d99
@@ -1285,3 +1365,36 @@ def temperatures(
     if len(shape) != 1 or shape[0] < least:
         raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")
     return temperature(name, T, beside, zero=zero).to(like.device) if len(T) else T.to(like)
+
+
+# %% ../nbs/lib/args.ipynb #3f3b4e68
+def readout(
+    name: str,
+    values: Any,  # (P, d_v)
+    stored: str,  # name of the patterns or keys
+    patterns: Tensor,  # (P, d)
+) -> Tensor:
+    "One row of values for each stored pattern."
+    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
+    rows(name, values, want, like=(stored, patterns), half=True, values=False)
+    if len(values) != len(patterns):
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; it must be {want}")
+    return values
+
+
+def listed(
+    name: str,
+    values: Any,  # numbers, in lists of lists or in a tensor
+    like: Tensor,  # what they will meet
+    above: float = -math.inf,  # all of them lie above this
+) -> Tensor:
+    "Finite numbers as a tensor of the dtype and device of another; they are checked where they are."
+    if isinstance(values, Sequence):
+        try:
+            x = torch.tensor(values, dtype=like.dtype, device="cpu")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers: {error}") from error
+    else:
+        x = together(name, floats(name, values, finite=False, values=False), "x", like)
+    within(name, x, above, above=True, step=True)
+    return x.to(like)

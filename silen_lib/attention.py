@@ -10,12 +10,8 @@ __all__ = [
     "hamming_distances",
     "SparseDistributedMemory",
     "circle_intersection",
-    "kanerva_radius",
-    "expected_shared",
-    "sdm_signal_to_noise",
-    "sdm_read_errors",
-    "nadaraya_watson",
     "squared_distances",
+    "nadaraya_watson",
     "leave_one_out_error",
 ]
 
@@ -34,53 +30,75 @@ from .core import wide_dtype
 
 
 # %% ../nbs/07_attention.ipynb #eb0530d4
-def attention_free_energy(
-    p: Tensor,  # (..., n) shares, each row adds up to 1
-    scores: Tensor,  # (..., n) how well each choice fits: minus its energy
-    beta: float = 1.0,  # exchange rate between score and entropy, > 0
-) -> Tensor:  # (...)
-    "Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$."
+def attention_free_energy(p: Tensor, scores: Tensor, beta: float = 1.0) -> Tensor:
+    """Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$.
+
+    Args:
+        p: (..., n) shares, each row adds up to 1
+        scores: (..., n) how well each choice fits: minus its energy
+        beta: exchange rate between score and entropy, > 0
+
+    Returns: (...)
+
+    >>> attention_free_energy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([2.0, 2.0]))
+    tensor([-2.0000, -2.6931])
+    """
     args.shares("p", p)
-    args.scores("scores", scores, p.shape[-1], like=("p", p))
+    scores = args.scores("scores", scores, p.shape[-1])
+    p = args.together("p", p, "scores", scores).to(scores.dtype)
     args.broadcast(p=p, scores=scores)
     beta = args.positive("beta", beta)
-    chosen = scores.masked_fill(
-        (p == 0) & scores.isinf(), 0
-    )  # a forbidden choice costs nothing untaken
+    # a forbidden choice costs nothing untaken
+    chosen = scores.masked_fill((p == 0) & scores.isinf(), 0)
     F = -(p * chosen).sum(-1) - torch.special.entr(p).sum(-1) / beta
     return args.in_range(F, infinite=True, beta=beta, p=p)
 
 
 # %% ../nbs/07_attention.ipynb #ee2fc2d1
-def _alpha(alpha: float) -> float:
-    "Which entropy: a finite number ≥ 1."
-    return args.real("alpha", alpha, 1)
+def tsallis_entropy(p: Tensor, alpha: float = 1.0) -> Tensor:
+    """Entropy $H_\\alpha(p) = \\sum_j (p_j - p_j^\\alpha) / (\\alpha(\\alpha-1))$ (Tsallis 1988; Peters et al. 2019).
 
+    Args:
+        p: (..., n) shares, each row adds up to 1
+        alpha: ≥ 1; 1: Shannon's entropy in nats, 2: half of Gini's index
 
-def tsallis_entropy(
-    p: Tensor,  # (..., n) shares, each row adds up to 1
-    alpha: float = 1.0,  # ≥ 1; 1: Shannon's entropy in nats, 2: half of Gini's index
-) -> Tensor:  # (...)
-    "Entropy $H_\\alpha(p) = \\sum_j (p_j - p_j^\\alpha) / (\\alpha(\\alpha-1))$ (Tsallis 1988; Peters et al. 2019)."
+    Returns: (...)
+
+    >>> p = torch.tensor([0.5, 0.5])
+    >>> tsallis_entropy(p), tsallis_entropy(p, alpha=2)
+    (tensor(0.6931), tensor(0.2500))
+    """
     args.shares("p", p)
-    alpha = _alpha(alpha)
+    alpha = args.real("alpha", alpha, 1)
+    q = p.to(torch.promote_types(p.dtype, torch.float32))  # half precision loses differences
     if alpha - 1 < 1e-8:  # nearer to Shannon's than rounding is
-        return torch.special.entr(p).sum(-1)
-    if alpha < 1.01:  # p and p^α nearly agree: their difference loses digits
-        log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log()
-        return -(p * ((alpha - 1) * log_p).expm1()).sum(-1) / (alpha * (alpha - 1))
-    return (p - p**alpha).sum(-1) / (alpha * (alpha - 1))
+        H = torch.special.entr(q).sum(-1)
+    elif alpha < 1.01:  # p and p^α nearly agree: their difference loses digits
+        log_q = q.clamp(min=torch.finfo(q.dtype).tiny).log()
+        H = -(q * ((alpha - 1) * log_q).expm1()).sum(-1) / (alpha * (alpha - 1))
+    else:
+        H = (q - q**alpha).sum(-1) / (alpha * (alpha - 1))
+    return H.to(p.dtype)
 
 
 # %% ../nbs/07_attention.ipynb #16c58f09
-def max_entropy_weights(
-    scores: Tensor,  # (..., n) how well each choice fits; −inf forbids it
-    alpha: float = 1.0,  # which entropy, ≥ 1; 1: softmax, 2: sparsemax
-    beta: float = 1.0,  # inverse temperature, > 0
-) -> Tensor:  # (..., n) shares, each row adds up to 1; no gradient flows through alpha > 1
-    "The division of belief that maximises $\\beta \\sum_j p_j s_j + H_\\alpha(p)$, by bisection on the price."
-    s = args.positive("beta", beta) * args.scores("scores", scores)
-    if _alpha(alpha) - 1 < 1e-8:  # nearer to the softmax than rounding is
+def max_entropy_weights(scores: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    """The division of belief that maximises $\\beta \\sum_j p_j s_j + H_\\alpha(p)$, by bisection on the price.
+
+    Args:
+        scores: (..., n) how well each choice fits; −inf forbids it
+        alpha: which entropy, ≥ 1; 1: softmax, 2: sparsemax
+        beta: inverse temperature, > 0
+
+    Returns: (..., n) shares, each row adds up to 1; no gradient flows through alpha > 1
+
+    >>> max_entropy_weights(torch.tensor([1.0, 0.5, -3.0]), alpha=2.0)
+    tensor([0.7500, 0.2500, 0.0000])
+    """
+    scores = args.scores("scores", scores)
+    alpha = args.real("alpha", alpha, 1)
+    s = args.positive("beta", beta) * scores
+    if alpha - 1 < 1e-8:  # nearer to the softmax than rounding is
         return args.in_range(s.softmax(-1), beta=beta, scores=scores)
     s = (s - s.amax(-1, keepdim=True)).detach().to(wide_dtype(s.device))
     # the best score is 0 now, the price between −1/(α − 1) and 0
@@ -97,11 +115,18 @@ def max_entropy_weights(
 
 
 # %% ../nbs/07_attention.ipynb #17cf2a68
-def hamming_distances(
-    x: Tensor,  # (..., n) words of ±1
-    y: Tensor,  # (m, n) words of ±1
-) -> Tensor:  # (..., m)
-    "Number of bits in which each word of x differs from each word of y, by one matrix product."
+def hamming_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Number of bits in which each word of x differs from each word of y, by one matrix product.
+
+    Args:
+        x: (..., n) words of ±1
+        y: (m, n) words of ±1
+
+    Returns: (..., m)
+
+    >>> hamming_distances(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]]))
+    tensor([0., 2.])
+    """
     args.words("x", x)
     args.rows("y", args.words("y", y, x.shape[-1], like=("x", x)), "(m, n)", 0, values=False)
     return (x.shape[-1] - x @ y.T) / 2
@@ -111,10 +136,20 @@ def hamming_distances(
 class SparseDistributedMemory:
     """Kanerva's sparse distributed memory (1988): fixed addresses, and counters that add up whatever is written near.
 
-    `addresses` (r, n) are the hard locations, words of ±1 in float32 or float64; `radius` is the largest Hamming
-    distance, inclusive, at which a location takes part. `counters` (r, n_data) start at 0 and hold whole numbers, exact
-    in float32 up to 2²⁴. Everything lives on the addresses' device. Raises ValueError for anything that is not ±1 or
-    does not fit."""
+    `counters` (r, n_data) start at 0 and hold whole numbers, exact in float32 up to 2²⁴. Everything lives on the
+    addresses' device. Anything that is not ±1 or does not fit is refused with a ValueError.
+
+    Args:
+        addresses: (r, n), the hard locations, words of ±1 in float32 or float64
+        radius: the largest Hamming distance, inclusive, at which a location takes part
+        n_data: bits of a stored word; None: n
+
+    >>> word = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+    >>> places = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)
+    >>> memory = SparseDistributedMemory(places, radius=1).write(word)
+    >>> memory.read(torch.tensor([-1.0, -1.0, 1.0, -1.0]))  # its first bit is wrong
+    tensor([ 1., -1.,  1., -1.])
+    """
 
     def __init__(self, addresses: Tensor, radius: int, n_data: int | None = None):
         args.rows("addresses", addresses, "(r, n) with r ≥ 1", finite=False, values=False)
@@ -124,22 +159,21 @@ class SparseDistributedMemory:
         n_data = n if n_data is None else args.whole("n_data", n_data)
         self.counters = addresses.new_zeros(len(addresses), n_data)
 
-    def active(
-        self,
-        address: Tensor,  # (..., n) ±1
-    ) -> Tensor:  # (..., r) bool
-        "Which hard locations lie within the radius of each address."
+    def active(self, address: Tensor) -> Tensor:
+        "Which hard locations lie within the radius of each address: (..., n) ±1 → (..., r) bool."
         n = self.addresses.shape[1]
         args.words("address", address, n, like=("addresses", self.addresses))
         return address @ self.addresses.T >= n - 2 * self.radius
 
-    def write(
-        self,
-        address: Tensor,  # (..., n) ±1
-        data: Tensor
-        | None = None,  # (..., n_data) ±1, one word for each address; None: store the address itself
-    ) -> Self:  # itself, so that writes can be chained
-        "Add each data word to the counters of every location within the radius of its address."
+    def write(self, address: Tensor, data: Tensor | None = None) -> Self:
+        """Add each data word to the counters of every location within the radius of its address.
+
+        Args:
+            address: (..., n) ±1
+            data: (..., n_data) ±1, one word for each address; None: store the address itself
+
+        Returns: the memory, so that writes can be chained
+        """
         n, n_data = self.addresses.shape[1], self.counters.shape[1]
         data = address if data is None else data
         args.words("address", address, n, like=("addresses", self.addresses))
@@ -153,11 +187,8 @@ class SparseDistributedMemory:
             self.counters.index_add_(0, place, y[part][row].to(self.counters.dtype))
         return self
 
-    def read_sums(
-        self,
-        address: Tensor,  # (..., n) ±1
-    ) -> Tensor:  # (..., n_data) whole numbers
-        "Sum of the counters of all locations within the radius of each address; 0 when there are none."
+    def read_sums(self, address: Tensor) -> Tensor:
+        "Sum of the counters of all locations within the radius of each address, 0 when there are none: (..., n_data)."
         n = self.addresses.shape[1]
         x = args.words("address", address, n, like=("addresses", self.addresses)).reshape(-1, n)
         out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
@@ -166,21 +197,19 @@ class SparseDistributedMemory:
             out[part] = F.embedding_bag(place, self.counters, first, mode="sum")
         return out.reshape(*address.shape[:-1], out.shape[1])
 
-    def read(
-        self,
-        address: Tensor,  # (..., n) ±1
-    ) -> Tensor:  # (..., n_data): +1, −1, or 0 where the votes are even
-        "The word read at each address: the sign of the sums."
+    def read(self, address: Tensor) -> Tensor:
+        "The word at each address, the sign of the sums: (..., n_data) of +1, −1, or 0 where the votes are even."
         return self.read_sums(address).sign()
 
-    def recall(
-        self,
-        address: Tensor,  # (..., n) ±1
-        max_reads: int = 20,  # stop after so many, or when nothing changes
-    ) -> Tensor:  # (..., n) ±1
-        """Read again at what was read, until it repeats; bits without a majority keep their value. Needs n_data = n.
+    def recall(self, address: Tensor, *, max_reads: int = 20) -> Tensor:
+        """Read again at what was read, until it repeats; bits without a majority keep their value.
 
-        Each time the words are looked at, to see whether they repeat: one wait for a GPU."""
+        Args:
+            address: (..., n) ±1, with n = n_data
+            max_reads: stop after so many, or when nothing changes
+
+        Returns: (..., n) ±1. Each time the words are looked at, to see whether they repeat: one wait for a GPU.
+        """
         if self.counters.shape[1] != self.addresses.shape[1]:
             raise ValueError(
                 f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits"
@@ -194,17 +223,68 @@ class SparseDistributedMemory:
             address = new
         return address
 
-    def shared(
-        self,
-        x: Tensor,  # (a, n) ±1
-        y: Tensor,  # (b, n) ±1
-    ) -> Tensor:  # (a, b) whole numbers
-        "Number of hard locations within the radius of both words."
+    def shared(self, x: Tensor, y: Tensor) -> Tensor:
+        "Number of hard locations within the radius of both words: (a, n), (b, n) ±1 → (a, b)."
         n, like = self.addresses.shape[1], ("addresses", self.addresses)
         for name, words in {"x": x, "y": y}.items():
             args.rows(name, words, "(rows, n)", 0, last=n, like=like, finite=False, values=False)
             args.words(name, words)
         return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
+
+    @staticmethod
+    def best_radius(n_bits: int, n_locations: float, n_patterns: float) -> int:
+        """Radius whose circle holds the fraction $p^* = (2mr)^{-1/3}$ of all words, as nearly as whole bits allow.
+
+        Args:
+            n_locations: r; 2.0**n_bits for a location at every word
+            n_patterns: m
+        """
+        args.whole("n_bits", n_bits)
+        r, m = args.real("n_locations", n_locations, 1), args.real("n_patterns", n_patterns, 1)
+        want = n_bits * math.log(2) - (math.log(2) + math.log(m) + math.log(r)) / 3
+        circles = accumulate(math.comb(n_bits, k) for k in range(n_bits + 1))
+        gaps = [abs(math.log(words) - want) for words in circles]
+        return gaps.index(min(gaps))
+
+    def expected_shared(self) -> Tensor:
+        """Expected number of locations within the radius of both of two words 0 … n bits apart, $λ(v) = r I(v)/2^n$.
+
+        For random addresses. Returns: (n + 1,) float64
+        """
+        r, n = self.addresses.shape
+        reach = min(n, 2 * self.radius)
+        inside = [circle_intersection(n, self.radius, v) / 2**n for v in range(reach + 1)]
+        return r * torch.tensor(inside + [0.0] * (n - reach), dtype=torch.float64)
+
+    def signal_to_noise(self, n_patterns: float) -> float:
+        """Mean over standard deviation of a bit's sum, read at its own address, with all distances counted.
+
+        For `n_patterns` stored words with random addresses and data.
+        """
+        m = args.real("n_patterns", n_patterns, 1)
+        signal, variance = self.expected_shared()[0], self._crowd()[0]
+        return (signal / (signal + (m - 1) * variance).sqrt()).item()
+
+    def read_errors(self, n_patterns: float) -> Tensor:
+        """Expected number of wrong bits after one read, in the Gaussian approximation.
+
+        For `n_patterns` random words, each stored at its own address. Returns: (n + 1,) float64, entry v for a cue
+        with v wrong bits
+        """
+        m = args.real("n_patterns", n_patterns, 1)
+        shared, n = self.expected_shared(), self.addresses.shape[1]
+        variance, pull = ((m - 1) * x for x in self._crowd())
+        spread = (shared + variance + 1e-30).sqrt()  # 0/0: a fair coin
+        right, wrong = (torch.special.ndtr(-(shared + p) / spread) for p in (pull, -pull))
+        v = torch.arange(n + 1, dtype=torch.float64)
+        return (n - v) * right + v * wrong
+
+    def _crowd(self) -> tuple[Tensor, Tensor]:
+        "One other random word: variance of what it adds to a bit of its own, and its mean pull towards the reader's."
+        shared, n = self.expected_shared(), self.addresses.shape[1]
+        share = torch.tensor([math.comb(n, k) / 2**n for k in range(n + 1)], dtype=torch.float64)
+        agreement = 1 - 2 * torch.arange(n + 1, dtype=torch.float64) / n
+        return (share * (shared + shared**2)).sum(), (share * shared * agreement).sum()
 
     def _portions(self, address: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
         "For a few rows of (B, n) at a time: their slice, and the pairs (row, location) that are within the radius."
@@ -213,125 +293,44 @@ class SparseDistributedMemory:
             yield slice(a, a + step), self.active(address[a : a + step]).nonzero().unbind(1)
 
 
-# %% ../nbs/07_attention.ipynb #071cd197
-def _chances(n: int) -> list[int]:
-    "Number of n-bit words at distance 0 … n from a given one: the binomials, exactly."
-    return list(accumulate(range(n), lambda c, k: c * (n - k) // (k + 1), initial=1))
-
-
 # %% ../nbs/07_attention.ipynb #4f5946ab
-def circle_intersection(
-    n: int,  # bits
-    d: int,  # radius of both circles, inclusive
-    v: int,  # bits in which the two centres differ
-) -> int:
-    "Number of n-bit words within distance d of both of two words that differ in v bits (Kanerva 1988)."
+def circle_intersection(n: int, d: int, v: int) -> int:
+    """Number of n-bit words within distance d of both of two words that differ in v bits (Kanerva 1988).
+
+    Args:
+        n: bits
+        d: radius of both circles, inclusive
+        v: bits in which the two centres differ
+
+    >>> circle_intersection(3, 1, 1), circle_intersection(3, 1, 3)  # the centres themselves; nothing
+    (2, 0)
+    """
     n = args.whole("n", n)
     d, v = args.whole("d", d, 0, n), args.whole("v", v, 0, n)
-    shared, split = _chances(n - v), [0, *accumulate(_chances(v))]  # split[k]: ways with a < k
-    reach = (
-        (c, min(v, d - c), max(0, v - d + c)) for c in range(min(n - v, d) + 1)
-    )  # c, largest and smallest a
-    return sum(
-        shared[c] * (split[most + 1] - split[least]) for c, most, least in reach if least <= most
-    )
-
-
-# %% ../nbs/07_attention.ipynb #bada6287
-def kanerva_radius(
-    n_bits: int,
-    n_locations: float,  # r; 2.0**n_bits for a location at every word
-    n_patterns: float,  # m
-) -> int:
-    "Radius whose circle holds the fraction $p^* = (2mr)^{-1/3}$ of all words, as nearly as whole bits allow."
-    args.whole("n_bits", n_bits)
-    n_locations, n_patterns = (
-        args.real("n_locations", n_locations, 1),
-        args.real("n_patterns", n_patterns, 1),
-    )
-    want = n_bits * math.log(2) - (math.log(2) + math.log(n_patterns) + math.log(n_locations)) / 3
-    return min(
-        enumerate(accumulate(_chances(n_bits))), key=lambda item: abs(math.log(item[1]) - want)
-    )[0]
-
-
-# %% ../nbs/07_attention.ipynb #c08f4fa1
-def expected_shared(
-    n_bits: int,
-    n_locations: float,  # r, independent random addresses
-    radius: int,
-) -> Tensor:  # (n_bits + 1,) float64
-    "Expected number of hard locations within the radius of both of two words 0 … n_bits bits apart: $r I(v)/2^n$."
-    args.whole("n_bits", n_bits)
-    args.whole("radius", radius, 0, n_bits)
-    n_locations = args.real("n_locations", n_locations, 1)
-    inside = [
-        circle_intersection(n_bits, radius, v) if v <= 2 * radius else 0 for v in range(n_bits + 1)
-    ]
-    return n_locations * torch.tensor([i / 2**n_bits for i in inside], dtype=torch.float64)
-
-
-def _crowd(n: int, shared: Tensor) -> tuple[Tensor, Tensor]:
-    "One other random word: variance of what it adds to a bit of its own, and its mean pull towards the reader's bits."
-    share = torch.tensor([c / 2**n for c in _chances(n)], dtype=torch.float64)
-    agreement = 1 - 2 * torch.arange(n + 1, dtype=torch.float64) / n
-    return (share * (shared + shared**2)).sum(), (share * shared * agreement).sum()
-
-
-# %% ../nbs/07_attention.ipynb #15ec88d0
-def sdm_signal_to_noise(
-    n_bits: int,
-    n_locations: float,  # r
-    n_patterns: float,  # m, with independent random addresses and data
-    radius: int,
-) -> float:
-    "Mean over standard deviation of a bit's sum, read at its own address, with all distances of other words counted."
-    n_patterns = args.real("n_patterns", n_patterns, 1)
-    shared = expected_shared(n_bits, n_locations, radius)
-    return (shared[0] / (shared[0] + (n_patterns - 1) * _crowd(n_bits, shared)[0]).sqrt()).item()
-
-
-# %% ../nbs/07_attention.ipynb #93f1b7fb
-def sdm_read_errors(
-    n_bits: int,
-    n_locations: float,  # r
-    n_patterns: float,  # m words, each stored at its own address
-    radius: int,
-) -> Tensor:  # (n_bits + 1,) float64: entry v for a cue with v wrong bits
-    "Expected number of wrong bits after one read of a self-addressed memory, in the Gaussian approximation."
-    n_patterns = args.real("n_patterns", n_patterns, 1)
-    shared, v = (
-        expected_shared(n_bits, n_locations, radius),
-        torch.arange(n_bits + 1, dtype=torch.float64),
-    )
-    variance, pull = ((n_patterns - 1) * x for x in _crowd(n_bits, shared))
-    wrong = lambda signal: torch.special.ndtr(
-        -signal / (shared + variance + 1e-30).sqrt()
-    )  # 0/0: a fair coin
-    return (n_bits - v) * wrong(shared + pull) + v * wrong(shared - pull)
-
-
-# %% ../nbs/07_attention.ipynb #c87f9f53
-def nadaraya_watson(
-    query: Tensor,  # (B, d) where to predict
-    keys: Tensor,  # (n, d) where the values were seen
-    values: Tensor,  # (n, c)
-    bandwidth: float,  # h > 0, standard deviation of the Gaussian kernel
-) -> Tensor:  # (B, c)
-    "Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964)."
-    bandwidth = args.pairs(keys, values, bandwidth)
-    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
-    weights = _kernel_weights(squared_distances(query, keys), bandwidth)
-    out = (weights @ values.to(weights.dtype)).to(values.dtype)
-    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
+    # the binomials of n, each from the one before
+    row = lambda n: list(accumulate(range(n), lambda b, k: b * (n - k) // (k + 1), initial=1))
+    shared, split = row(n - v), [0, *accumulate(row(v))]  # split[k]: ways with a < k
+    total = 0
+    for c in range(min(n - v, d) + 1):
+        most, least = min(v, d - c), max(0, v - d + c)  # of a
+        if least <= most:
+            total += shared[c] * (split[most + 1] - split[least])
+    return total
 
 
 # %% ../nbs/07_attention.ipynb #12d58417
-def squared_distances(
-    x: Tensor,  # (..., d)
-    y: Tensor,  # (n, d)
-) -> Tensor:  # (..., n), float64 where the device has it
-    "Squares of all distances, by differences: $x^2 - 2xy + y^2$ loses the digits of points that lie close together."
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Squares of all distances, by differences: $x^2 - 2xy + y^2$ loses the digits of points that lie close together.
+
+    Args:
+        x: (..., d)
+        y: (n, d)
+
+    Returns: (..., n), float64 where the device has it
+
+    >>> squared_distances(torch.tensor([9000.0]), torch.tensor([[9000.5], [9003.0]]))
+    tensor([0.2500, 9.0000], dtype=torch.float64)
+    """
     args.memory("x", x, y, "y")
     x, y = x.to(wide_dtype(x.device)), y.to(wide_dtype(x.device))
     total = x.new_zeros(*x.shape[:-1], len(y))
@@ -340,23 +339,52 @@ def squared_distances(
     return total
 
 
-def _kernel_weights(r2: Tensor, bandwidth: float) -> Tensor:
-    "Softmax of $-r^2/2h^2$ over the last axis; the nearest comes out first, so that no h is too small."
-    near = r2.amin(-1, keepdim=True).detach()
-    return (-(r2 - near) / bandwidth / bandwidth / 2).softmax(-1)
+# %% ../nbs/07_attention.ipynb #c87f9f53
+def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
+    """Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964).
+
+    Args:
+        query: (B, d) where to predict
+        keys: (n, d) where the values were seen
+        values: (n, c)
+        bandwidth: h > 0, standard deviation of the Gaussian kernel
+
+    Returns: (B, c)
+
+    >>> keys, values = torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [5.0]])
+    >>> nadaraya_watson(torch.tensor([[0.5], [99.0]]), keys, values, bandwidth=0.1)
+    tensor([[4.],
+            [5.]])
+    """
+    bandwidth = args.pairs(keys, values, bandwidth)
+    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
+    r2 = squared_distances(query, keys)
+    # the nearest comes out first, so that no h is too small
+    far = r2 - r2.amin(-1, keepdim=True).detach()
+    weights = (-far / bandwidth / bandwidth / 2).softmax(-1)
+    out = (weights @ values.to(weights.dtype)).to(values.dtype)
+    return args.in_range(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
 # %% ../nbs/07_attention.ipynb #63ed4d6d
-def leave_one_out_error(
-    keys: Tensor,  # (n, d), n ≥ 2
-    values: Tensor,  # (n, c)
-    bandwidth: float,  # h > 0
-) -> Tensor:  # scalar
-    "Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs."
+def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
+    """Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs.
+
+    Args:
+        keys: (n, d), n ≥ 2
+        values: (n, c)
+        bandwidth: h > 0
+
+    Returns: a scalar
+
+    >>> leave_one_out_error(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [5.0]]), bandwidth=1.0)
+    tensor(4.)
+    """
     bandwidth = args.pairs(keys, values, bandwidth, least=2)
     itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
     r2 = squared_distances(keys, keys).masked_fill(itself, math.inf)
-    weights = _kernel_weights(r2, bandwidth)
+    far = r2 - r2.amin(-1, keepdim=True).detach()
+    weights = (-far / bandwidth / bandwidth / 2).softmax(-1)
     values = values.to(weights.dtype)
     error = (weights @ values - values).square().mean().to(keys.dtype)
     return args.in_range(error, bandwidth=bandwidth, keys=keys, values=values)

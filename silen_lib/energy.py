@@ -4,28 +4,17 @@
 
 # %% auto #0
 __all__ = [
-    "THREE_WELLS",
-    "double_well",
-    "gradient",
-    "tilted_well",
+    "energy_gradient",
     "tilted_well_gradient",
     "gradient_descent",
-    "curvature",
-    "StationaryPoints",
-    "stationary_points",
-    "basin",
-    "diverged",
     "gaussian_wells",
-    "three_wells",
     "boltzmann",
     "sample_states",
     "Grid",
-    "grid",
+    "grid_points",
     "log_partition",
-    "mean_energy",
     "entropy",
     "macrostate_free_energy",
-    "narrow_and_wide",
     "free_energy",
 ]
 
@@ -41,30 +30,27 @@ from . import args
 from .core import categorical
 
 
-# %% ../nbs/00_energy.ipynb #82560937
-def double_well(
-    x: Tensor,  # positions, any shape
-) -> Tensor:  # energies, same shape
-    "Two equal valleys at ±1 with a hill at 0: $E(x) = x^4 - 2x^2$."
-    args.floats("x", x, finite=False, values=False)
-    return x**4 - 2 * x**2
-
-
 # %% ../nbs/00_energy.ipynb #0954447c
-def _follow(energy: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    "A copy of positions that autograd follows, and their energies."
+def energy_gradient(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Slope ∇E of an energy at every position of a batch, by autograd. Each position may influence only its own energy.
+
+    Args:
+        energy: positions → one energy each, by torch operations
+        x: (...) numbers, or (..., d) vectors: whatever `energy` takes
+
+    Returns: the shape of x. A position that has run off to infinity or NaN has a slope of the same kind.
+    Raises: ValueError for an energy that has no slope in x
+
+    >>> energy_gradient(lambda x: x**2, torch.tensor([0.0, 3.0]))
+    tensor([0., 6.])
+    """
     args.function("energy", energy)
     x = args.floats("x", x, finite=False, values=False).detach().clone().requires_grad_(True)
-    E = energy(x)
-    if not isinstance(E, Tensor) or not E.requires_grad:
-        raise ValueError(
-            "energy(x) does not depend on x through torch operations, so it has no slope"
-        )
-    return x, E
-
-
-def _slope(E: Tensor, x: Tensor, create_graph: bool = False) -> Tensor:
-    (slope,) = torch.autograd.grad(E.sum(), x, create_graph=create_graph, allow_unused=True)
+    slope = None
+    with torch.enable_grad():
+        E = energy(x)
+        if isinstance(E, Tensor) and E.requires_grad:
+            (slope,) = torch.autograd.grad(E.sum(), x, allow_unused=True)
     if slope is None:
         raise ValueError(
             "energy(x) does not depend on x through torch operations, so it has no slope"
@@ -72,284 +58,174 @@ def _slope(E: Tensor, x: Tensor, create_graph: bool = False) -> Tensor:
     return slope
 
 
-def gradient(
-    energy: Callable[[Tensor], Tensor],  # positions → one energy each
-    x: Tensor,  # (...) numbers, or (..., d) vectors: whatever `energy` takes
-) -> Tensor:  # ∇E at each position, same shape as x
-    """Slope of an energy at every position of a batch, by autograd. Each position may influence only its own energy.
-
-    A position that has run off to infinity or NaN has a slope of the same kind."""
-    with torch.enable_grad():
-        x, E = _follow(energy, x)
-        return _slope(E, x)
-
-
-# %% ../nbs/00_energy.ipynb #bc9f9614
-def tilted_well(
-    x: Tensor,  # positions, any shape
-) -> Tensor:  # energies, same shape
-    "A deep valley on the left and a shallow one on the right: $E(x) = ½x^4 - x^3 - 2x^2 + 3x$."
-    args.floats("x", x, finite=False, values=False)
-    return x**4 / 2 - x**3 - 2 * x**2 + 3 * x
-
-
 # %% ../nbs/00_energy.ipynb #a38a3bd0
-def tilted_well_gradient(
-    x: Tensor,  # positions, any shape
-) -> Tensor:  # slopes, same shape
-    "Slope of `tilted_well`, $E'(x)$: (...) → (...)."
+def tilted_well_gradient(x: Tensor) -> Tensor:
+    """Slope $E'(x)$ of the tilted well $E(x) = ½x^4 - x^3 - 2x^2 + 3x$ at each position: (...) → (...).
+
+    >>> x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    >>> (x**4 / 2 - x**3 - 2 * x**2 + 3 * x).sum().backward()
+    >>> torch.allclose(tilted_well_gradient(x), x.grad)
+    True
+    """
     args.floats("x", x, finite=False, values=False)
     return 2 * x**3 - 3 * x**2 - 4 * x + 3
 
 
 # %% ../nbs/00_energy.ipynb #b45472ec
 def gradient_descent(
-    energy: Callable[[Tensor], Tensor],  # positions → one energy each
-    x: Tensor,  # starts: (...) numbers or (..., d) vectors
-    lr: float = 0.1,  # step size η, above 0
-    n_steps: int = 100,  # how many steps, 0 or more
-) -> Tensor:  # (n_steps+1, *x.shape): the starts, then the positions after each step
-    "Path of $x ← x − η ∇E(x)$ from every start at once: (...) → (n_steps+1, ...)."
+    energy: Callable[[Tensor], Tensor], x: Tensor, lr: float = 0.1, n_steps: int = 100
+) -> Tensor:
+    """Path of $x ← x − η ∇E(x)$ from every start at once.
+
+    Args:
+        energy: positions → one energy each
+        x: starts, (...) numbers or (..., d) vectors
+        lr: step size η, above 0
+        n_steps: how many steps, 0 or more
+
+    Returns: (n_steps+1, *x.shape), the starts and then the positions after each step
+
+    >>> gradient_descent(lambda x: x**2, torch.tensor(1.0), lr=0.25, n_steps=3)
+    tensor([1.0000, 0.5000, 0.2500, 0.1250])
+    """
     lr, n_steps = args.positive("lr", lr), args.whole("n_steps", n_steps, 0)
     path = [args.floats("x", x).detach()]
     for _ in range(n_steps):
-        path.append(path[-1] - lr * gradient(energy, path[-1]))
+        path.append(path[-1] - lr * energy_gradient(energy, path[-1]))
     return torch.stack(path)
 
 
-# %% ../nbs/00_energy.ipynb #93eb8fda
-def curvature(
-    energy: Callable[[Tensor], Tensor],  # positions → energies, each number on its own
-    x: Tensor,  # positions on a line, any shape
-) -> Tensor:  # E''(x), same shape
-    "Second derivative of a one-dimensional energy at every position of a batch."
-    with torch.enable_grad():
-        x, E = _follow(energy, x)
-        if E.shape != x.shape:
-            raise ValueError(
-                f"energy must give one number for each position {tuple(x.shape)}, got {tuple(E.shape)}"
-            )
-        slope = _slope(E, x, create_graph=True)
-        if not slope.requires_grad:
-            return torch.zeros_like(slope)
-        (bend,) = torch.autograd.grad(slope.sum(), x, allow_unused=True, materialize_grads=True)
-        return bend
-
-
-# %% ../nbs/00_energy.ipynb #2955c44b
-class StationaryPoints(NamedTuple):
-    "Where the slope of a one-dimensional energy is zero, from left to right."
-
-    x: Tensor  # (k,) positions
-    energy: Tensor  # (k,) E there
-    curvature: Tensor  # (k,) E'' there
-    stable: Tensor  # (k,) True at minima, E'' > 0
-
-
-# %% ../nbs/00_energy.ipynb #7e1fa7ba
-def stationary_points(
-    energy: Callable[[Tensor], Tensor],  # (n,) positions → (n,) energies
-    low: float,  # search from here
-    high: float,  # to here
-    n: int = 2001,  # grid points; two stationary points closer than the spacing can be missed
-    dtype: torch.dtype = torch.float64,
-) -> StationaryPoints:
-    "Every sign change of the slope on a grid, refined by bisection; a slope that only touches zero is missed."
-    low, high = args.real("low", low), args.real("high", high)
-    if not low < high:
-        raise ValueError(f"low must be below high, got {low} and {high}")
-    args.whole("n", n, 2)
-    args.precision("dtype", dtype)
-    x = torch.linspace(low, high, n, dtype=dtype)
-    s = gradient(energy, x).sign()
-    flat = (s[1:] == 0) & (s[:-1] == 0)
-    if flat.any():
-        raise ValueError(f"energy is flat around x = {x[:-1][flat][0]:.4g}")
-    bracket = (s[:-1] * s[1:] < 0).nonzero().squeeze(-1)
-    crossings = _bisect(energy, x[bracket], x[bracket + 1]) if len(bracket) else x[:0]
-    roots = torch.cat([x[s == 0], crossings]).sort().values
-    if not len(roots):
-        return StationaryPoints(roots, roots, roots, roots > 0)
-    bend = curvature(energy, roots)
-    return StationaryPoints(roots, energy(roots), bend, bend > 0)
-
-
-# %% ../nbs/00_energy.ipynb #71521bf0
-def _bisect(energy: Callable, low: Tensor, high: Tensor, n_steps: int = 80) -> Tensor:
-    "Halve brackets around a sign change of the slope; as many brackets as you like."
-    sign = gradient(energy, low).sign()
-    for _ in range(n_steps):
-        middle = (low + high) / 2
-        left = gradient(energy, middle).sign() == sign
-        low, high = torch.where(left, middle, low), torch.where(left, high, middle)
-    return (low + high) / 2
-
-
-# %% ../nbs/00_energy.ipynb #94ac2b0a
-def basin(
-    energy: Callable[[Tensor], Tensor],  # positions → one energy each
-    x: Tensor,  # starts: (...) numbers, or (..., d) vectors
-    minima: Tensor,  # (k,) numbers, or (k, d) vectors
-    lr: float = 0.01,  # step size of the descent
-    n_steps: int = 1000,  # and its length
-    tol: float = 0.05,  # how near to a minimum counts as arrived
-) -> Tensor:  # (...) index into minima; −1 where none was reached
-    "Which minimum gradient descent takes each start to."
-    args.floats("minima", minima, like=("x", args.floats("x", x)))
-    args.positive("tol", tol)
-    if minima.ndim not in (1, 2) or minima.ndim == 2 and x.shape[-1:] != minima.shape[1:]:
-        raise ValueError(
-            "minima must be (k,), or (k, d) with starts (..., d); "
-            f"got {tuple(minima.shape)} and {tuple(x.shape)}"
-        )
-    end = gradient_descent(energy, x, lr, n_steps)[-1]
-    if minima.ndim == 1:
-        end, minima = end.unsqueeze(-1), minima.unsqueeze(-1)
-    nearest = torch.linalg.vector_norm(end.unsqueeze(-2) - minima, dim=-1).min(-1)
-    return torch.where(nearest.values < tol, nearest.indices, -1)
-
-
-# %% ../nbs/00_energy.ipynb #a1a996c5
-def diverged(
-    path: Tensor,  # (n_steps+1, ...) positions, as `gradient_descent` returns them
-    limit: float = 1e6,  # further out than this counts as gone
-) -> Tensor:  # (...) True where the last position is not finite, or beyond the limit
-    "Which walkers of a path flew off."
-    args.floats("path", path, finite=False, values=False)
-    if path.ndim == 0:
-        raise ValueError("path has no axis of steps; it must be (n_steps+1, ...)")
-    args.positive("limit", limit)
-    return ~(path[-1].abs() <= limit)
-
-
 # %% ../nbs/00_energy.ipynb #b60fba9b
-def _list(name: str, values: Sequence | Tensor, x: Tensor) -> Tensor:
-    "Numbers, listed or in a tensor, checked where they are before they move to x."
-    if isinstance(values, Sequence):
-        try:
-            values = torch.tensor(values, dtype=x.dtype, device="cpu")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must hold numbers: {error}") from error
-    elif isinstance(values, Tensor):
-        args.together(name, values, "x", x)
-    return args.within(
-        name, values, 0 if name == "widths" else -math.inf, above=True, number=False, step=True
-    )
-
-
 def gaussian_wells(
-    x: Tensor,  # (..., d) positions
-    centres: Sequence | Tensor,  # (k, d)
-    depths: Sequence | Tensor,  # (k,)
-    widths: Sequence | Tensor,  # (k,) standard deviations, above 0
-    confinement: float = 0.0,  # stiffness κ of an added bowl ½κ|x|²; 0 leaves the plain flat
-) -> Tensor:  # (...) energies
-    "Energy $-Σ_k A_k \\exp(-|x-c_k|²/2w_k²) + ½κ|x|²$ of points in d dimensions."
+    x: Tensor,
+    centres: Sequence | Tensor,
+    depths: Sequence | Tensor,
+    widths: Sequence | Tensor,
+    *,
+    confinement: float = 0.0,
+) -> Tensor:
+    """Energy $-Σ_k A_k \\exp(-|x-c_k|²/2w_k²) + ½κ|x|²$ of points in d dimensions.
+
+    Args:
+        x: (..., d) positions
+        centres: (k, d), one c a well
+        depths: (k,), one A a well
+        widths: (k,), one standard deviation w a well, above 0
+        confinement: stiffness κ of an added bowl; 0 leaves the plain flat
+
+    Returns: (...) energies
+
+    >>> gaussian_wells(torch.zeros(2), [[0.0, 0.0], [0.0, 9.0]], depths=[3.0, 1.0], widths=[1.0, 1.0])
+    tensor(-3.)
+    """
     args.floats("x", x, finite=False, values=False)
-    lists = ("centres", centres), ("depths", depths), ("widths", widths)
-    centres, depths, widths = (_list(name, v, x) for name, v in lists)
-    if centres.ndim != 2 or x.shape[-1:] != centres.shape[1:]:
+    c = args.listed("centres", centres, x)
+    A = args.listed("depths", depths, x)
+    w = args.listed("widths", widths, x, above=0)
+    if c.ndim != 2 or x.shape[-1:] != c.shape[1:]:
         raise ValueError(
-            f"x must be (..., d) for centres (k, d); got {tuple(x.shape)} and {tuple(centres.shape)}"
+            f"x must be (..., d) for centres (k, d); got {tuple(x.shape)} and {tuple(c.shape)}"
         )
-    if depths.shape != widths.shape or depths.shape != centres.shape[:1]:
+    if A.shape != w.shape or A.shape != c.shape[:1]:
         raise ValueError(
-            f"depths and widths must hold one number for each of {len(centres)} centres, got "
-            f"{tuple(depths.shape)} and {tuple(widths.shape)}"
+            f"depths and widths must hold one number for each of {len(c)} centres, got "
+            f"{tuple(A.shape)} and {tuple(w.shape)}"
         )
-    args.real("confinement", confinement, 0)
-    centres, depths, widths = (v.to(x) for v in (centres, depths, widths))
-    r2 = (x.unsqueeze(-2) - centres).square().sum(-1)
-    return -(depths * torch.exp(-r2 / (2 * widths**2))).sum(-1) + confinement / 2 * x.square().sum(
-        -1
-    )
-
-
-# %% ../nbs/00_energy.ipynb #a749088d
-THREE_WELLS = {
-    "widths": (0.8, 1.0, 0.7),
-    "depths": (3.0, 2.0, 2.5),
-    "centres": ((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
-}
-
-
-def three_wells(
-    x: Tensor,  # (..., 2) points of the plane
-    confinement: float = 0.0,  # stiffness κ of an added bowl ½κ|x|²
-) -> Tensor:  # (...) energies
-    "Three Gaussian wells in the plane, `THREE_WELLS`; on a flat plain unless confined."
-    return gaussian_wells(x, **THREE_WELLS, confinement=confinement)
-
-
-# %% ../nbs/00_energy.ipynb #55951f60
-def _per_row(T: float | Tensor, E: Tensor) -> Tensor:
-    "T as a tensor like E; a batch of temperatures gets an axis for the states."
-    t = args.temperature("T", T, E, shape=E.shape[:-1])
-    return t.unsqueeze(-1) if t.ndim else t
+    kappa = args.real("confinement", confinement, 0)
+    r2 = (x.unsqueeze(-2) - c).square().sum(-1)
+    return kappa / 2 * x.square().sum(-1) - (A * torch.exp(-r2 / (2 * w**2))).sum(-1)
 
 
 # %% ../nbs/00_energy.ipynb #b15fd7a4
-def boltzmann(
-    E: Tensor,  # (..., n) energies of the n states; +inf forbids a state
-    T: float
-    | Tensor = 1.0,  # temperature, above 0; the library also takes a tensor of the batch's shape (...)
-) -> Tensor:  # (..., n) probabilities, summing to 1 over the last axis
-    "Boltzmann probabilities $e^{-E_i/T}/Z$ of every state, without overflow: (..., n) → (..., n)."
+def boltzmann(E: Tensor, T: float | Tensor = 1.0) -> Tensor:
+    """Boltzmann probabilities $e^{-E_i/T}/Z$ of every state, without overflow.
+
+    Args:
+        E: (..., n) energies of the n states; +inf forbids a state
+        T: temperature, above 0; the library also takes one for each row, shape (...)
+
+    Returns: (..., n) probabilities, summing to 1 over the last axis
+
+    >>> boltzmann(torch.tensor([5.0, 5.0, torch.inf]))
+    tensor([0.5000, 0.5000, 0.0000])
+    """
     E = args.energies("E", E)
     low = E.amin(-1, keepdim=True)
     if args.readable(low) and (low == math.inf).any():
         raise ValueError("E forbids every state of a row (all +inf)")
-    return torch.softmax((low - E) / _per_row(T, E), -1)
+    T = args.temperature("T", T, E, shape=E.shape[:-1])
+    return torch.softmax((low - E) / T[..., None], -1)
 
 
 # %% ../nbs/00_energy.ipynb #7dc05eb6
 def sample_states(
-    E: Tensor,  # (n,) energies of the n states
-    n_samples: int,  # how many independent draws
-    T: float = 1.0,  # temperature, above 0
-    generator: torch.Generator | None = None,  # None: torch's global generator
-) -> Tensor:  # (n_samples,) indices of states
-    "Exact draws from the Boltzmann distribution of a list of states (at most 2²⁴ of them)."
+    E: Tensor, n_samples: int, T: float = 1.0, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Exact draws from the Boltzmann distribution of a list of states.
+
+    Args:
+        E: (n,) energies of the n states, at most 2²⁴ of them
+        n_samples: how many independent draws
+        T: temperature, above 0
+
+    Returns: (n_samples,) indices of states
+
+    >>> sample_states(torch.tensor([torch.inf, 0.0]), 3)
+    tensor([1, 1, 1])
+    """
     E = args.energies("E", E, ndim=1)
     E = E if E.dtype == torch.float64 else E.float()
     if len(E) > 2**24:
         raise ValueError(f"E holds {len(E)} energies; draws are possible from at most 2²⁴")
-    T = args.temperature("T", T, E, batch=())
-    return categorical(boltzmann(E, T), args.whole("n_samples", n_samples), generator)
+    p = boltzmann(E, args.temperature("T", T, E, batch=()))
+    return categorical(p, args.whole("n_samples", n_samples), generator)
 
 
 # %% ../nbs/00_energy.ipynb #27ba14f2
 class Grid(NamedTuple):
-    "The middles of equal cells that fill a box."
+    """The middles of equal cells that fill a box.
+
+    >>> Grid(torch.tensor([0.25, 0.75]), cell=0.5).cell
+    0.5
+    """
 
     points: Tensor  # (n,) on a line; (n_1, …, n_d, d) in d dimensions
     cell: float  # length, area or volume of one cell
 
 
-def grid(
-    low: float | Sequence[float],  # where the box begins; a sequence for d dimensions
-    high: float | Sequence[float],  # where it ends
-    n: int | Sequence[int] = 200,  # cells along each axis
-    dtype: torch.dtype | None = None,  # None: torch's default
+def grid_points(
+    low: float | Sequence[float],
+    high: float | Sequence[float],
+    n: int | Sequence[int] = 200,
+    *,
+    dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Grid:
-    "Midpoints of the cells of a box, each cell counted once. Sums over them times `cell` approximate integrals."
-    line = not isinstance(low, Sequence)
-    if isinstance(high, Sequence) == line:
+    """Midpoints of the cells of a box, each cell counted once. Sums over them times `cell` approximate integrals.
+
+    Args:
+        low: where the box begins; a sequence for d dimensions
+        high: where it ends
+        n: cells along each axis
+        dtype: None for torch's default
+
+    Returns: the points, (n,) on a line and (n_1, …, n_d, d) in d dimensions, and the volume of one cell
+
+    >>> points, cell = grid_points(0, 1, 2)
+    >>> points, cell
+    (tensor([0.2500, 0.7500]), 0.5)
+    """
+    if isinstance(low, Sequence) != isinstance(high, Sequence):
         raise ValueError(
             f"low must be below high, both numbers or both sequences; got {low!r} and {high!r}"
         )
-    lows, highs = ((low,), (high,)) if line else (tuple(low), tuple(high))
-    lows = [args.real("low", v) for v in lows]
-    highs = [args.real("high", v) for v in highs]
-    sizes = tuple(n) if isinstance(n, Sequence) else (n,) * len(lows)
-    sizes = [args.whole("n", m) for m in sizes]
+    line = not isinstance(low, Sequence)
+    lows = [args.real("low", v) for v in (low if isinstance(low, Sequence) else [low])]
+    highs = [args.real("high", v) for v in (high if isinstance(high, Sequence) else [high])]
+    sizes = [args.whole("n", m) for m in (n if isinstance(n, Sequence) else [n] * len(lows))]
     args.precision("dtype", torch.get_default_dtype() if dtype is None else dtype, device)
-    if (
-        not lows
-        or not len(lows) == len(highs) == len(sizes)
-        or any(not a < b for a, b in zip(lows, highs))
-    ):
+    rising = len(lows) == len(highs) == len(sizes) and all(a < b for a, b in zip(lows, highs))
+    if not lows or not rising:
         raise ValueError(
             f"low must be below high, with one n, on every axis; got {low}, {high}, {n}"
         )
@@ -357,91 +233,93 @@ def grid(
         raise ValueError(
             f"n must give between 1 and 2²⁷ cells in all, got {' × '.join(map(str, sizes))}"
         )
-    ends = [(a, b, m, (b - a) / m) for a, b, m in zip(lows, highs, sizes)]
+    widths = [(b - a) / m for a, b, m in zip(lows, highs, sizes)]
     axes = [
-        torch.linspace(a + w / 2, b - w / 2, m, dtype=dtype, device=device) for a, b, m, w in ends
+        torch.linspace(a + w / 2, b - w / 2, m, dtype=dtype, device=device)
+        for a, b, m, w in zip(lows, highs, sizes, widths)
     ]
     points = axes[0] if line else torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    return Grid(points, math.prod(w for *_, w in ends))
+    return Grid(points, math.prod(widths))
 
 
 # %% ../nbs/00_energy.ipynb #ac0ccdc7
-def log_partition(
-    E: Tensor,  # (..., n) energies of the n states; +inf forbids a state
-    T: float | Tensor = 1.0,  # temperature, above 0; or one for each row, shape (...)
-    cell: float = 1.0,  # volume of a grid cell, for an integral; 1 for a plain list
-) -> Tensor:  # (...) log Z
-    "Logarithm of the partition function $Z = Σ_i e^{-E_i/T}·cell$: (..., n) → (...)."
-    E = args.energies("E", E)
-    return torch.logsumexp(-E / _per_row(T, E), -1) + math.log(args.positive("cell", cell))
+def log_partition(E: Tensor, T: float | Tensor = 1.0, *, cell: float = 1.0) -> Tensor:
+    """Logarithm of the partition function $Z = Σ_i e^{-E_i/T}·cell$, without overflow.
 
+    Args:
+        E: (..., n) energies of the n states; +inf forbids a state
+        T: temperature, above 0; or one for each row, shape (...)
+        cell: volume of a grid cell, for an integral; 1 for a plain list
 
-# %% ../nbs/00_energy.ipynb #8b49a14b
-def mean_energy(
-    E: Tensor,  # (..., n) energies
-    T: float
-    | Tensor = 1.0,  # temperature, above 0 (0 too when p is given); or one for each row, shape (...)
-    p: Tensor | None = None,  # (..., n) probabilities; None: the Boltzmann distribution at T
-) -> Tensor:  # (...) ⟨E⟩
-    "Average energy $Σ_i p_i E_i$; a forbidden state (+inf) that is never visited adds nothing."
+    Returns: (...) log Z
+
+    >>> log_partition(torch.tensor([-200.0, -200.0]))  # 200 + log 2
+    tensor(200.6931)
+    """
     E = args.energies("E", E)
-    if p is None:
-        p = boltzmann(E, T)
-    else:
-        args.temperature("T", T, E, zero=True, shape=E.shape[:-1])
-        p = args.together("p", args.probabilities("p", p, E.shape[-1]), "E", E).to(E.dtype)
-    never = (p == 0) & (E == math.inf)
-    return (p * torch.where(never, 0, E)).sum(-1)
+    T = args.temperature("T", T, E, shape=E.shape[:-1])
+    return torch.logsumexp(-E / T[..., None], -1) + math.log(args.positive("cell", cell))
 
 
 # %% ../nbs/00_energy.ipynb #1438138a
-def entropy(
-    p: Tensor,  # (..., n) probabilities, each row summing to 1; zeros allowed
-) -> Tensor:  # (...) entropy in nats
-    "Entropy $-Σ_i p_i \\log p_i$ of distributions, with $0 \\log 0 = 0$: (..., n) → (...)."
-    p = args.probabilities("p", p)
-    return -torch.xlogy(p, p).sum(-1)
+def entropy(p: Tensor) -> Tensor:
+    """Entropy $-Σ_i p_i \\log p_i$ of distributions in nats, with $0 \\log 0 = 0$.
+
+    Args:
+        p: (..., n) probabilities, each row summing to 1; zeros allowed
+
+    Returns: (...)
+
+    >>> entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))  # nothing left open, and log 2
+    tensor([0.0000, 0.6931])
+    """
+    return torch.special.entr(args.probabilities("p", p)).sum(-1)
 
 
 # %% ../nbs/00_energy.ipynb #3bff4135
-def macrostate_free_energy(
-    E: Tensor,  # (n,) energies of the microstates
-    label: Tensor,  # (n,) integer: the macrostate 0 … m−1 of each
-    T: float = 1.0,  # temperature, above 0
-) -> Tensor:  # (m,) free energies, m = largest label + 1
-    "Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate: (n,), (n,) → (m,). Empty: $F = ∞$."
+def macrostate_free_energy(E: Tensor, label: Tensor, T: float = 1.0) -> Tensor:
+    """Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate.
+
+    Args:
+        E: (n,) energies of the microstates
+        label: (n,) integers, the macrostate 0 … m−1 of each
+        T: temperature, above 0
+
+    Returns: (m,) free energies, m = largest label + 1; ∞ for a macrostate without members
+
+    >>> macrostate_free_energy(torch.tensor([0.0, 0.0, 7.0]), torch.tensor([0, 0, 2]))
+    tensor([-0.6931,     inf,  7.0000])
+    """
     E = args.energies("E", E, ndim=1)
     label = args.together("label", args.labels("label", label, len(E)), "E", E)
-    T = args.temperature("T", T, E, batch=())
+    t = args.temperature("T", T, E, batch=())
     inside = label == torch.arange(int(label.max()) + 1, device=E.device).unsqueeze(-1)
     E = torch.where(inside, E, math.inf)
-    low = (
-        E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)
-    )  # from the lowest state on no weight overflows
-    return low - T * log_partition(E - low[:, None], T)
-
-
-# %% ../nbs/00_energy.ipynb #98508721
-def narrow_and_wide(
-    x: Tensor,  # positions, any shape
-) -> Tensor:  # energies, same shape
-    "A narrow valley of depth 0 at −1 (stiffness 100) and a wide one of height 1 at +1 (stiffness 1)."
-    args.floats("x", x, finite=False, values=False)
-    return torch.minimum(50 * (x + 1) ** 2, 1 + (x - 1) ** 2 / 2)
+    # from the lowest state on no weight overflows
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)
+    return low - t * log_partition(E - low[:, None], t)
 
 
 # %% ../nbs/00_energy.ipynb #f7ef7b04
-def free_energy(
-    E: Tensor,  # (..., n) energies
-    T: float | Tensor = 1.0,  # temperature, above 0
-    p: Tensor | None = None,  # (..., n) probabilities; None: the Boltzmann distribution at T
-) -> Tensor:  # (...) free energy
-    "Free energy $F[p] = ⟨E⟩_p - T S[p]$ of a distribution; at equilibrium (`p=None`) it is $-T \\log Z$."
+def free_energy(E: Tensor, T: float | Tensor = 1.0, p: Tensor | None = None) -> Tensor:
+    """Free energy $F[p] = ⟨E⟩_p - T S[p]$ of a distribution; at equilibrium it is $-T \\log Z$.
+
+    Args:
+        E: (..., n) energies of the n states; +inf forbids a state
+        T: temperature, above 0, also one for each row, shape (...); with a `p` it may be 0
+        p: (..., n) probabilities; None: the Boltzmann distribution at T, which has the least free energy
+
+    Returns: (...)
+
+    >>> free_energy(torch.zeros(2), 3.0, torch.tensor([1.0, 0.0])), free_energy(torch.zeros(2), 3.0)
+    (tensor(0.), tensor(-2.0794))
+    """
     E = args.energies("E", E)
     T = args.temperature("T", T, E, zero=p is not None, shape=E.shape[:-1])
     if p is not None:
-        return mean_energy(E, T, p) - T * entropy(p)
-    low = (
-        E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)
-    )  # from the lowest state on no weight overflows
+        p = args.together("p", args.probabilities("p", p, E.shape[-1]), "E", E).to(E.dtype)
+        never = (p == 0) & (E == math.inf)  # a forbidden state that is never visited adds nothing
+        return (p * torch.where(never, 0, E)).sum(-1) - T * entropy(p)
+    # from the lowest state on no weight overflows
+    low = E.detach().amin(-1).clamp(max=torch.finfo(E.dtype).max)
     return low - T * log_partition(E - low[..., None], T)

@@ -4,19 +4,10 @@
 
 # %% auto #0
 __all__ = [
-    "MAZE_PLACES",
-    "MAZE_OUTCOMES",
     "variational_free_energy",
-    "complexity_accuracy",
-    "draw_bound",
-    "factorised_posterior",
     "mixture_responsibilities",
     "GaussianMixture",
-    "mixture_update",
-    "mixture_free_energy",
-    "rbm_variational_free_energy",
     "gaussian_kl",
-    "reparameterise",
     "VAE",
     "fit_vae",
     "pc_drive",
@@ -24,170 +15,55 @@ __all__ = [
     "risk_and_ambiguity",
     "information_gain",
     "DecisionModel",
-    "t_maze",
     "ExpectedFreeEnergy",
     "expected_free_energy",
-    "belief_update",
-    "plan_values",
-    "sign_threshold",
     "run_agent",
-    "draw_maze",
 ]
 
 # %% ../nbs/10_free_energy.ipynb #44680016
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from . import args
 from .core import categorical, normal, permutation, wide_dtype
-from .plot import COLORS, subplots
-from .rbm import RBM
-
-
-# %% ../nbs/10_free_energy.ipynb #e5e95db1
-def _where_believed(q: Tensor, x: Tensor) -> Tensor:
-    "The terms q·x, 0 where q is 0: also beside an infinite x, and without NaN in a gradient."
-    return q * torch.where(q > 0, x, 0)
 
 
 # %% ../nbs/10_free_energy.ipynb #b4367bc9
-def variational_free_energy(
-    q: Tensor,  # (..., K), a distribution over K hidden states
-    log_joint: Tensor,  # (..., K), log p(x, z) at the observed x; −∞ is allowed
-) -> Tensor:  # (...), nats; +∞ when q believes in the impossible
-    "Variational free energy $\\sum_z q(z)[\\log q(z) - \\log p(x,z)]$ (Neal & Hinton 1998, sign turned)."
-    (
-        args.distribution("q", q),
-        args.logarithms("log_joint", log_joint, last=q.shape[-1], like=("q", q)),
-    )
+def variational_free_energy(q: Tensor, log_joint: Tensor) -> Tensor:
+    """Variational free energy Σ_z q(z) [log q(z) − log p(x, z)] (Neal & Hinton 1998, sign turned).
+
+    Args:
+        q: (..., K), a distribution over K hidden states
+        log_joint: (..., K), log p(x, z) at the observed x; −∞ is allowed
+    Returns: (...), nats; +∞ when q believes in the impossible
+
+    >>> variational_free_energy(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.25]).log())
+    tensor(0.6931)
+    """
+    args.distribution("q", q)
+    args.logarithms("log_joint", log_joint, last=q.shape[-1], like=("q", q))
     args.leading(q=q, log_joint=log_joint)
     believed = q > 0  # elsewhere 0·log 0 = 0, with a gradient that is not NaN
     return (q * (torch.where(believed, q, 1).log() - torch.where(believed, log_joint, 0))).sum(-1)
 
 
-# %% ../nbs/10_free_energy.ipynb #2e9967f1
-def _kl(q: Tensor, p: Tensor) -> Tensor:
-    "Kullback–Leibler divergence over the last axis, in nats."
-    believed = q > 0
-    return (q * (torch.where(believed, q, 1).log() - torch.where(believed, p, 1).log())).sum(-1)
-
-
-# %% ../nbs/10_free_energy.ipynb #a021847e
-def complexity_accuracy(
-    q: Tensor,  # (..., K), a belief
-    prior: Tensor,  # (K,) or (..., K), p(z)
-    log_likelihood: Tensor,  # (K,) or (..., K), log p(x | z) at the observed x
-) -> tuple[Tensor, Tensor]:  # complexity, accuracy: (...), nats; F = complexity − accuracy
-    "The two halves of the free energy: $KL(q \\| p(z))$ and $E_q[\\log p(x|z)]$; q and prior must sum to 1."
-    args.distribution("q", q), args.distribution("prior", prior, like=("q", q))
-    args.logarithms("log_likelihood", log_likelihood, last=q.shape[-1], like=("q", q))
-    args.floats("prior", prior, last=q.shape[-1], values=False)
-    args.leading(q=q, prior=prior, log_likelihood=log_likelihood)
-    return _kl(q, prior), _where_believed(q, log_likelihood).sum(-1)
-
-
-# %% ../nbs/10_free_energy.ipynb #e83b4431
-def _belief_surface(joint: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    "F over the triangle of beliefs (a, b, 1−a−b); NaN outside it."
-    t = torch.linspace(0.003, 0.994, 70, dtype=joint.dtype)
-    A, B = torch.meshgrid(t, t, indexing="xy")
-    grid = torch.stack([A, B, 1 - A - B], -1).clamp(min=1e-9)
-    surface = variational_free_energy(grid / grid.sum(-1, keepdim=True), joint.log())
-    return A, B, surface.masked_fill(A + B > 0.997, math.nan)
-
-
-# %% ../nbs/10_free_energy.ipynb #e9e46080
-def draw_bound(
-    a: float,  # q(z = 1)
-    b: float,  # q(z = 2); the rest is q(z = 3)
-    joint: Tensor,  # (3,), p(x, z) at the observed x
-    names: Sequence[str] = ("1", "2", "3"),
-) -> Figure:
-    "The triangle of beliefs over three causes with contours of F, and the parts of F at the belief (a, b, 1−a−b)."
-    a, b = max(args.real("a", a), 1e-3), max(args.real("b", b), 1e-3)
-    args.floats("joint", joint, ndim=1, last=3)
-    if joint.is_meta or not bool((joint > 0).all()) or len(names) != 3:
-        raise ValueError(
-            f"joint is {joint}, names {tuple(names)}; they must be three numbers > 0 and three words"
-        )
-    joint = joint.cpu()
-    a, b = (v / max(a + b + 1e-3, 1) for v in (a, b))
-    q, evidence = joint.new_tensor([a, b, 1 - a - b]), joint.sum()
-    fig, (left, right) = subplots(1, 2, figsize=(7.4, 3.4), width_ratios=(1.15, 1))
-    left.contourf(*_belief_surface(joint), levels=18, cmap="cividis")
-    left.plot(*(joint / evidence)[:2], "x", color="white", ms=9, mew=2)
-    left.set(
-        xlabel=f"$q$({names[0]})",
-        ylabel=f"$q$({names[1]})",
-        xlim=(0, 1),
-        ylim=(0, 1),
-        aspect="equal",
-    )
-    kl, energy = _kl(q, joint / evidence), -(q * joint.log()).sum()
-    entropy = -torch.special.xlogy(q, q).sum()
-    bars = {"$F$": energy - entropy, "KL": kl, "energy": energy, "entropy": entropy}
-    colours = [COLORS[c] for c in ("measured", "model", "energy", "accent")]
-    right.bar(list(bars), [v.item() for v in bars.values()], color=colours)
-    right.axhline(-evidence.log().item(), color=COLORS["grey"], label="surprise")
-    right.set(ylabel="nats", ylim=(0, 4.5))
-    right.legend()
-    return fig
-
-
-# %% ../nbs/10_free_energy.ipynb #fb5b922d
-def factorised_posterior(
-    log_joint: Tensor,  # (K1, K2), log p(x, a, b) at the observed x, finite
-    sweeps: int = 20,
-    q: tuple[Tensor, Tensor] | None = None,  # where to start; None: uniform
-) -> tuple[
-    Tensor, Tensor, Tensor
-]:  # q1 (K1,), q2 (K2,), F at the start and after each half-sweep (2·sweeps + 1,)
-    "Mean-field inference by coordinate descent on F: each factor in turn $\\propto \\exp E_{other}[\\log p(x,a,b)]$."
-    args.floats("log_joint", log_joint, ndim=2), args.whole("sweeps", sweeps, 0)
-    if q is not None and len(q) != 2:
-        raise ValueError(f"q holds {len(q)} beliefs; it must hold two, (K1,) and (K2,)")
-    q1, q2 = q or [log_joint.new_full((n,), 1 / n) for n in log_joint.shape]
-    for belief, n in zip((q1, q2), log_joint.shape):
-        args.distribution(
-            "q",
-            args.floats("q", belief, ndim=1, last=n, finite=False),
-            like=("log_joint", log_joint),
-        )
-    score = lambda: variational_free_energy(torch.outer(q1, q2).flatten(), log_joint.flatten())
-    trace = [score()]
-    for _ in range(sweeps):
-        q1 = (log_joint @ q2).softmax(-1)
-        trace.append(score())
-        q2 = (q1 @ log_joint).softmax(-1)
-        trace.append(score())
-    return q1, q2, torch.stack(trace)
-
-
-# %% ../nbs/10_free_energy.ipynb #4bda116e
-def _gaussian_log_density(x: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
-    "log N(x; mean_k, covariance_k): (N, D), (K, D), (K, D, D) → (N, K)."
-    L, failed = torch.linalg.cholesky_ex(covariances)
-    if args.readable(failed) and bool(failed.any()):
-        raise ValueError("covariances are not all positive definite: use a larger ridge")
-    scaled = torch.linalg.solve_triangular(
-        L, (x[:, None] - means).transpose(0, 1).mT, upper=False
-    )  # (K, D, N)
-    log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return -0.5 * scaled.square().sum(1).T - log_det - x.shape[-1] / 2 * math.log(2 * math.pi)
-
-
 # %% ../nbs/10_free_energy.ipynb #51681805
-def mixture_responsibilities(
-    log_density: Tensor,  # (N, K), log N(x_n; μ_k, Σ_k)
-    weights: Tensor,  # (K,), the mixture's weights π, positive, sum 1
-) -> Tensor:  # (N, K), rows sum to 1
-    "The E step: posterior probability of each component for each point, $\\propto \\pi_k N(x_n; \\mu_k, \\Sigma_k)$."
+def mixture_responsibilities(log_density: Tensor, weights: Tensor) -> Tensor:
+    """The E step: posterior probability of each component for each point, ∝ π_k N(x_n; μ_k, Σ_k).
+
+    Args:
+        log_density: (N, K), log N(x_n; μ_k, Σ_k)
+        weights: (K,), the mixture's weights π, positive, sum 1
+    Returns: (N, K), rows sum to 1
+
+    >>> mixture_responsibilities(torch.full((1, 2), -1000.0), torch.tensor([0.25, 0.75]))
+    tensor([[0.2500, 0.7500]])
+    """
     args.logarithms("log_density", log_density)
     args.distribution("weights", weights, like=("log_density", log_density))
     if log_density.shape[-1:] != weights.shape:
@@ -200,14 +76,47 @@ def mixture_responsibilities(
 
 # %% ../nbs/10_free_energy.ipynb #24603965
 class GaussianMixture(NamedTuple):
-    "Parameters of a mixture of K Gaussians in D dimensions."
+    """A mixture of K Gaussians in D dimensions, fitted by EM (Dempster, Laird & Rubin 1977).
 
-    weights: Tensor  # (K,)
-    means: Tensor  # (K, D)
-    covariances: Tensor  # (K, D, D)
+    Args:
+        weights: (K,)
+        means: (K, D)
+        covariances: (K, D, D)
 
-    def log_joint(self, x: Tensor) -> Tensor:
-        "log p(x_n, z = k): (N, D) → (N, K)."
+    >>> one = GaussianMixture.m_step(torch.tensor([[0.0], [2.0]]), torch.ones(2, 1), ridge=0.0)
+    >>> one.means, one.covariances
+    (tensor([[1.]]), tensor([[[1.]]]))
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    @classmethod
+    def m_step(cls, x: Tensor, responsibilities: Tensor, *, ridge: float = 1e-6) -> Self:
+        """The mixture that minimises F for these responsibilities.
+
+        Args:
+            x: (N, D)
+            responsibilities: (N, K)
+            ridge: added to each covariance's diagonal
+        """
+        args.floats("x", x, ndim=2)
+        args.floats("responsibilities", responsibilities, ndim=2, values=False)
+        args.distribution("responsibilities", responsibilities, like=("x", x))
+        args.real("ridge", ridge, 0)
+        if len(responsibilities) != len(x):
+            shapes = f"x is {tuple(x.shape)}, responsibilities {tuple(responsibilities.shape)}"
+            raise ValueError(f"{shapes}; both need N rows")
+        n = responsibilities.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
+        means = responsibilities.T @ x / n[:, None]
+        centred = x[:, None] - means
+        scatter = torch.einsum("nk,nki,nkj->kij", responsibilities, centred, centred)
+        diagonal = ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        return cls(n / len(x), means, scatter / n[:, None, None] + diagonal)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        "log N(x_n; μ_k, Σ_k): (N, D) → (N, K)."
         args.distribution("weights", self.weights)
         args.floats("weights", self.weights, ndim=1)
         K, D = args.floats("means", self.means, ndim=2, like=("weights", self.weights)).shape
@@ -218,140 +127,93 @@ class GaussianMixture(NamedTuple):
             raise ValueError(
                 f"weights, means, covariances have shapes {shapes}; they must be (K,), (K, D), (K, D, D)"
             )
-        return _gaussian_log_density(x, self.means, self.covariances) + self.weights.log()
+        L, failed = torch.linalg.cholesky_ex(self.covariances)
+        if args.readable(failed) and bool(failed.any()):
+            raise ValueError("covariances are not all positive definite: use a larger ridge")
+        away = (x[:, None] - self.means).transpose(0, 1).mT  # (K, D, N)
+        scaled = torch.linalg.solve_triangular(L, away, upper=False)
+        log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * scaled.square().sum(1).T - log_det - D / 2 * math.log(2 * math.pi)
 
+    def log_joint(self, x: Tensor) -> Tensor:
+        "log p(x_n, z = k): (N, D) → (N, K)."
+        return self.log_density(x) + self.weights.log()
 
-# %% ../nbs/10_free_energy.ipynb #8f4401c8
-def mixture_update(
-    x: Tensor,  # (N, D)
-    responsibilities: Tensor,  # (N, K)
-    ridge: float = 1e-6,  # added to each covariance's diagonal
-) -> GaussianMixture:
-    "The M step: the mixture that minimises F for these responsibilities (Dempster, Laird & Rubin 1977)."
-    (
-        args.floats("x", x, ndim=2),
-        args.distribution("responsibilities", responsibilities, like=("x", x)),
-    )
-    (
-        args.floats("responsibilities", responsibilities, ndim=2, values=False),
-        args.real("ridge", ridge, 0),
-    )
-    if x.ndim != 2 or responsibilities.shape[:1] != x.shape[:1]:
-        raise ValueError(
-            f"x is {tuple(x.shape)}, responsibilities {tuple(responsibilities.shape)}; both need N rows"
-        )
-    n = responsibilities.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
-    means = responsibilities.T @ x / n[:, None]
-    centred = x[:, None] - means
-    covariances = (
-        torch.einsum("nk,nki,nkj->kij", responsibilities, centred, centred) / n[:, None, None]
-    )
-    ridge = ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    return GaussianMixture(n / len(x), means, covariances + ridge)
-
-
-# %% ../nbs/10_free_energy.ipynb #e93f82d1
-def mixture_free_energy(
-    x: Tensor,  # (N, D)
-    responsibilities: Tensor,  # (N, K), a belief for each point
-    mixture: GaussianMixture,
-) -> Tensor:  # scalar, nats per point
-    "F(q, θ) of a Gaussian mixture per observation (Neal & Hinton 1998)."
-    args.instance("mixture", mixture, GaussianMixture)
-    log_joint = mixture.log_joint(x)
-    args.distribution("responsibilities", responsibilities, like=("x", x))
-    if responsibilities.shape != log_joint.shape:
-        shapes = f"{tuple(responsibilities.shape)}; it must be {tuple(log_joint.shape)}, (N, K)"
-        raise ValueError(f"responsibilities has shape {shapes}")
-    return variational_free_energy(responsibilities, log_joint).mean()
-
-
-# %% ../nbs/10_free_energy.ipynb #3117b626
-def rbm_variational_free_energy(
-    rbm: RBM,
-    v: Tensor,  # (..., n_visible), zeros and ones
-    q: Tensor,  # (..., n_hidden), the belief: probability that each hidden unit is on
-) -> Tensor:  # (...)
-    "$E_q[E(v,h)] - H[q]$ for independent hidden units; its minimum over q is `rbm.free_energy(v)`."
-    args.instance("rbm", rbm, RBM), args.machine(rbm.W, rbm.a, rbm.b, {"v": v}, {"q": q})
-    return rbm.energy(v, q) + (torch.special.xlogy(q, q) + torch.special.xlogy(1 - q, 1 - q)).sum(
-        -1
-    )
+    def mean_free_energy(self, x: Tensor, responsibilities: Tensor) -> Tensor:
+        "F(q, θ) per observation, nats, of (N, D) points and a belief (N, K) for each (Neal & Hinton 1998)."
+        log_joint = self.log_joint(x)
+        args.distribution("responsibilities", responsibilities, like=("x", x))
+        if responsibilities.shape != log_joint.shape:
+            shapes = f"{tuple(responsibilities.shape)}; it must be {tuple(log_joint.shape)}, (N, K)"
+            raise ValueError(f"responsibilities has shape {shapes}")
+        return variational_free_energy(responsibilities, log_joint).mean()
 
 
 # %% ../nbs/10_free_energy.ipynb #5b6b1cac
-def gaussian_kl(
-    mean: Tensor,  # (..., D)
-    log_var: Tensor,  # (..., D), log σ²
-) -> Tensor:  # (...), nats
-    "$KL(N(\\mu, \\sigma^2) \\| N(0, 1))$ summed over the last axis (Kingma & Welling 2014, appendix B)."
-    args.floats(
-        "log_var", log_var, like=("mean", args.floats("mean", mean, values=False)), values=False
-    )
-    if mean.shape != log_var.shape:
-        raise ValueError(
-            f"mean is {tuple(mean.shape)} and log_var {tuple(log_var.shape)}; they must have one shape"
-        )
+def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) summed over the last axis (Kingma & Welling 2014, appendix B).
+
+    Args:
+        mean: (..., D)
+        log_var: (..., D), log σ²
+    Returns: (...), nats
+
+    >>> gaussian_kl(torch.tensor([3.0]), torch.tensor([0.0]))
+    tensor(4.5000)
+    """
+    args.floats("mean", mean, values=False)
+    args.floats("log_var", log_var, like=("mean", mean), values=False)
+    args.same_shape("log_var", log_var, "mean", mean)
     kl = (mean.square() + log_var.exp() - 1 - log_var).sum(-1) / 2
     return args.finite_result(kl, mean=mean, log_var=log_var)
-
-
-# %% ../nbs/10_free_energy.ipynb #b2a782c2
-def reparameterise(
-    mean: Tensor,  # (..., D)
-    log_var: Tensor,  # (..., D)
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (..., D), one sample for each mean
-    "A differentiable sample of $N(\\mu, \\sigma^2)$: $\\mu + \\sigma\\varepsilon$ (Kingma & Welling 2014, §2.4)."
-    args.floats(
-        "log_var", log_var, like=("mean", args.floats("mean", mean, values=False)), values=False
-    )
-    if mean.shape != log_var.shape:
-        raise ValueError(
-            f"mean is {tuple(mean.shape)} and log_var {tuple(log_var.shape)}; they must have one shape"
-        )
-    sample = mean + (log_var / 2).exp() * normal(mean.shape, mean, generator)
-    return args.finite_result(sample, mean=mean, log_var=log_var)
-
-
-# %% ../nbs/10_free_energy.ipynb #efa59421
-def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.Sequential:
-    "Linear layers with tanh between them; weights N(0, 1/inputs) from the generator, biases 0."
-    stack = []
-    for n_in, n_out in zip(sizes, sizes[1:]):
-        layer = nn.Linear(
-            n_in, n_out, device="meta"
-        )  # elsewhere its initialisation would draw from the global state
-        layer.weight = nn.Parameter(normal((n_out, n_in), torch.empty(0), generator) * n_in**-0.5)
-        layer.bias = nn.Parameter(torch.zeros(n_out))
-        stack += [layer, nn.Tanh()]
-    return nn.Sequential(*stack[:-1])
 
 
 # %% ../nbs/10_free_energy.ipynb #97a33445
 class VAE(nn.Module):
     """A variational autoencoder for binary pictures (Kingma & Welling 2014; Rezende, Mohamed & Wierstra 2014).
 
-    Prior N(0, 1) on z (..., n_latent), coins for pixels (..., n_visible), an encoder with diagonal covariance."""
+    Prior N(0, 1) on z (..., n_latent), coins for pixels (..., n_visible), an encoder with diagonal covariance.
+
+    Args:
+        generator: for the initial weights, N(0, 1/inputs)
+
+    >>> pictures = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)  # all there are
+    >>> torch.allclose(VAE(3).log_evidence(pictures).exp().sum(), torch.tensor(1.0), atol=0.01)
+    True
+    """
 
     def __init__(
         self,
         n_visible: int,
         n_latent: int = 2,
         n_hidden: int = 64,
-        generator: torch.Generator | None = None,  # for the initial weights
+        *,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         for name, n in dict(n_visible=n_visible, n_latent=n_latent, n_hidden=n_hidden).items():
             args.whole(name, n)
         self.n_visible = n_visible
         self.n_latent = n_latent
-        self.encoder = _layers((n_visible, n_hidden, 2 * n_latent), generator)
-        self.decoder = _layers((n_latent, n_hidden, n_hidden, n_visible), generator)
+        self.encoder = self._layers((n_visible, n_hidden, 2 * n_latent), generator)
+        self.decoder = self._layers((n_latent, n_hidden, n_hidden, n_visible), generator)
+
+    @staticmethod
+    def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.Sequential:
+        "Linear layers with tanh between them; biases 0."
+        stack = []
+        for n_in, n_out in zip(sizes, sizes[1:]):
+            # on meta: elsewhere its initialisation would draw from the global state
+            layer = nn.Linear(n_in, n_out, device="meta")
+            weight = normal((n_out, n_in), torch.empty(0), generator) * n_in**-0.5
+            layer.weight = nn.Parameter(weight)
+            layer.bias = nn.Parameter(torch.zeros(n_out))
+            stack += [layer, nn.Tanh()]
+        return nn.Sequential(*stack[:-1])
 
     def _picture(self, x: Tensor) -> Tensor:
         "Bits or probabilities beside the network; looked at in main memory only."
-        weight = self.decoder[-1].weight
+        weight = next(self.decoder.parameters())
         return args.bits(
             "x", x, self.n_visible, like=("the network", weight), values=args.on_host(weight)
         )
@@ -360,7 +222,17 @@ class VAE(nn.Module):
         "The belief about z: its mean and log variance, (..., n_visible) → twice (..., n_latent)."
         return self.encoder(self._picture(x)).chunk(2, -1)
 
-    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+    def draw_latent(
+        self, mean: Tensor, log_var: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        "A differentiable sample μ + σε of each N(μ, σ²): (..., n_latent), its log σ² → (..., n_latent)."
+        args.floats("mean", mean, values=False)
+        args.floats("log_var", log_var, like=("mean", mean), values=False)
+        args.same_shape("log_var", log_var, "mean", mean)
+        z = mean + (log_var / 2).exp() * normal(mean.shape, mean, generator)
+        return args.finite_result(z, mean=mean, log_var=log_var)
+
+    def log_conditional(self, x: Tensor, z: Tensor) -> Tensor:
         "log p(x | z) of each pair, broadcast over leading axes, in nats."
         args.floats(
             "z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x)
@@ -369,22 +241,21 @@ class VAE(nn.Module):
         logits = self.decoder(z)
         return (x * logits - softplus(logits)).sum(-1)
 
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def elbo(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         "One-sample estimate of the evidence lower bound −F of each picture (Kingma & Welling 2014): (B, n) → (B,)."
         mean, log_var = self.encode(x)
-        return self.log_likelihood(x, reparameterise(mean, log_var, generator)) - gaussian_kl(
-            mean, log_var
-        )
+        z = self.draw_latent(mean, log_var, generator=generator)
+        return self.log_conditional(x, z) - gaussian_kl(mean, log_var)
 
     def importance_bound(
-        self, x: Tensor, n_samples: int, generator: torch.Generator | None = None
+        self, x: Tensor, n_samples: int, *, generator: torch.Generator | None = None
     ) -> Tensor:
         "The bound of Burda, Grosse & Salakhutdinov (2016) with n_samples weights: (B, n) → (B,); 1 is the ELBO."
         args.whole("n_samples", n_samples)
         mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
-        z = reparameterise(mean, log_var, generator)
+        z = self.draw_latent(mean, log_var, generator=generator)
         log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
-        return (self.log_likelihood(x, z) + log_prior_over_q).logsumexp(0) - math.log(n_samples)
+        return (self.log_conditional(x, z) + log_prior_over_q).logsumexp(0) - math.log(n_samples)
 
     def log_evidence(self, x: Tensor, n: int = 101, span: float = 5.0) -> Tensor:
         "log p(x), a sum over a grid of n points a dimension on ±span, in at most 2 latent dimensions: (B, n) → (B,)."
@@ -408,29 +279,37 @@ class VAE(nn.Module):
 # %% ../nbs/10_free_energy.ipynb #9a7fc72a
 def fit_vae(
     vae: VAE,
-    x: Tensor,  # (N, n_visible), zeros and ones
+    x: Tensor,
     epochs: int = 40,
     batch_size: int = 100,
     lr: float = 5e-3,
+    *,
     generator: torch.Generator | None = None,
-) -> list[float]:  # mean ELBO of each epoch, nats
-    "Raise the ELBO of the data with Adam; an ELBO that is not finite stops it with a FloatingPointError."
-    (
-        args.instance("vae", vae, VAE),
-        args.whole("epochs", epochs, 0),
-        args.whole("batch_size", batch_size),
-    )
+) -> list[float]:
+    """Raise the ELBO of the data with Adam.
+
+    Args:
+        vae: changed in place
+        x: (N, n_visible), zeros and ones
+    Returns: mean ELBO of each epoch, nats
+    Raises: FloatingPointError for an ELBO that is not finite
+
+    >>> history = fit_vae(VAE(4), torch.ones(60, 4), epochs=8, batch_size=20, lr=0.01)
+    >>> history[-1] > history[0]
+    True
+    """
+    args.instance("vae", vae, VAE)
+    args.whole("epochs", epochs, 0)
+    args.whole("batch_size", batch_size)
     args.bits("x", args.floats("x", vae._picture(x), ndim=2, values=False))
-    (
-        args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True),
-        args.generator("generator", generator),
-    )
+    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True)
+    args.generator("generator", generator)
     optimiser, history = torch.optim.Adam(vae.parameters(), lr), []
     for _ in range(epochs):
         total = torch.zeros((), dtype=wide_dtype(x.device), device=x.device)
         for rows in permutation(len(x), x.device, generator).split(batch_size):
             try:
-                loss = -vae.elbo(x[rows], generator).mean()
+                loss = -vae.elbo(x[rows], generator=generator).mean()
             except ValueError as error:  # x has been looked at: the network is to blame
                 raise FloatingPointError(
                     f"the network has diverged ({error}): use a smaller lr than {lr:g}"
@@ -448,13 +327,19 @@ def fit_vae(
 
 
 # %% ../nbs/10_free_energy.ipynb #2a056584
-def pc_drive(
-    error: Tensor,  # (B, n), the layer's own errors ε_l
-    slope: Tensor,  # (B, n), f'(x_l)
-    error_next: Tensor,  # (B, m), errors ε_{l+1} of the layer it predicts
-    W: Tensor,  # (m, n), μ_{l+1} = W f(x_l) + b
-) -> Tensor:  # (B, n)
-    "The drive $-\\partial F/\\partial x_l = -\\varepsilon_l + f'(x_l) W^T \\varepsilon_{l+1}$ (Whittington & Bogacz)."
+def pc_drive(error: Tensor, slope: Tensor, error_next: Tensor, W: Tensor) -> Tensor:
+    """The drive −∂F/∂x_l = −ε_l + f'(x_l) Wᵀ ε_{l+1} of a layer's values (Whittington & Bogacz 2017).
+
+    Args:
+        error: (B, n), the layer's own errors ε_l
+        slope: (B, n), f'(x_l)
+        error_next: (B, m), errors ε_{l+1} of the layer it predicts
+        W: (m, n), μ_{l+1} = W f(x_l) + b
+    Returns: (B, n)
+
+    >>> pc_drive(torch.ones(1, 2), torch.ones(1, 2), torch.ones(1, 1), torch.tensor([[1.0, 3.0]]))
+    tensor([[0., 2.]])
+    """
     args.axes(W=(W, "mn"), error=(error, "Bn"), slope=(slope, "Bn"), error_next=(error_next, "Bm"))
     drive = torch.addcmul(-error, slope, error_next @ W)
     return args.finite_result(drive, error=error, slope=slope, error_next=error_next, W=W)
@@ -464,14 +349,27 @@ def pc_drive(
 class PredictiveCodingNetwork:
     """A hierarchy of layers, each predicting the next (Rao & Ballard 1999; Whittington & Bogacz 2017).
 
-    `sizes` runs from the top (causes, a classifier's input) to the data; values are a list of tensors (B, sizes[l])."""
+    `W[l]` (sizes[l + 1], sizes[l]) and `b[l]` predict layer l + 1. Values are a list of tensors (B, sizes[l]).
+
+    Args:
+        sizes: from the top (causes, a classifier's input) to the data
+        output_variance: σ² of the last layer; the hidden ones have 1
+        top_variance: σ² of the top layer around 0; ∞: no prior
+        activation: f: "tanh" or "linear"
+        generator: of the initial weights, N(0, 1/inputs)
+
+    >>> net = PredictiveCodingNetwork([3, 4, 2])
+    >>> net.energy(net.forward(torch.ones(1, 3)))  # nothing surprises where every layer is predicted
+    tensor([0.])
+    """
 
     def __init__(
         self,
         sizes: Sequence[int],
-        output_variance: float = 1.0,  # σ² of the last layer; the hidden ones have 1
-        top_variance: float = math.inf,  # σ² of the top layer around 0; ∞: no prior
-        activation: str = "tanh",  # f: "tanh" or "linear"
+        output_variance: float = 1.0,
+        top_variance: float = math.inf,
+        *,
+        activation: str = "tanh",
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ):
@@ -489,17 +387,12 @@ class PredictiveCodingNetwork:
         like = torch.empty(0, dtype=dtype)
         self.sizes = tuple(sizes)
         self.activation = activation
-        self.variances = [
-            top_variance,
-            *[1.0] * (len(sizes) - 2),
-            output_variance,
-        ]  # σ² of every layer
-        self.W = [
-            normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)
-        ]  # (m, n)
+        self.variances = [top_variance, *[1.0] * (len(sizes) - 2), output_variance]
+        self.W = [normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)]
         self.b = [torch.zeros(m, dtype=dtype) for m in sizes[1:]]
 
     def _f(self, x: Tensor) -> Tensor:
+        "The activation."
         return x.tanh() if self.activation == "tanh" else x
 
     def _check(self, x: Sequence[Tensor]) -> None:
@@ -549,12 +442,9 @@ class PredictiveCodingNetwork:
         return self._energy(x)
 
     def _energy(self, x: Sequence[Tensor]) -> Tensor:
-        terms = [
-            s * e.square().sum(-1) / 2
-            for e, s in zip(self._errors(x), self.variances)
-            if s < math.inf
-        ]
-        return sum(terms)
+        pairs = zip(self._errors(x), self.variances)
+        terms = [s * e.square().sum(-1) / 2 for e, s in pairs if s < math.inf]
+        return sum(terms[1:], start=terms[0])
 
     def drives(self, x: Sequence[Tensor]) -> list[Tensor]:
         "−∂F/∂x_l of every layer, each from its own errors and those of the next layer alone."
@@ -568,16 +458,22 @@ class PredictiveCodingNetwork:
 
     def infer(
         self,
-        x: Sequence[Tensor],  # starting values of all layers
-        free: Sequence[int],  # the layers that may move; the others are clamped
+        x: Sequence[Tensor],
+        free: Sequence[int],
         n_steps: int = 50,
-        step: float = 0.2,  # the first step; then each example adapts its own
-        observed: Tensor
-        | None = None,  # (sizes[-1],), True (bool): a unit of the last layer that stays clamped
-    ) -> tuple[
-        list[Tensor], Tensor
-    ]:  # the settled values; F of each example, (n_steps + 1, B), never rising
-        "Perception: descend F over the free layers, each example with its own adaptive step."
+        *,
+        step: float = 0.2,
+        observed: Tensor | None = None,
+    ) -> tuple[list[Tensor], Tensor]:
+        """Perception: descend F over the free layers, each example with its own adaptive step.
+
+        Args:
+            x: starting values of all layers
+            free: the layers that may move; the others are clamped
+            step: the first one; then each example adapts its own
+            observed: (sizes[-1],) bool: True for a unit of the last layer that stays clamped
+        Returns: the settled values; F of each example, (n_steps + 1, B), never rising
+        """
         self._check(x)
         args.whole("n_steps", n_steps, 0)
         args.positive("step", step)
@@ -592,10 +488,8 @@ class PredictiveCodingNetwork:
             proposed = self._energy(new)
             good = (proposed <= value)[:, None]
             x = [torch.where(good, b, a) for a, b in zip(x, new)]
-            value, eta = (
-                torch.where(good[:, 0], proposed, value),
-                torch.where(good, eta * 1.1, eta / 2),
-            )
+            value = torch.where(good[:, 0], proposed, value)
+            eta = torch.where(good, eta * 1.1, eta / 2)
             trace.append(value)
         return x, torch.stack(trace)
 
@@ -646,16 +540,22 @@ class PredictiveCodingNetwork:
 
 
 # %% ../nbs/10_free_energy.ipynb #2ac6a981
-def risk_and_ambiguity(
-    states: Tensor,  # (..., S), predicted belief over hidden states
-    A: Tensor,  # (O, S), p(o | s): columns sum to 1
-    log_preference: Tensor,  # (O,), log of the preferred outcome distribution
-) -> tuple[Tensor, Tensor]:  # risk, ambiguity: (...), nats
-    "Risk $KL(q(o) \\| \\tilde p(o))$ and ambiguity $E_{q(s)} H[p(o|s)]$ of one step (Da Costa et al. 2020)."
-    (
-        args.distribution("states", states),
-        args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states)),
-    )
+def risk_and_ambiguity(states: Tensor, A: Tensor, log_preference: Tensor) -> tuple[Tensor, Tensor]:
+    """Risk KL(q(o) ‖ p̃(o)) and ambiguity E_q(s) H[p(o|s)] of one step (Da Costa et al. 2020).
+
+    Args:
+        states: (..., S), predicted belief over hidden states
+        A: (O, S), p(o | s): columns sum to 1
+        log_preference: (O,), log of the preferred outcome distribution
+    Returns: risk, ambiguity: (...), nats
+
+    >>> noise, wish = torch.tensor([[0.5], [0.5]]), torch.tensor([0.5, 0.5]).log()
+    >>> risk_and_ambiguity(torch.ones(1), noise, wish)
+    (tensor(0.), tensor(0.6931))
+    """
+    args.distribution("states", states)
+    args.floats("A", A, ndim=2)
+    args.distribution("A", A, 0, like=("states", states))
     args.logarithms("log_preference", log_preference, like=("states", states))
     if (len(A), states.shape[-1]) != (len(log_preference), A.shape[1]):
         shapes = [tuple(t.shape) for t in (states, A, log_preference)]
@@ -668,110 +568,162 @@ def risk_and_ambiguity(
 
 
 # %% ../nbs/10_free_energy.ipynb #0e36ced3
-def information_gain(
-    states: Tensor,  # (..., S), belief over hidden states before the outcome
-    A: Tensor,  # (O, S), p(o | s)
-) -> Tensor:  # (...), nats
-    "Expected $KL(q(s|o) \\| q(s))$: the mutual information of state and outcome, $H[q(o)] - E_{q(s)} H[p(o|s)]$."
-    (
-        args.distribution("states", states),
-        args.distribution("A", args.floats("A", A, ndim=2), 0, like=("states", states)),
-    )
+def information_gain(states: Tensor, A: Tensor) -> Tensor:
+    """Expected KL(q(s|o) ‖ q(s)): the mutual information of state and outcome, H[q(o)] − E_q(s) H[p(o|s)].
+
+    Args:
+        states: (..., S), belief over hidden states before the outcome
+        A: (O, S), p(o | s)
+    Returns: (...), nats
+
+    >>> information_gain(torch.tensor([0.5, 0.5]), torch.eye(2))
+    tensor(0.6931)
+    """
+    args.distribution("states", states)
+    args.floats("A", A, ndim=2)
+    args.distribution("A", A, 0, like=("states", states))
     if states.shape[-1] != A.shape[1]:
         raise ValueError(
             f"states is {tuple(states.shape)} and A {tuple(A.shape)}; they must be (..., S) and (O, S)"
         )
     outcomes = states @ A.T
-    return states @ torch.special.xlogy(A, A).sum(0) - torch.special.xlogy(outcomes, outcomes).sum(
-        -1
-    )
+    entropy = -torch.special.xlogy(outcomes, outcomes).sum(-1)
+    return states @ torch.special.xlogy(A, A).sum(0) + entropy
+
+
+# %% ../nbs/10_free_energy.ipynb #aeba4aa7
+def _where_believed(q: Tensor, x: Tensor) -> Tensor:
+    "The terms q·x, 0 where q is 0: also beside an infinite x, and without NaN in a gradient."
+    return q * torch.where(q > 0, x, 0)
 
 
 # %% ../nbs/10_free_energy.ipynb #a3e432e0
 class DecisionModel(NamedTuple):
-    "What a discrete agent believes: O outcomes, S hidden states, U actions."
+    """What a discrete agent believes: O outcomes, S hidden states, U actions.
 
-    A: Tensor  # (O, S), p(o | s)
-    B: Tensor  # (U, S, S), p(s' | s, action): B[u, s', s]
-    C: Tensor  # (O,), log of the preferred distribution of outcomes
-    D: Tensor  # (S,), first belief
+    Args:
+        A: (O, S), p(o | s)
+        B: (U, S, S), p(s' | s, action): B[u, s', s]
+        C: (O,), log of the preferred distribution of outcomes
+        D: (S,), first belief
 
+    >>> maze = DecisionModel.t_maze()
+    >>> maze.plan_values(maze.D, depth=2).argmin()  # it reads the sign first
+    tensor(1)
+    """
 
-# %% ../nbs/10_free_energy.ipynb #fbaa2d43
-MAZE_PLACES = ("centre", "sign", "left", "right")
-MAZE_OUTCOMES = ("nothing", "sign: left", "sign: right", "cheese", "shock")
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor
 
+    @classmethod
+    def t_maze(
+        cls,
+        reliability: float = 0.95,
+        stake: float = 2.0,
+        cost: float = 0.0,
+        *,
+        cheese: float = 0.9,
+        left: float = 0.5,
+    ) -> Self:
+        """The T-maze with a sign (after Friston et al. 2015), in float64.
 
-def _maze_outcomes(reliability: float, cheese: float) -> Tensor:
-    "p(o | s) of the T-maze, (5, 8)."
-    A = torch.zeros(5, 8, dtype=torch.float64)
-    for context in (0, 1):
-        A[0, context] = 1
-        A[1 + context, 2 + context], A[2 - context, 2 + context] = reliability, 1 - reliability
-        for arm in (0, 1):
-            p = cheese if arm == context else 1 - cheese
-            A[3, 4 + 2 * arm + context], A[4, 4 + 2 * arm + context] = p, 1 - p
-    return A
+        Actions go to the centre, the sign, the left or the right arm, and no arm can be left. States are
+        2·place + context, context 0 = left; outcomes are nothing, sign: left, sign: right, cheese, shock.
 
+        Args:
+            reliability: r: the sign is right
+            stake: c: log preference of cheese; a shock has −c
+            cost: κ: log preference lost by reading the sign
+            cheese: p: cheese in the right arm, 1 − p in the wrong one
+            left: first belief that the cheese is left
+        """
+        for name, v in dict(reliability=reliability, cheese=cheese, left=left).items():
+            args.fraction(name, v)
+        args.real("stake", stake)
+        args.real("cost", cost)
+        A = torch.zeros(5, 8, dtype=torch.float64)
+        for context in (0, 1):
+            A[0, context] = 1
+            A[1 + context, 2 + context] = reliability
+            A[2 - context, 2 + context] = 1 - reliability
+            for arm in (0, 1):
+                p = cheese if arm == context else 1 - cheese
+                A[3, 4 + 2 * arm + context] = p
+                A[4, 4 + 2 * arm + context] = 1 - p
+        B = torch.zeros(4, 8, 8, dtype=torch.float64)
+        for action, place, context in torch.cartesian_prod(*map(torch.arange, (4, 4, 2))).tolist():
+            B[action, 2 * (place if place > 1 else action) + context, 2 * place + context] = 1
+        utility = torch.tensor([0, -cost, -cost, stake, -stake], dtype=torch.float64)
+        D = torch.tensor([left, 1 - left, *[0] * 6], dtype=torch.float64)
+        return cls(A, B, utility.log_softmax(0), D)
 
-def _maze_moves() -> Tensor:
-    "p(s' | s, action) of the T-maze, (4, 8, 8)."
-    B = torch.zeros(4, 8, 8, dtype=torch.float64)
-    for action, place, context in torch.cartesian_prod(*map(torch.arange, (4, 4, 2))).tolist():
-        B[action, 2 * (place if place > 1 else action) + context, 2 * place + context] = 1
-    return B
+    def belief_after(self, states: Tensor, outcome: int) -> Tensor:
+        "Bayes' rule for one outcome: (..., S) → (..., S). An impossible outcome is a ValueError."
+        self._check(states=states)
+        args.whole("outcome", outcome, 0, len(self.A) - 1)
+        joint = states * self.A[outcome]
+        if not bool((joint.sum(-1) > 0).all()):
+            raise ValueError(f"outcome {outcome} has probability 0 under this belief")
+        return joint / joint.sum(-1, keepdim=True)
 
+    def plan_values(self, belief: Tensor, depth: int, *, curiosity: float = 1.0) -> Tensor:
+        """Expected free energy of each action under plans that react to outcomes (Friston et al. 2021, recursive form).
 
-# %% ../nbs/10_free_energy.ipynb #16a885a9
-def t_maze(
-    reliability: float = 0.95,  # r: the sign is right
-    stake: float = 2.0,  # c: log preference of cheese; a shock has −c
-    cost: float = 0.0,  # κ: log preference lost by reading the sign
-    cheese: float = 0.9,  # p: cheese in the right arm, 1 − p in the wrong one
-    left: float = 0.5,  # first belief that the cheese is left
-) -> DecisionModel:  # float64; states are 2·place + context, context 0 = left
-    "The T-maze with a sign (after Friston et al. 2015): actions go to one of MAZE_PLACES, arms cannot be left."
-    for name, v in dict(reliability=reliability, cheese=cheese, left=left).items():
-        args.fraction(name, v)
-    args.real("stake", stake), args.real("cost", cost)
-    utility = torch.tensor([0, -cost, -cost, stake, -stake], dtype=torch.float64)
-    D = torch.tensor([left, 1 - left, *[0] * 6], dtype=torch.float64)
-    return DecisionModel(
-        _maze_outcomes(reliability, cheese), _maze_moves(), utility.log_softmax(0), D
-    )
+        Args:
+            belief: (..., S)
+            depth: steps to look ahead; the work grows as (U·O)^depth
+            curiosity: weight of the epistemic value; 1 is the expected free energy, 0 leaves the wishes alone
+        Returns: (..., U), G of each first action when all later ones are chosen best; +∞ where the forbidden may come
+        """
+        self._check(belief=belief)
+        args.whole("depth", depth)
+        args.real("curiosity", curiosity)
+        states = torch.einsum("uij,...j->...ui", self.B, belief)
+        pragmatic = _where_believed(states @ self.A.T, self.C).sum(-1)
+        value = -curiosity * information_gain(states, self.A) - pragmatic
+        if depth == 1:
+            return value
+        joint = states[..., None, :] * self.A
+        chance = joint.sum(-1)
+        possible = chance > 0
+        after = joint / torch.where(possible, chance, 1)[..., None]
+        # an outcome that cannot come: never used
+        after = torch.where(possible[..., None], after, states[..., None, :])
+        after = after / after.sum(-1, keepdim=True)
+        best = self.plan_values(after, depth - 1, curiosity=curiosity).amin(-1)
+        return value + _where_believed(chance, best).sum(-1)
 
-
-# %% ../nbs/10_free_energy.ipynb #e4717526
-def _check_model(m: DecisionModel, **beliefs: Tensor) -> None:
-    "Tables that fit each other, and beliefs about the hidden state."
-    args.instance("model", m, DecisionModel)
-    (
-        args.distribution("A", m.A, 0),
-        args.distribution("B", args.floats("B", m.B, ndim=3), 1, like=("A", m.A)),
-    )
-    args.logarithms("C", m.C, like=("A", m.A)), args.distribution("D", m.D, like=("A", m.A))
-    n_outcomes, n_states = args.floats("A", m.A, ndim=2, values=False).shape
-    if (
-        m.B.shape[1:] != (n_states, n_states)
-        or m.C.shape != (n_outcomes,)
-        or m.D.shape != (n_states,)
-    ):
-        shapes = [tuple(t.shape) for t in m]
-        raise ValueError(
-            f"A, B, C, D have shapes {shapes}; they must be (O, S), (U, S, S), (O,), (S,)"
-        )
-    for name, belief in beliefs.items():
-        (
-            args.floats(name, belief, last=n_states, finite=False),
-            args.distribution(name, belief, like=("A", m.A)),
-        )
+    def _check(self, **beliefs: Tensor) -> None:
+        "Tables that fit each other, and beliefs about the hidden state."
+        A = self.A
+        args.distribution("A", A, 0)
+        args.floats("B", self.B, ndim=3)
+        args.distribution("B", self.B, 1, like=("A", A))
+        args.logarithms("C", self.C, like=("A", A))
+        args.distribution("D", self.D, like=("A", A))
+        O, S = args.floats("A", A, ndim=2, values=False).shape
+        if self.B.shape[1:] != (S, S) or self.C.shape != (O,) or self.D.shape != (S,):
+            shapes = [tuple(t.shape) for t in self]
+            raise ValueError(
+                f"A, B, C, D have shapes {shapes}; they must be (O, S), (U, S, S), (O,), (S,)"
+            )
+        for name, belief in beliefs.items():
+            args.floats(name, belief, last=S, finite=False)
+            args.distribution(name, belief, like=("A", A))
 
 
 # %% ../nbs/10_free_energy.ipynb #b9391c71
 class ExpectedFreeEnergy(NamedTuple):
-    "G of each policy and its two decompositions, summed over steps: (P,) each, nats."
+    """G of each policy and its two decompositions, summed over steps: (P,) each, nats.
 
-    G: Tensor  # risk + ambiguity = −epistemic − pragmatic
+    >>> efe = expected_free_energy(DecisionModel.t_maze(), torch.tensor([[1, 2], [3, 3]]))
+    >>> torch.allclose(efe.G, efe.risk + efe.ambiguity), torch.allclose(efe.G, -efe.epistemic - efe.pragmatic)
+    (True, True)
+    """
+
+    G: Tensor
     risk: Tensor
     ambiguity: Tensor
     epistemic: Tensor
@@ -780,13 +732,21 @@ class ExpectedFreeEnergy(NamedTuple):
 
 # %% ../nbs/10_free_energy.ipynb #814305ee
 def expected_free_energy(
-    model: DecisionModel,
-    policies: Tensor,  # (P, T), integers: the action at each step
-    belief: Tensor | None = None,  # (S,), where the agent thinks it is; None: model.D
+    model: DecisionModel, policies: Tensor, belief: Tensor | None = None
 ) -> ExpectedFreeEnergy:
-    "Expected free energy of fixed action sequences, step by step from predicted states (Da Costa et al. 2020)."
-    belief = model.D if belief is None and isinstance(model, DecisionModel) else belief
-    _check_model(model, belief=belief)
+    """Expected free energy of fixed action sequences, step by step from predicted states (Da Costa et al. 2020).
+
+    Args:
+        policies: (P, T), integers: the action at each step
+        belief: (S,), where the agent thinks it is; None: model.D
+
+    >>> stay, read = expected_free_energy(DecisionModel.t_maze(reliability=1.0), torch.tensor([[0], [1]])).epistemic
+    >>> torch.allclose(read - stay, torch.tensor(2.0).double().log())  # one bit
+    True
+    """
+    args.instance("model", model, DecisionModel)
+    belief = model.D if belief is None else belief
+    model._check(belief=belief)
     policies = args.indices("policies", policies, len(model.B), 2, model.A.device)
     states = args.floats("belief", belief, ndim=1, values=False).expand(len(policies), -1)
     parts = []
@@ -799,140 +759,35 @@ def expected_free_energy(
     return ExpectedFreeEnergy(risk + ambiguity, risk, ambiguity, epistemic, pragmatic)
 
 
-# %% ../nbs/10_free_energy.ipynb #862b725b
-def belief_update(
-    states: Tensor,  # (..., S), belief before
-    A: Tensor,  # (O, S), p(o | s)
-    outcome: int,
-) -> Tensor:  # (..., S)
-    "Bayes' rule for one outcome: the belief of least variational free energy. An impossible one is a ValueError."
-    (
-        args.distribution("A", args.floats("A", A, ndim=2), 0),
-        args.distribution("states", states, like=("A", A)),
-    )
-    (
-        args.floats("states", states, last=A.shape[1], values=False),
-        args.whole("outcome", outcome, 0, len(A) - 1),
-    )
-    joint = states * A[outcome]
-    if not bool((joint.sum(-1) > 0).all()):
-        raise ValueError(f"outcome {outcome} has probability 0 under this belief")
-    return joint / joint.sum(-1, keepdim=True)
-
-
-# %% ../nbs/10_free_energy.ipynb #1e9f7fc0
-def plan_values(
-    model: DecisionModel,
-    belief: Tensor,  # (..., S)
-    depth: int,  # steps to look ahead; the work grows as (U·O)^depth
-    curiosity: float = 1.0,  # weight of the epistemic value; 1 is the expected free energy, 0 leaves the wishes alone
-) -> Tensor:  # (..., U), G of each first action when all later ones are chosen best; +∞ where the forbidden may come
-    "Expected free energy of each action under plans that react to outcomes (Friston et al. 2021, recursive form)."
-    (
-        _check_model(model, belief=belief),
-        args.whole("depth", depth),
-        args.real("curiosity", curiosity),
-    )
-    states = torch.einsum("uij,...j->...ui", model.B, belief)
-    outcomes = states @ model.A.T
-    value = -curiosity * information_gain(states, model.A) - _where_believed(outcomes, model.C).sum(
-        -1
-    )
-    if depth > 1:
-        joint = states[..., None, :] * model.A
-        chance = joint.sum(-1)
-        possible = chance > 0
-        after = joint / torch.where(possible, chance, 1)[..., None]
-        after = torch.where(
-            possible[..., None], after, states[..., None, :]
-        )  # never used: an outcome that cannot come
-        best = plan_values(model, after / after.sum(-1, keepdim=True), depth - 1, curiosity).amin(
-            -1
-        )
-        value = value + _where_believed(chance, best).sum(-1)
-    return value
-
-
-# %% ../nbs/10_free_energy.ipynb #c4f191df
-def sign_threshold(
-    reliability: float | Tensor,  # r, in [½, 1]
-    stake: float | Tensor,  # c ≥ 0
-    cheese: float | Tensor = 0.9,  # p, in [½, 1]
-    curiosity: float = 1.0,
-) -> Tensor:  # float64 (on mps float32), nats
-    "Cost below which a reacting agent reads the T-maze's sign before it chooses an arm; two steps, even odds."
-    args.real("curiosity", curiosity)
-    r, c, p = _wide("reliability", reliability), _wide("stake", stake), _wide("cheese", cheese)
-    if not bool(
-        ((r >= 0.5) & (r <= 1)).all()
-        and ((p >= 0.5) & (p <= 1)).all()
-        and ((c >= 0) & (c < math.inf)).all()
-    ):
-        raise ValueError("reliability and cheese must lie in [½, 1] and stake must be ≥ 0")
-    h = lambda x: -torch.special.xlogy(x, x) - torch.special.xlogy(1 - x, 1 - x)
-    twice = lambda x, y: h(
-        x * y + (1 - x) * (1 - y)
-    )  # entropy of a second look of quality y after one of quality x
-    then_arm = (2 * r - 1) * (2 * p - 1) * c + curiosity * (twice(r, p) - h(r) - twice(p, p) + h(p))
-    read_again = curiosity * (twice(r, r) / 2 - h(r) - twice(p, p) / 2 + h(p))
-    return torch.maximum(then_arm, read_again)
-
-
-def _wide(name: str, x: float | Tensor) -> Tensor:
-    "A number or a tensor of numbers in the widest floats of its device."
-    if isinstance(x, Tensor):
-        return args.floats(name, x).to(wide_dtype(x.device))
-    return torch.tensor(args.real(name, x), dtype=torch.float64)
-
-
 # %% ../nbs/10_free_energy.ipynb #af06c845
 def run_agent(
     model: DecisionModel,
-    state: int,  # the true hidden state at the start
-    n_steps: int = 2,  # it plans to the end
+    state: int,
+    n_steps: int = 2,
+    *,
     generator: torch.Generator | None = None,
-) -> list[tuple[int, int, Tensor]]:  # action, outcome, belief (S,) after it, for each step
-    "An agent that minimises expected free energy by reacting plans, in a world that works as its model says."
-    _check_model(model)
-    args.whole("state", state, 0, len(model.D) - 1), args.whole("n_steps", n_steps)
+) -> list[tuple[int, int, Tensor]]:
+    """An agent that minimises expected free energy by reacting plans, in a world that works as its model says.
+
+    Args:
+        state: the true hidden state at the start
+        n_steps: it plans to the end
+    Returns: action, outcome, belief (S,) after it, for each step
+
+    >>> maze = DecisionModel.t_maze(reliability=1.0)
+    >>> [action for action, outcome, belief in run_agent(maze, state=0)]  # to the sign, then left
+    [1, 2]
+    """
+    args.instance("model", model, DecisionModel)
+    model._check()
+    args.whole("state", state, 0, len(model.D) - 1)
+    args.whole("n_steps", n_steps)
     args.generator("generator", generator)
     belief, history = model.D, []
     for left in range(n_steps, 0, -1):
-        action = int(plan_values(model, belief, left).argmin())
+        action = int(model.plan_values(belief, left).argmin())
         state = int(categorical(model.B[action, :, state], 1, generator))
         outcome = int(categorical(model.A[:, state], 1, generator))
-        belief = belief_update(model.B[action] @ belief, model.A, outcome)
+        belief = model.belief_after(model.B[action] @ belief, outcome)
         history.append((action, outcome, belief))
     return history
-
-
-# %% ../nbs/10_free_energy.ipynb #cff1b937
-def draw_maze(
-    reliability: float = 0.95, stake: float = 2.0, cost: float = 0.0, night: int = 0
-) -> Figure:
-    "One run in the T-maze: the belief after each step, and G of each first move; the cheese is left on even nights."
-    args.whole("night", night, 0)
-    model, generator = t_maze(reliability, stake, cost), torch.Generator().manual_seed(night)
-    history = run_agent(model, night % 2, generator=generator)
-    fig, (left, right) = subplots(1, 2, figsize=(7.6, 3.1))
-    labels = ["start", *[f"{MAZE_PLACES[a]}\n“{MAZE_OUTCOMES[o]}”" for a, o, _ in history]]
-    beliefs = [0.5, *[b[0::2].sum().item() for *_, b in history]]
-    left.bar(labels, beliefs, color=COLORS["model"])
-    left.set(
-        ylim=(0, 1.03),
-        ylabel="belief: cheese is left",
-        title=f"the cheese is {MAZE_PLACES[2 + night % 2]}",
-    )
-    G = plan_values(model, model.D, 2)
-    right.bar(
-        MAZE_PLACES,
-        G.tolist(),
-        color=[COLORS["accent" if i == history[0][0] else "grey"] for i in range(4)],
-    )
-    margin = sign_threshold(reliability, stake).item() - cost
-    right.set(
-        ylabel="$G$: lowest is chosen",
-        title=rf"threshold − cost = {margin:.2f}",
-        xlabel="first move",
-    )
-    return fig

@@ -67,7 +67,7 @@ class ProductionRBM(RBM):
         weight_std: float = 0.01,
         generator: torch.Generator | None = None,  # on the CPU: the same start on every device
     ):
-        super().__init__(n_visible, n_hidden, weight_std, device, generator=generator)
+        super().__init__(n_visible, n_hidden, device, weight_std=weight_std, generator=generator)
 
     @property
     def device(self) -> torch.device:
@@ -206,7 +206,7 @@ def monitor(
             "the machine has become NaN or infinite: use a smaller lr or weight_decay"
         )
     args.machine(rbm.W, rbm.a, rbm.b, sets, rows=True, grey=False)
-    h, _ = rbm.sample_hidden(train, generator)
+    h, _ = rbm.sample_hidden(train, generator=generator)
     error = F.mse_loss(rbm.visible_probability(h), train)
     row = dict(recon_error=error.item(), free_energy=rbm.free_energy(train).mean().item())
     if held_out is not None:
@@ -550,8 +550,8 @@ def dream(
         start = uniform((n, rbm.n_visible), rbm.a, generator) < torch.sigmoid(rbm.a)
     v = args.any_bits("start", start, rbm.n_visible).to(rbm.W)
     if k > 1:
-        v = rbm.gibbs(v, k - 1, generator)
-    return rbm.sample_visible(rbm.sample_hidden(v, generator)[0], generator)
+        v = rbm.gibbs(v, k - 1, generator=generator)
+    return rbm.sample_visible(rbm.sample_hidden(v, generator=generator)[0], generator=generator)
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #2e48a542
@@ -608,7 +608,11 @@ def evaluate(
     if start is None:
         start = dream(rbm, n_chains, 1, None, generator)[0]
     v, _ = dream(rbm, n_chains, burn_in, start[:n_chains], generator)
-    both = [ais(rbm, n_temperatures, n_chains, base, back, generator, bar) for back in (None, v)]
+    settings = dict(generator=generator, progress=bar)
+    both = [
+        ais(rbm, n_temperatures, n_chains, base, reverse_from=back, **settings)
+        for back in (None, v)
+    ]
     return _evaluation(
         rbm, dict(train=train[:10_000], test=test, held_out=held_out), *both, n_chains
     )

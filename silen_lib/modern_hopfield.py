@@ -5,20 +5,11 @@
 # %% auto #0
 __all__ = [
     "dense_energy",
-    "flip_costs",
-    "dense_capacity",
-    "dense_error",
     "dense_update",
     "modern_hopfield_energy",
     "modern_hopfield_update",
-    "hopfield_settle",
+    "modern_hopfield_settle",
     "effective_patterns",
-    "pattern_separation",
-    "separation_bound",
-    "one_step_bound",
-    "guaranteed_patterns",
-    "half_capacity",
-    "add_noise_snr",
     "modern_hopfield_retrieve",
     "universal_retrieve",
     "sparsemax",
@@ -31,21 +22,31 @@ __all__ = [
 # %% ../nbs/06_modern_hopfield.ipynb #fd4c66da
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import args, core
+from .layers import MultiheadLayer
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #0cff814f
-def dense_energy(
-    state: Tensor,  # ±1, (..., N)
-    patterns: Tensor,  # ±1, (P, N)
-    power: int | str = 3,  # n for F(m) = mⁿ, or "exp"
-) -> Tensor:  # (...)
-    '$-\\sum_\\mu (\\xi^\\mu \\cdot s)^n$ (Krotov & Hopfield 2016); "exp": $-\\ln\\sum_\\mu e^{\\xi^\\mu \\cdot s}$.'
+def dense_energy(state: Tensor, patterns: Tensor, power: int | Literal["exp"] = 3) -> Tensor:
+    """$-\\sum_\\mu (\\xi^\\mu \\cdot s)^n$ (Krotov & Hopfield 2016); "exp": $-\\ln\\sum_\\mu e^{\\xi^\\mu \\cdot s}$.
+
+    Args:
+        state: ±1, (..., N)
+        patterns: ±1, (P, N)
+        power: n ≥ 2 for F(m) = mⁿ, or "exp"
+
+    Returns: (...)
+
+    >>> s = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    >>> dense_energy(s, s[None], 3), dense_energy(s, s[None], "exp")
+    (tensor(-64.), tensor(-4.))
+    """
     args.spin_memory(state, patterns)
     args.power("power", power)
     m = state @ patterns.T
@@ -53,77 +54,49 @@ def dense_energy(
     return args.in_range(E, power=power, patterns=patterns)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #de99e997
-def flip_costs(
-    state: Tensor,  # ±1, (..., N)
-    patterns: Tensor,  # ±1, (P, N)
-    power: int | str = 3,  # n for F(m) = mⁿ, or "exp"
-) -> Tensor:  # (..., N); negative: the neuron wants to flip
-    """Change of $-\\sum_\\mu F(m_\\mu)$ when one neuron flips, for every neuron, in O(PN) (Krotov & Hopfield 2016).
-
-    "exp": the change divided by the positive number $\\max_\\mu e^{m_\\mu}$, so that nothing overflows."""
-    args.spin_memory(state, patterns)
-    args.power("power", power)
-    m = state @ patterns.T
-    if power == "exp":
-        e = (m - m.amax(-1, keepdim=True)).exp()
-        common, odd = (1 - math.cosh(2)) * e, math.sinh(2) * e
-    else:
-        up, down = (m + 2) ** power, (m - 2) ** power
-        common, odd = m**power - (up + down) / 2, (up - down) / 2
-    costs = common.sum(-1, keepdim=True) + state * (odd @ patterns)
-    return args.in_range(costs, power=power, patterns=patterns)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #1716a41c
-def dense_capacity(n: int, N: int) -> float:
-    "Patterns kept without error by F(m) = mⁿ in N neurons (Krotov & Hopfield 2016, sec. 2)."
-    args.whole("n", n, 2, 150)
-    args.whole("N", N, 2)
-    try:
-        return N ** (n - 1) / (2 * math.prod(range(2 * n - 3, 0, -2)) * math.log(N))
-    except OverflowError:
-        raise ValueError(f"n is {n} and N is {N}; the capacity is above 1e308") from None
-
-
-def dense_error(n: int, N: int, K: float) -> float:
-    "Share of unstable bits of K stored random patterns under F(m) = mⁿ (Krotov & Hopfield 2016, sec. 2)."
-    capacity = dense_capacity(n, N)
-    return 0.5 * math.erfc(math.sqrt(capacity * math.log(N) / args.positive("K", K)))
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #cbb8937f
-def _bent(m: Tensor, power: int | str) -> Tensor:
-    "Σ F(m) over the last axis, and its logarithm for F = exp: minus the energy."
-    return torch.logsumexp(m, -1) if power == "exp" else (m**power).sum(-1)
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #0773046c
 def dense_update(
-    state: Tensor,  # ±1, (..., N); is left as it was
-    patterns: Tensor,  # ±1, (P, N)
-    power: int | str = 3,  # n for F(m) = mⁿ, or "exp"
-    sweeps: int
-    | None = None,  # over all neurons, in a fresh random order each; None: until no neuron flips
+    state: Tensor,
+    patterns: Tensor,
+    power: int | Literal["exp"] = 3,
+    *,
+    sweeps: int | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a neuron where it is
-) -> Tensor:  # (..., N)
+    fixed: Tensor | None = None,
+) -> Tensor:
     """Asynchronous recall: each neuron flips when that lowers the energy (Krotov & Hopfield 2016, sec. 2).
 
-    Once a sweep the states are looked at, to stop when nothing moved: one wait for a GPU."""
+    Args:
+        state: ±1, (..., N); is left as it was
+        patterns: ±1, (P, N)
+        power: n ≥ 2 for F(m) = mⁿ, or "exp"
+        sweeps: over all neurons, in a fresh random order each; None: until no neuron flips
+        fixed: (N,) or (..., N) bool, True holds a neuron where it is
+
+    Returns: (..., N). The states are looked at once a sweep, to stop when nothing moved: one wait for a GPU.
+
+    >>> memory = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0, 1.0]])
+    >>> dense_update(torch.tensor([-1.0, 1.0, 1.0, 1.0, 1.0]), memory, "exp")
+    tensor([1., 1., 1., 1., 1.])
+    """
     args.spin_memory(state, patterns, every=True)
     args.generator("generator", generator)
     wide = core.wide_dtype(state.device)  # whole numbers: their powers are exact in float64
     args.power("power", power, state.shape[-1] + 2, wide)
-    sweeps = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
-    free = None if fixed is None else ~args.held("fixed", fixed, state)
-    s, xi, done = state.to(wide, copy=True), patterns.to(wide), 0
-    m, tie = s @ xi.T, 1e-12 if wide == torch.float64 else 1e-6
-    while done < sweeps:
-        before, done = s.clone(), done + 1
+    limit = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
+    held = args.held("fixed", fixed, state)
+    free = None if held is None else ~held
+    minus_energy = lambda m: torch.logsumexp(m, -1) if power == "exp" else (m**power).sum(-1)
+    tie = 1e-12 if wide == torch.float64 else 1e-6
+    s, xi = state.to(wide, copy=True), patterns.to(wide)
+    m = s @ xi.T
+    done = 0
+    while done < limit:
+        done += 1
+        before = s.clone()
         for i in core.permutation(s.shape[-1], torch.device("cpu"), generator).tolist():
             change = 2 * s[..., i, None] * xi[:, i]
-            old, new = _bent(m, power), _bent(m - change, power)
+            old, new = minus_energy(m), minus_energy(m - change)
             turn = new > old + tie * old.abs()  # a tie keeps the spin
             turn = turn if free is None else turn & free[..., i]
             m = m - change * turn[..., None]
@@ -135,29 +108,49 @@ def dense_update(
 
 # %% ../nbs/06_modern_hopfield.ipynb #7c9e3a8c
 def modern_hopfield_energy(
-    x: Tensor,  # states, (..., d)
-    patterns: Tensor,  # stored, (P, d)
-    beta: float | Tensor = 1.0,  # inverse temperature, > 0
-    constant: bool = False,  # add (1/β) ln P + ½ max ‖ξ‖², which makes the energy ≥ 0
-) -> Tensor:  # (...)
-    """Energy $-(1/β) \\ln \\sum_\\mu e^{β ξ^\\mu·x} + ½ x·x$ (Ramsauer et al. 2021, eq. 2): (..., d), (P, d) → (...).
+    x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, constant: bool = False
+) -> Tensor:
+    """Energy $-(1/β) \\ln \\sum_\\mu e^{β ξ^\\mu·x} + ½ x·x$ (Ramsauer et al. 2021, eq. 2).
 
-    The factor 1/β, missing in many accounts, is what makes `modern_hopfield_update` descend this energy."""
+    The factor 1/β, missing in many accounts, is what makes `modern_hopfield_update` descend this energy.
+
+    Args:
+        x: states, (..., d)
+        patterns: stored, (P, d)
+        beta: inverse temperature, > 0
+        constant: add (1/β) ln P + ½ max ‖ξ‖², which makes the energy ≥ 0
+
+    Returns: (...)
+
+    >>> modern_hopfield_energy(torch.zeros(3), torch.eye(3), beta=2.0)  # −½ ln 3
+    tensor(-0.5493)
+    """
     args.memory("x", x, patterns, half=True)
     beta = args.beta("beta", beta)
     scores = x @ patterns.T
     E = x.square().sum(-1) / 2 - torch.logsumexp(beta * scores, -1) / beta
-    E = E + math.log(len(patterns)) / beta + patterns.square().sum(-1).max() / 2 if constant else E
+    if constant:
+        E = E + math.log(len(patterns)) / beta + patterns.square().sum(-1).max() / 2
     return args.in_range(E, scores, beta=beta, x=x, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #63cdab3e
 def modern_hopfield_update(
-    x: Tensor,  # states, (..., d)
-    patterns: Tensor,  # stored, (P, d)
-    beta: float | Tensor = 1.0,  # inverse temperature, > 0
-) -> tuple[Tensor, Tensor]:  # new states (..., d), attention weights (..., P)
-    "One step $x' = Ξ^T a$ with $a = \\mathrm{softmax}(β Ξ x)$ (Ramsauer et al. 2021, eq. 3); returns $(x', a)$."
+    x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0
+) -> tuple[Tensor, Tensor]:
+    """One step $x' = Ξ^T a$ with $a = \\mathrm{softmax}(β Ξ x)$ (Ramsauer et al. 2021, eq. 3).
+
+    Args:
+        x: states, (..., d)
+        patterns: stored, (P, d)
+        beta: inverse temperature, > 0
+
+    Returns: new states (..., d), and the attention weights a (..., P)
+
+    >>> x, a = modern_hopfield_update(torch.zeros(2), torch.tensor([[4.0, 0.0], [0.0, 2.0]]))
+    >>> x, a
+    (tensor([2., 1.]), tensor([0.5000, 0.5000]))
+    """
     args.memory("x", x, patterns, half=True)
     scores = args.beta("beta", beta) * (x @ patterns.T)
     weights = torch.softmax(scores, dim=-1)
@@ -166,179 +159,135 @@ def modern_hopfield_update(
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #df436b8d
-def hopfield_settle(
-    x: Tensor,  # states, (..., d)
-    patterns: Tensor,  # stored, (P, d)
-    beta: float = 1.0,  # inverse temperature, > 0
-    tol: float = 1e-10,  # stop when no entry moves by more
+def modern_hopfield_settle(
+    x: Tensor,
+    patterns: Tensor,
+    beta: float | Tensor = 1.0,
+    *,
+    tol: float = 1e-10,
     max_steps: int = 10_000,
-    fixed: Tensor | None = None,  # (d,) or (..., d) bool: True holds an entry where it is
-) -> tuple[Tensor, Tensor]:  # resting states (..., d), their attention weights (..., P)
-    """Repeat `modern_hopfield_update` until the state rests: its fixed points are the stationary points of the energy.
+    fixed: Tensor | None = None,
+) -> Tensor:
+    """Repeat `modern_hopfield_update` until the state rests: where it does, the energy is stationary.
 
-    After each step the states are looked at, to see whether they rest: one wait for a GPU."""
+    Args:
+        x: states, (..., d)
+        patterns: stored, (P, d)
+        beta: inverse temperature, > 0
+        tol: stop when no entry moves by more
+        max_steps: or after so many
+        fixed: (d,) or (..., d) bool, True holds an entry where it is
+
+    Returns: (..., d). The states are looked at once a step, to see whether they rest: one wait for a GPU.
+
+    >>> modern_hopfield_settle(torch.tensor([0.9, 0.1]), torch.eye(2), beta=1.0)  # too warm for two valleys
+    tensor([0.5000, 0.5000])
+    """
     args.memory("x", x, patterns)
-    tol, beta, start = args.real("tol", tol, 0), args.beta("beta", beta), x
-    fixed = args.held("fixed", fixed, x)
+    tol, b = args.real("tol", tol, 0), args.beta("beta", beta)
+    held, new = args.held("fixed", fixed, x), x
     for _ in range(args.whole("max_steps", max_steps)):
-        weights = torch.softmax(beta * (x @ patterns.T), -1)
-        new = weights @ patterns
-        new = new if fixed is None else torch.where(fixed, x, new)
-        if x.numel() == 0 or (new - x).abs().max() <= tol:
+        old = new
+        new = torch.softmax(b * (old @ patterns.T), -1) @ patterns
+        new = new if held is None else torch.where(held, x, new)
+        if x.numel() == 0 or not (new - old).abs().max() > tol:
             break
-        x = new
-    return args.in_range(new, beta=beta, x=start, patterns=patterns), weights
+    return args.in_range(new, beta=b, x=x, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #f54e4ab0
-def effective_patterns(
-    weights: Tensor,  # attention weights, ≥ 0, (..., P), each row adding up to 1
-) -> Tensor:  # (...), from 1 to P
-    "Effective number of patterns $1/\\sum_\\mu a_\\mu^2$ (the participation ratio): (..., P) → (...)."
+def effective_patterns(weights: Tensor) -> Tensor:
+    """Effective number of patterns $1/\\sum_\\mu a_\\mu^2$ (the participation ratio).
+
+    Args:
+        weights: attention weights a ≥ 0, (..., P), each row adding up to 1
+
+    Returns: (...), from 1 to P
+
+    >>> effective_patterns(torch.tensor([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]]))
+    tensor([2., 1.])
+    """
     args.shares("weights", weights)
     return 1 / weights.square().sum(-1)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #9c8bf6dd
-def pattern_separation(
-    patterns: Tensor,  # (P, d), at least two
-) -> Tensor:  # (P,); negative when another pattern has the larger overlap
-    "Separation $Δ_i = ξ^i·ξ^i − \\max_{j≠i} ξ^i·ξ^j$ of every pattern (Ramsauer et al. 2021)."
-    args.rows("patterns", patterns, "(P, d) with at least two patterns", 2, values=False)
-    scores = args.in_range(patterns @ patterns.T, patterns=patterns)
-    itself = torch.eye(len(patterns), dtype=torch.bool, device=patterns.device)
-    return scores.diagonal() - scores.masked_fill(itself, -math.inf).amax(1)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #5f41ce29
-def separation_bound(P: int, M: float, beta: float) -> float:
-    "The separation that makes P patterns of length ≤ M well separated (Ramsauer et al. 2021, Theorem 4's condition)."
-    args.whole("P", P, 2)
-    M, beta = args.positive("M", M), args.positive("beta", beta)
-    crowd = args.positive("2 (P − 1) P beta M²", 2 * (P - 1) * P * beta * M**2)
-    return 2 / (beta * P) + math.log(crowd) / beta
-
-
-def one_step_bound(delta: Tensor, distance: Tensor, P: int, M: float, beta: float) -> Tensor:
-    "Upper bound on the error of one step from a query at `distance` (Ramsauer et al. 2021, Theorem 5)."
-    args.floats("delta", delta)
-    args.floats("distance", distance, like=("delta", delta))
-    args.whole("P", P, 2)
-    M, beta = args.positive("M", M), args.positive("beta", beta)
-    bound = 2 * M * (P - 1) * torch.exp(-beta * (delta - 2 * M * distance))
-    return args.in_range(bound, beta=beta, M=M, delta=delta, distance=distance)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #fe6983f2
-def _lambert_w(z: float) -> float:
-    "W₀(z) for z > 0 by Newton's method."
-    w = math.log1p(z)
-    for _ in range(50):
-        w -= (w * math.exp(w) - z) / (math.exp(w) * (w + 1))
-    return w
-
-
-def guaranteed_patterns(
-    d: int, K: float, p: float = 0.001, beta: float = 1.0
-) -> tuple[float, float]:
-    "The base c and the number √p c^((d−1)/4) of random patterns (Ramsauer et al. 2021, Theorem 3)."
-    args.whole("d", d, 2)
-    K, p, beta = (
-        args.positive("K", K),
-        args.real("p", p, 0, 1, above=True, below=True),
-        args.positive("beta", beta),
-    )
-    try:
-        a = 2 / (d - 1) * (1 + math.log(2 * beta * K**2 * p * (d - 1)))
-        b = 0.4 * K**2 * beta
-        c = b / _lambert_w(math.exp(a + math.log(b)))
-        return c, math.sqrt(p) * c ** ((d - 1) / 4)
-    except (OverflowError, ValueError, ZeroDivisionError):
-        got = f"d, K, p and beta are {d}, {K}, {p} and {beta}"
-        raise ValueError(f"{got}; the number leaves the range of floating point") from None
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #f1e52b40
-def half_capacity(d: int, beta: float = 1.0) -> float:
-    "P at which P − 1 random rivals of length √d hold, on average, as much weight as the stored pattern asked for."
-    args.whole("d", d, 2)
-    beta = args.positive("beta", beta)
-    theta = torch.linspace(0, math.pi, 20_001, dtype=torch.float64)
-    density = theta.sin() ** (d - 2)
-    rival = (torch.exp(beta * d * (theta.cos() - 1)) * density).sum() / density.sum()
-    if not rival > 1e-300:
-        raise ValueError(f"d and beta are {d} and {beta}; the number of patterns is beyond 1e300")
-    return 1 + 1 / rival.item()
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #7dc72a88
-def add_noise_snr(
-    x: Tensor,  # signals, (..., d), none of them zero
-    snr_db: float,  # 10 log₁₀ of ‖x‖² over the noise's expected energy
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (..., d)
-    "White Gaussian noise at a stated signal-to-noise ratio, for each signal of the batch."
-    args.points("x", x)
-    args.real("snr_db", snr_db, -300, 300)
-    sigma = x.norm(dim=-1, keepdim=True) * (10 ** (-snr_db / 10) / x.shape[-1]) ** 0.5
-    noisy = x + sigma * core.normal(x.shape, x, args.generator("generator", generator))
-    return args.in_range(noisy, snr_db=snr_db, x=x)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #b224f7c0
-def _attend(q: Tensor, k: Tensor, v: Tensor, beta: float | Tensor) -> Tensor:
-    "(n, d), (P, d), (P, d_v) → (n, d_v) by the fused kernel, which wants four axes and d_v = d; else in blocks."
-    q, scale = (q * beta, 1.0) if isinstance(beta, Tensor) else (q, float(beta))
-    rows = max(1, len(q)) if v.shape[1] == k.shape[1] else max(1, 2**22 // len(k))
-    kernel, k, v = F.scaled_dot_product_attention, k[None, None], v[None, None]
-    parts = [kernel(part[None, None], k, v, scale=scale)[0, 0] for part in q.split(rows)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #fc14374a
-def _read_out(values: Tensor, stored: str, patterns: Tensor) -> Tensor:
-    "One row of values for each stored pattern."
-    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
-    args.rows("values", values, want, like=(stored, patterns), half=True, values=False)
-    if len(values) != len(patterns):
-        raise ValueError(f"values has shape {tuple(values.shape)}; it must be {want}")
-    return values
-
-
 def modern_hopfield_retrieve(
-    x: Tensor,  # states, (..., d)
-    patterns: Tensor,  # stored, (P, d)
-    beta: float | Tensor = 1.0,  # inverse temperature, > 0
-    values: Tensor
-    | None = None,  # what is read out in the last step, (P, d_v); None: the patterns themselves
+    x: Tensor,
+    patterns: Tensor,
+    beta: float | Tensor = 1.0,
+    *,
+    values: Tensor | None = None,
     n_steps: int = 1,
-) -> Tensor:  # (..., d) or (..., d_v)
+) -> Tensor:
     """States after `n_steps` updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
 
-    Its fused kernel needs values as wide as the patterns; others are read in blocks of queries instead."""
+    Args:
+        x: states, (..., d)
+        patterns: stored, (P, d)
+        beta: inverse temperature, > 0
+        values: what is read out in the last step, (P, d_v); None: the patterns themselves
+        n_steps: how many updates
+
+    Returns: (..., d) or (..., d_v). The fused kernel needs values as wide as the patterns; others are read in
+        blocks of queries.
+
+    >>> x, stored = torch.tensor([2.0, 1.0]), torch.eye(2)
+    >>> torch.allclose(modern_hopfield_retrieve(x, stored), modern_hopfield_update(x, stored)[0])
+    True
+    """
     args.memory("x", x, patterns, half=True)
-    beta = args.beta("beta", beta)
-    args.products(beta, x=x, patterns=patterns)  # the kernel gives zeros for NaN
-    values = patterns if values is None else _read_out(values, "patterns", patterns)
+    b = args.beta("beta", beta)
+    args.products(b, x=x, patterns=patterns)  # the kernel gives zeros for NaN
+    if values is None:
+        values = patterns
+    args.readout("values", values, "patterns", patterns)
+    scale = 1.0 if isinstance(b, Tensor) else b
+
+    def attend(q: Tensor, v: Tensor) -> Tensor:
+        "The kernel wants four axes, and d_v = d."
+        q = q * b if isinstance(b, Tensor) else q
+        rows = max(1, len(q)) if v.shape[1] == patterns.shape[1] else max(1, 2**22 // len(v))
+        keys, v = patterns[None, None], v[None, None]
+        parts = [
+            F.scaled_dot_product_attention(part[None, None], keys, v, scale=scale)[0, 0]
+            for part in q.split(rows)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
     q = x.reshape(-1, x.shape[-1])
     for _ in range(args.whole("n_steps", n_steps) - 1):
-        q = _attend(q, patterns, patterns, beta)
-    out = _attend(q, patterns, values, beta).reshape(*x.shape[:-1], values.shape[1])
-    return args.in_range(out, beta=beta, x=x, patterns=patterns, values=values)
+        q = attend(q, patterns)
+    out = attend(q, values).reshape(*x.shape[:-1], values.shape[1])
+    return args.in_range(out, beta=b, x=x, patterns=patterns, values=values)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #9a52e00f
 def universal_retrieve(
-    query: Tensor,  # (..., d)
-    keys: Tensor,  # what the query is compared with, (P, d)
-    values: Tensor,  # what is read out, (P, d_v)
-    separate: Callable[[Tensor], Tensor],  # scores (..., P) → weights (..., P)
-    similarity: Callable[[Tensor, Tensor], Tensor]
-    | None = None,  # (..., d), (P, d) → (..., P); None: dot products
-) -> Tensor:  # (..., d_v)
-    "One step of a universal Hopfield network: similarity, separation, projection (Millidge et al. 2022)."
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    separate: Callable[[Tensor], Tensor],
+    *,
+    similarity: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """One step of a universal Hopfield network: similarity, separation, projection (Millidge et al. 2022).
+
+    Args:
+        query: (..., d)
+        keys: what the query is compared with, (P, d)
+        values: what is read out, (P, d_v)
+        separate: scores (..., P) → weights (..., P)
+        similarity: (..., d), (P, d) → (..., P); None: dot products
+
+    Returns: (..., d_v)
+
+    >>> query, keys, names = torch.tensor([0.9, 0.2]), torch.eye(2), torch.tensor([[7.0], [8.0]])
+    >>> universal_retrieve(query, keys, names, lambda z: (z == z.amax(-1, keepdim=True)).float())
+    tensor([7.])
+    """
     args.memory("query", query, keys, "keys")
-    _read_out(values, "keys", keys)
+    args.readout("values", values, "keys", keys)
     args.function("separate", separate)
     if similarity is not None:
         args.function("similarity", similarity)
@@ -349,41 +298,59 @@ def universal_retrieve(
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #b43a73cc
-def sparsemax(
-    scores: Tensor,  # (..., P)
-) -> Tensor:  # (..., P), ≥ 0, adding up to 1 over the last axis, many of them exactly 0
-    "Projection of the scores onto the simplex, $\\max(z - τ, 0)$ (Martins & Astudillo 2016): (..., P) → (..., P)."
-    args.points("scores", scores)
+def sparsemax(scores: Tensor) -> Tensor:
+    """Projection of the scores onto the simplex, $\\max(z - τ, 0)$ (Martins & Astudillo 2016).
+
+    Args:
+        scores: z, (..., P); the library also takes −inf, which forbids a choice
+
+    Returns: (..., P), ≥ 0, adding up to 1 over the last axis, many of them exactly 0
+
+    >>> sparsemax(torch.tensor([1.0, 0.5, -3.0]))
+    tensor([0.7500, 0.2500, 0.0000])
+    """
+    scores = args.scores("scores", scores)
     z = scores - scores.amax(-1, keepdim=True)
+    z = z.to(torch.promote_types(z.dtype, torch.float32))  # half precision cannot count to P
     ordered = z.sort(-1, descending=True).values
     k = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
     taus = (ordered.cumsum(-1) - 1) / k
     n = (ordered > taus).sum(-1, keepdim=True)
-    return (z - taus.gather(-1, n - 1)).clamp(min=0)
+    return (z - taus.gather(-1, n - 1)).clamp(min=0).to(scores.dtype)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #9e5a4fbc
-def entmax15(
-    scores: Tensor,  # (..., P)
-) -> Tensor:  # (..., P), ≥ 0, adding up to 1 over the last axis
-    "1.5-entmax $\\max(z/2 - τ, 0)^2$, exactly, by sorting (Peters, Niculae & Martins 2019, ACL)."
-    args.points("scores", scores)
+def entmax15(scores: Tensor) -> Tensor:
+    """1.5-entmax $\\max(z/2 - τ, 0)^2$, exactly, by sorting (Peters, Niculae & Martins 2019, ACL).
+
+    Args:
+        scores: z, (..., P); −inf forbids a choice
+
+    Returns: (..., P), ≥ 0, adding up to 1 over the last axis
+
+    >>> entmax15(torch.tensor([1.0, 1.0, -9.0]))
+    tensor([0.5000, 0.5000, 0.0000])
+    """
+    scores = args.scores("scores", scores)
     z = (scores - scores.amax(-1, keepdim=True)) / 2
     z = z.clamp(min=-2)  # below −1 no score is heard; squares stay finite
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
     ordered = z.sort(-1, descending=True).values
     k = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
     mean, square = ordered.cumsum(-1) / k, ordered.square().cumsum(-1) / k
     taus = mean - ((1 / k - square + mean.square()).clamp(min=0)).sqrt()
     n = (ordered >= taus).sum(-1, keepdim=True)
-    return (z - taus.gather(-1, n - 1)).clamp(min=0).square()
+    return (z - taus.gather(-1, n - 1)).clamp(min=0).square().to(scores.dtype)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #9c69b7e3
-def split_heads(
-    x: Tensor,  # (B, L, E)
-    num_heads: int,
-) -> Tensor:  # (B, num_heads, L, E / num_heads)
-    "Cut the last axis into heads and move them in front of the positions: (B, L, E) → (B, H, L, E/H)."
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Cut the last axis into heads and move them in front of the positions: (B, L, E) → (B, H, L, E/H).
+
+    >>> split_heads(torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]]).float(), 2)[0, 1]  # second head
+    tensor([[3., 4.],
+            [7., 8.]])
+    """
     args.floats("x", x, ndim=3, half=True, empty=True, values=False)
     if args.whole("num_heads", num_heads) > x.shape[2] or x.shape[2] % num_heads:
         raise ValueError(f"num_heads is {num_heads}; it must divide x's last size {x.shape[2]}")
@@ -391,280 +358,19 @@ def split_heads(
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #7fea4731
-def join_heads(
-    x: Tensor,  # (B, H, L, e)
-) -> Tensor:  # (B, L, H·e)
-    "Undo `split_heads`."
+def join_heads(x: Tensor) -> Tensor:
+    """Undo `split_heads`: (B, H, L, e) → (B, L, H·e).
+
+    >>> x = torch.rand(2, 3, 8)
+    >>> torch.equal(join_heads(split_heads(x, 4)), x)
+    True
+    """
     args.floats("x", x, ndim=4, half=True, empty=True, values=False)
     return x.transpose(1, 2).flatten(2)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #e50d7679
-def _scores_mask(mask: Tensor | None, name: str, shapes: list[tuple], q: Tensor) -> Tensor | None:
-    "A mask as numbers to be added to the scores of q."
-    if mask is None:
-        return None
-    if not isinstance(mask, Tensor) or not (mask.dtype == torch.bool or mask.is_floating_point()):
-        raise ValueError(
-            f"{name} must be a tensor, bool (True: leave out) or floating point (added to the scores)"
-        )
-    if tuple(mask.shape) not in shapes:
-        raise ValueError(
-            f"{name} has shape {tuple(mask.shape)}; it must be {' or '.join(map(str, shapes))}"
-        )
-    if mask.device != q.device:
-        mend = f"use {name}.to({str(q.device)!r})"
-        raise ValueError(f"{name} is on {mask.device} and query on {q.device}: {mend}")
-    if mask.dtype == torch.bool:
-        return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(mask, -math.inf)
-    return mask.to(q.dtype)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #c9d5ff28
-def _same_setting(a: float | bool | None, b: float | bool | None) -> bool:
-    "Equal, or two floats equal to rounding."
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=1e-6)
-    return a == b
-
-
-class _Heads(nn.MultiheadAttention):
-    """Parameters, checks, masks and layouts of a multi-head layer; `HopfieldAttention` adds the forward pass.
-
-    `_enter` leads a call's arguments in, `_step` is one retrieval of every head, `_leave` leads the result out."""
-
-    log_beta: nn.Parameter | None  # (num_heads,) logarithms of the learned β; None: it is `beta`
-
-    def __init__(
-        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
-        add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False,
-        device=None, dtype=None,
-        n_steps: int = 1,  # updates; all but the last move the query among the keys
-        beta: float | None = None,  # inverse temperature; None: 1/√head_dim, as in attention
-        learn_beta: bool = False,  # β > 0 becomes a parameter of each head, starting from `beta`
-    ):  # fmt: skip
-        if args.whole("embed_dim", embed_dim) % args.whole("num_heads", num_heads):
-            raise ValueError(
-                f"embed_dim is {embed_dim}; it must be a positive multiple of num_heads = {num_heads}"
-            )
-        for name, width in {"kdim": kdim, "vdim": vdim}.items():
-            if width is not None:
-                args.whole(name, width)
-        args.fraction("dropout", dropout)
-        super().__init__(embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first,
-                         device, dtype)  # fmt: skip
-        self.n_steps = args.whole("n_steps", n_steps)
-        self.beta = self.head_dim**-0.5 if beta is None else args.positive("beta", beta)
-        start = torch.full((num_heads,), math.log(self.beta), device=device, dtype=dtype)
-        self.register_parameter("log_beta", nn.Parameter(start) if learn_beta else None)
-
-    def _reset_parameters(self) -> None:
-        "As in nn.MultiheadAttention; then keep nn.TransformerEncoderLayer from its fused path, which skips `forward`."
-        self._qkv_same_embed_dim = self.in_proj_weight is not None
-        super()._reset_parameters()
-        self._qkv_same_embed_dim = False
-
-    def _enter(
-        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None = None, attn: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
-        "Projected q (B, L, E), k and v (B, S, E), and the mask or None; S counts the appended memories."
-        if is_causal and attn is None:
-            raise ValueError(
-                "is_causal says that attn_mask is causal, and there is no attn_mask; give one"
-            )
-        if isinstance(query, Tensor) and query.is_nested:
-            query, padding = self._padded(query, key, value, padding)
-            key = value = query
-        self._check(query, key, value)
-        one, batched = query is key and key is value, query.ndim == 3
-        turn = (
-            (lambda x: x if self.batch_first else x.transpose(0, 1))
-            if batched
-            else (lambda x: x[None])
-        )
-        q, k, v = self._project(*([turn(query)] * 3 if one else map(turn, (query, key, value))))
-        mask = self._mask(q, k, padding, attn, batched)
-        if self.bias_k is not None and self.bias_v is not None:
-            k, v = (
-                torch.cat([x, b.expand(len(x), 1, -1)], 1)
-                for x, b in ((k, self.bias_k), (v, self.bias_v))
-            )
-        if self.add_zero_attn:
-            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
-        return q, k, v, mask if mask is None else F.pad(mask, (0, k.shape[1] - mask.shape[-1]))
-
-    def _padded(
-        self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        "A nested tensor as a padded one, with the mask of its padding."
-        if (
-            key is not query
-            or value is not query
-            or padding is not None
-            or query.layout != torch.strided
-        ):
-            raise ValueError("query is a nested tensor; that is right for self-attention (query is key is value), "
-                             "with the strided layout and without key_padding_mask")  # fmt: skip
-        lengths = torch.tensor([len(x) for x in query.unbind()], device=query.device)
-        query = torch.nested.to_padded_tensor(query, 0.0)
-        padding = torch.arange(query.shape[1], device=query.device) >= lengths[:, None]
-        return query if self.batch_first else query.transpose(0, 1), padding
-
-    def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        "Shapes, dtypes and devices, in the caller's layout; numbers are not looked at."
-        named = {
-            "query": (query, self.embed_dim),
-            "key": (key, self.kdim),
-            "value": (value, self.vdim),
-        }
-        for name, (x, width) in named.items():
-            args.floats(name, x, half=True, empty=True, values=False)
-            if x.ndim != query.ndim or x.ndim not in (2, 3) or x.shape[-1] != width:
-                got = tuple(x.shape)
-                raise ValueError(
-                    f"{name} has shape {got}; it must end in {width}, with 2 or 3 axes like query"
-                )
-            weight = self.out_proj.weight
-            mixed = not x.is_meta and torch.is_autocast_enabled(
-                x.device.type
-            )  # torch then chooses dtypes
-            args.alike(name, x.to(weight.dtype) if mixed else x, "the layer", weight)
-        batch = 0 if self.batch_first else 1
-        if query.ndim == 3 and query.shape[batch] != key.shape[batch]:
-            sizes = f"{query.shape[batch]} and {key.shape[batch]}"
-            raise ValueError(f"query and key have batches of {sizes}; they must agree")
-        if key.shape[:-1] != value.shape[:-1]:
-            shapes = f"key has shape {tuple(key.shape)} and value {tuple(value.shape)}"
-            raise ValueError(f"{shapes}; each key needs its value")
-
-    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        "Queries, keys and values of all heads; self-attention by one product."
-        bias = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        weight = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        if self.in_proj_weight is not None:
-            if query is key and key is value:
-                q, k, v = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-                return q, k, v
-            weight = self.in_proj_weight.chunk(3)
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weight, bias))
-        return q, k, v
-
-    def _mask(
-        self, q: Tensor, k: Tensor, padding: Tensor | None, attn: Tensor | None, batched: bool
-    ) -> Tensor | None:
-        "The masks of a call as one, added to the scores: broadcasts to (B, H, L, S); None when there is none."
-        B, L, S, H = q.shape[0], q.shape[1], k.shape[1], self.num_heads
-        attn = _scores_mask(attn, "attn_mask", [(L, S), (B * H, L, S)], q)
-        padding = _scores_mask(padding, "key_padding_mask", [(B, S) if batched else (S,)], q)
-        if attn is not None:
-            attn = attn.view(-1, H, L, S) if attn.ndim == 3 else attn.view(1, 1, L, S)
-        if padding is not None:
-            padding = padding.view(B, 1, 1, S)
-        return attn if padding is None else padding if attn is None else attn + padding
-
-    def _step(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Tensor | None,
-        last: bool = False,
-        need_weights: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        "Retrieval of every head, (B, H, L, e) → (B, H, L, e), and its weights when needed. Dropout in the last step."
-        dropout, beta = self.dropout if self.training and last else 0.0, self.beta
-        if self.log_beta is not None:
-            q, beta = q * self.log_beta.exp().view(-1, 1, 1), 1.0
-        if not need_weights:
-            return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=beta), None
-        scores = (q * beta) @ k.transpose(-2, -1)
-        weights = F.dropout(torch.softmax(scores if mask is None else scores + mask, -1), dropout)
-        return weights @ v, weights
-
-    def _leave(
-        self, out: Tensor, weights: Tensor | None, query: Tensor, average: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        "Outputs (B, L, E) in the layout of the query, nested if that was, and weights (B, H, L, S)."
-        weights = weights.mean(1) if weights is not None and average else weights
-        if query.is_nested:
-            return torch.nested.as_nested_tensor(
-                [y[: len(x)] for x, y in zip(query.unbind(), out)]
-            ), weights
-        if query.ndim == 2:
-            return out[0], weights if weights is None else weights[0]
-        return out if self.batch_first else out.transpose(0, 1), weights
-
-    def as_multihead_attention(self) -> nn.MultiheadAttention:
-        "The same layer as an `nn.MultiheadAttention`, β folded into the query projection; only for n_steps = 1."
-        if self.n_steps != 1:
-            raise ValueError(
-                f"n_steps is {self.n_steps}; only a layer of one step is an nn.MultiheadAttention"
-            )
-        state = {k: v.clone() for k, v in self.state_dict().items() if k != "log_beta"}
-        beta = (
-            torch.full((self.num_heads,), self.beta)
-            if self.log_beta is None
-            else self.log_beta.detach().exp()
-        )
-        scale = (beta.to(self.out_proj.weight) * self.head_dim**0.5).repeat_interleave(
-            self.head_dim
-        )
-        for name in ("in_proj_weight", "q_proj_weight", "in_proj_bias"):
-            if name in state:
-                state[name][: self.embed_dim] *= scale.view(-1, *[1] * (state[name].ndim - 1))
-        plain = nn.MultiheadAttention(
-            self.embed_dim, self.num_heads, self.dropout, self.in_proj_bias is not None, self.bias_k is not None,
-            self.add_zero_attn, self.kdim, self.vdim, self.batch_first, self.out_proj.weight.device,
-            self.out_proj.weight.dtype)  # fmt: skip
-        plain.load_state_dict(state)
-        return plain.train(self.training)
-
-    def extra_repr(self) -> str:
-        beta = f"beta={self.beta:.4g}" if self.log_beta is None else "learn_beta=True"
-        size = f"{self.embed_dim}, num_heads={self.num_heads}"
-        return f"{size}, n_steps={self.n_steps}, {beta}, batch_first={self.batch_first}"
-
-    def _settings(self) -> dict:
-        "What a checkpoint must share with the layer beside the shapes of its tensors; β is None where it is learned."
-        beta = self.beta if self.log_beta is None else None
-        return {
-            "num_heads": self.num_heads,
-            "n_steps": self.n_steps,
-            "beta": beta,
-            "add_zero_attn": self.add_zero_attn,
-        }
-
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
-        "The settings travel as metadata: the keys stay those of nn.MultiheadAttention."
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        getattr(destination, "_metadata", {}).get(prefix[:-1], {})["hopfield"] = self._settings()
-
-    def _load_from_state_dict(
-        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-    ) -> None:
-        "Refuse other settings. Weights without any are nn.MultiheadAttention's: a learned β then stays as it is."
-        mine, saved = self._settings(), local_metadata.get("hopfield", {})
-        for name, value in saved.items():
-            if name in mine and not _same_setting(value, mine[name]):
-                found = f"{prefix}{name} is {value} in the checkpoint and {mine[name]} here (None: a learned one)"
-                error_msgs.append(f"{found}; build the layer with the checkpoint's settings")
-        if self.log_beta is not None:
-            state_dict.setdefault(f"{prefix}log_beta", self.log_beta.detach())
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def __prepare_scriptable__(self):
-        "A hook that `torch.jit.script` calls."
-        name = type(self).__name__
-        raise NotImplementedError(
-            f"{name} cannot be scripted; use torch.jit.trace, torch.export or torch.compile"
-        )
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #f97ec377
-class HopfieldAttention(_Heads):
+class HopfieldAttention(MultiheadLayer):
     """Multi-head Hopfield retrieval that takes the place of `nn.MultiheadAttention` (Ramsauer et al. 2021, sec. 3).
 
     Same arguments, parameter names, masks and layouts, so a `state_dict` loads both ways; with `n_steps=1` and the
@@ -673,7 +379,20 @@ class HopfieldAttention(_Heads):
 
     Nested tensors are taken for self-attention, as an evaluating `nn.TransformerEncoder` hands them over. A checkpoint
     made with another number of heads or steps or another `beta` is refused. Can be traced, exported and compiled, not
-    scripted. Numbers are not looked at: nothing waits for a GPU."""
+    scripted. Numbers are not looked at: nothing waits for a GPU.
+
+    Args:
+        n_steps: updates; all but the last move the query among the keys
+        beta: inverse temperature; None: 1/√head_dim, as in attention
+        learn_beta: β > 0 becomes a parameter of each head, starting from `beta`
+
+    >>> theirs, ours = torch.nn.MultiheadAttention(8, 2), HopfieldAttention(8, 2)
+    >>> ours.load_state_dict(theirs.state_dict())
+    <All keys matched successfully>
+    >>> x = torch.rand(5, 3, 8)
+    >>> torch.allclose(ours(x, x, x)[0], theirs(x, x, x)[0], atol=1e-6)
+    True
+    """
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
@@ -681,9 +400,9 @@ class HopfieldAttention(_Heads):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         "Outputs in the layout of `query`, and the weights of the last step (B, L, S), or (B, H, L, S) if not averaged."
-        q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask, is_causal)
+        q, k, v, mask = self.enter(query, key, value, key_padding_mask, attn_mask, is_causal)
         q, k, v = (split_heads(x, self.num_heads) for x in (q, k, v))
         for _ in range(self.n_steps - 1):
-            q, _ = self._step(q, k, k, mask)
-        out, weights = self._step(q, k, v, mask, True, need_weights)
-        return self._leave(self.out_proj(join_heads(out)), weights, query, average_attn_weights)
+            q, _ = self.step(q, k, k, mask)
+        out, weights = self.step(q, k, v, mask, True, need_weights)
+        return self.leave(self.out_proj(join_heads(out)), weights, query, average_attn_weights)

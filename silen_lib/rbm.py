@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "plot_bipartite",
     "rbm_energy",
     "all_states",
     "block_gibbs",
@@ -14,98 +13,59 @@ __all__ = [
     "log_likelihood",
     "cd_gradient",
     "contrastive_divergence",
-    "draw_cd",
-    "Coins",
     "Trainer",
     "ais_increment",
     "AIS",
     "ais",
-    "exact_samples",
-    "relaxation_time",
-    "draw_dream",
-    "complete",
 ]
 
 # %% ../nbs/04_rbm.ipynb #f0ed08a6
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import NamedTuple, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import args
-from .core import integers, normal, uniform, wide_dtype
-
-
-# %% ../nbs/04_rbm.ipynb #114638b3
-def plot_bipartite(
-    n_visible: int = 6,  # units of the lower row
-    n_hidden: int = 4,  # units of the upper row
-    restricted: bool = True,  # False adds the connections inside each layer: a general Boltzmann machine
-    ax=None,
-):
-    "Draw a Boltzmann machine's graph: restricted, each visible unit meets each hidden one and none of its own kind."
-    from silen_lib.plot import COLORS, axes
-
-    args.whole("n_visible", n_visible), args.whole("n_hidden", n_hidden)
-    ax, width = axes(ax, figsize=(4.2, 2.4)), max(n_visible, n_hidden)
-    rows = [
-        [(i + (width - n) / 2, y) for i in range(n)] for n, y in ((n_visible, 0.0), (n_hidden, 1.0))
-    ]
-    line = dict(arrowstyle="-", color=COLORS["grey"], lw=0.6)
-    pairs = [(p, q, 0.0) for p in rows[0] for q in rows[1]]
-    if not restricted:
-        pairs += [
-            (p, q, bend)
-            for row, bend in zip(rows, (-0.35, 0.35))
-            for i, p in enumerate(row)
-            for q in row[:i]
-        ]
-    for p, q, bend in pairs:
-        ax.annotate("", p, q, arrowprops=line | dict(connectionstyle=f"arc3,rad={-bend}"), zorder=1)
-    for row, letter, role in zip(rows, "vh", ("data", "model")):
-        for i, (x, y) in enumerate(row):
-            ax.text(
-                x,
-                y,
-                f"${letter}_{i + 1}$",
-                ha="center",
-                va="center",
-                color="white",
-                fontsize=9,
-                zorder=3,
-                bbox=dict(boxstyle="circle", fc=COLORS[role], ec="none"),
-            )
-    ax.set(xlim=(-0.7, width - 0.3), ylim=(-1.0, 2.0), xticks=[], yticks=[], frame_on=False)
-    return ax
+from .coins import Coins
+from .core import normal, uniform, wide_dtype
 
 
 # %% ../nbs/04_rbm.ipynb #1495e072
-def rbm_energy(
-    v: Tensor,  # (..., n_visible) zeros and ones
-    h: Tensor,  # (..., n_hidden) zeros and ones; leading dimensions broadcast with those of v
-    W: Tensor,  # (n_visible, n_hidden)
-    a: Tensor,  # (n_visible,) visible biases
-    b: Tensor,  # (n_hidden,) hidden biases
-) -> Tensor:  # (...)
-    "Energy $-a·v - b·h - v·W·h$ of each pair (v, h): (..., n_visible), (..., n_hidden) → (...)."
+def rbm_energy(v: Tensor, h: Tensor, W: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Energy −a·v − b·h − v·W·h of each pair (v, h).
+
+    Args:
+        v: (..., n_visible) zeros and ones
+        h: (..., n_hidden) zeros and ones; leading dimensions broadcast with those of v
+        W: (n_visible, n_hidden)
+        a: (n_visible,) visible biases
+        b: (n_hidden,) hidden biases
+    Returns: (...)
+
+    >>> rbm_energy(torch.ones(3), torch.ones(2), torch.ones(3, 2), torch.zeros(3), torch.zeros(2))
+    tensor(-6.)
+    """
     args.machine(W, a, b, {"v": v}, {"h": h})
     return -(v @ a) - h @ b - ((v @ W) * h).sum(-1)
 
 
 # %% ../nbs/04_rbm.ipynb #e29b34ec
 def all_states(
-    n: int,  # number of units, at most 24
+    n: int,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device | None = None,
-) -> Tensor:  # (2ⁿ, n) zeros and ones
-    "Every state of n binary units, in counting order (the first unit is the highest bit)."
-    args.whole("n", n, 1, 24)  # 2ⁿ states are listed
+) -> Tensor:
+    """Every state of n ≤ 24 binary units, (2ⁿ, n) zeros and ones in counting order: the first unit is the highest bit.
+
+    >>> all_states(2).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    """
+    args.whole("n", n, 1, 24)
     bits = torch.arange(n - 1, -1, -1, device=device)
     return ((torch.arange(2**n, device=device)[:, None] >> bits) & 1).to(dtype)
 
@@ -118,15 +78,29 @@ def _coin(p: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 # %% ../nbs/04_rbm.ipynb #f2908869
 def block_gibbs(
-    v: Tensor,  # (..., n_visible) where the chains stand
-    W: Tensor,  # (n_visible, n_hidden)
-    a: Tensor,  # (n_visible,) visible biases
-    b: Tensor,  # (n_hidden,) hidden biases
-    k: int = 1,  # rounds, 1 or more
-    generator: torch.Generator | None = None,  # None: torch's global generator
-) -> Tensor:  # (..., n_visible) where they stand k rounds later
-    "k rounds of block Gibbs sampling, v → h → v, of every chain at once: (..., n_visible) → (..., n_visible)."
-    args.machine(W, a, b, {"v": v}), args.whole("k", k)
+    v: Tensor,
+    W: Tensor,
+    a: Tensor,
+    b: Tensor,
+    k: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """k rounds of block Gibbs sampling, v → h → v, of every chain at once.
+
+    Args:
+        v: (..., n_visible) where the chains stand
+        W: (n_visible, n_hidden)
+        a: (n_visible,) visible biases
+        b: (n_hidden,) hidden biases
+        k: rounds, 1 or more
+        generator: None: torch's global one
+    Returns: (..., n_visible), where they stand k rounds later
+
+    >>> block_gibbs(torch.zeros(2), torch.zeros(2, 3), torch.tensor([-99.0, 99.0]), torch.zeros(3), k=2)
+    tensor([0., 1.])
+    """
+    args.machine(W, a, b, {"v": v})
+    args.whole("k", k)
     for _ in range(k):
         h = _coin(torch.sigmoid(v @ W + b), generator)
         v = _coin(torch.sigmoid(h @ W.T + a), generator)
@@ -134,11 +108,11 @@ def block_gibbs(
 
 
 # %% ../nbs/04_rbm.ipynb #1cd5f3e8
-def _parameters(rbm) -> list[Tensor]:
+def _parameters(rbm: nn.Module) -> list[Tensor]:
     "W, a and b, detached, of a machine that can be computed with."
     args.instance("rbm", rbm, RBM)
-    named = zip(("rbm.W", "rbm.a", "rbm.b"), (rbm.W.detach(), rbm.a.detach(), rbm.b.detach()))
-    return [args.floats(name, p, values=args.on_host(p)) for name, p in named]
+    named = {name: getattr(rbm, name).detach() for name in "Wab"}
+    return [args.floats(f"rbm.{k}", p, values=args.on_host(p)) for k, p in named.items()]
 
 
 # %% ../nbs/04_rbm.ipynb #c4c37a67
@@ -146,17 +120,27 @@ class RBM(nn.Module):
     """A restricted Boltzmann machine of binary units {0, 1} (Smolensky 1986; Hinton 2002).
 
     Parameters `W` (n_visible, n_hidden), `a` (n_visible,), `b` (n_hidden,); E = −a·v − b·h − v·W·h; T = 1.
-    Every method takes batches: v is (…, n_visible), h is (…, n_hidden)."""
+    Every method takes batches: v is (..., n_visible), h is (..., n_hidden). Samples keep no graph.
+
+    Args:
+        device: where the parameters lie
+        weight_std: W ~ N(0, weight_std²); the biases are 0
+        dtype: float32 or float64; None: torch's default
+        generator: None and a CPU generator give the same start on every device
+
+    >>> RBM(784, 500)
+    RBM(784 visible, 500 hidden, 393,284 parameters)
+    """
 
     def __init__(
         self,
         n_visible: int,
         n_hidden: int,
-        weight_std: float = 0.01,  # W ~ N(0, weight_std²), biases 0
         device: str | torch.device | None = None,
+        *,
+        weight_std: float = 0.01,
         dtype: torch.dtype | None = None,
-        generator: torch.Generator
-        | None = None,  # None and a CPU generator: the same start on every device
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         self.n_visible = args.whole("n_visible", n_visible)
@@ -170,42 +154,42 @@ class RBM(nn.Module):
         self.b = nn.Parameter(self.W.detach().new_zeros(n_hidden))
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
-        "E(v, h) of each pair: (…, n_visible), (…, n_hidden) → (…)."
+        "E(v, h) of each pair: (..., n_visible), (..., n_hidden) → (...)."
         return rbm_energy(v, h, self.W, self.a, self.b)
 
     def hidden_probability(self, v: Tensor) -> Tensor:
-        "p(h_j = 1 | v) = σ(b_j + (vW)_j): (…, n_visible) → (…, n_hidden)."
+        "p(h_j = 1 | v) = σ(b_j + (vW)_j): (..., n_visible) → (..., n_hidden)."
         args.machine(self.W, self.a, self.b, visible={"v": v})
         return torch.sigmoid(v @ self.W + self.b)
 
     def visible_probability(self, h: Tensor) -> Tensor:
-        "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (…, n_hidden) → (…, n_visible)."
+        "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (..., n_hidden) → (..., n_visible)."
         args.machine(self.W, self.a, self.b, hidden={"h": h})
         return torch.sigmoid(h @ self.W.T + self.a)
 
     @torch.no_grad()
     def sample_hidden(
-        self, v: Tensor, generator: torch.Generator | None = None
+        self, v: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        "Draw h given v; returns (h, p(h=1|v)). No graph is kept."
+        "h drawn given v, and p(h = 1 | v): twice (..., n_hidden)."
         p = self.hidden_probability(v)
         return _coin(p, generator), p
 
     @torch.no_grad()
     def sample_visible(
-        self, h: Tensor, generator: torch.Generator | None = None
+        self, h: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        "Draw v given h; returns (v, p(v=1|h)). No graph is kept."
+        "v drawn given h, and p(v = 1 | h): twice (..., n_visible)."
         p = self.visible_probability(h)
         return _coin(p, generator), p
 
     @torch.no_grad()
-    def gibbs(self, v: Tensor, k: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        "k rounds of block Gibbs sampling, v → h → v: same shape. No graph is kept."
+    def gibbs(self, v: Tensor, k: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
+        "Where chains at v stand after k rounds of block Gibbs sampling, v → h → v: same shape."
         return block_gibbs(v, self.W, self.a, self.b, k, generator)
 
     def free_energy(self, v: Tensor) -> Tensor:
-        "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (…, n_visible) → (…)."
+        "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (..., n_visible) → (...)."
         return rbm_free_energy(v, self.W, self.a, self.b)
 
     @torch.no_grad()
@@ -220,17 +204,64 @@ class RBM(nn.Module):
         return rbm_log_partition(*(p.to(wide_dtype(W.device)) for p in (W, a, b))).item()
 
     @torch.no_grad()
-    def at_temperature(
-        self,
-        T: float,  # temperature, above 0
-    ) -> Self:
-        "A copy with law p(v, h)^(1/T), normalised: every parameter is divided by T."
+    def exact_samples(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
+        "(n, n_visible) independent samples of p(v), by enumeration of at most 24 visible units: no chain, no burn-in."
+        W, _, _ = _parameters(self)
+        args.whole("n", n)
+        args.generator("generator", generator)
+        states = all_states(self.n_visible, W.dtype, W.device)
+        p = torch.softmax(-self.free_energy(states).to(wide_dtype(W.device)), 0)
+        u = uniform((n,), p, generator)
+        return states[torch.searchsorted(p.cumsum(0), u).clamp_max(len(p) - 1)]
+
+    @torch.no_grad()
+    def relaxation_time(self) -> float:
+        "Gibbs rounds in which the slowest memory decays to 1/e, −1/ln λ₂, by enumeration of at most 12 units a layer."
+        W, a, b = (p.cpu().double() for p in _parameters(self))
+        if max(W.shape) > 12:
+            sizes = f"{self.n_visible} and {self.n_hidden} units"
+            raise ValueError(f"the layers have {sizes}; at most 12 each can be enumerated")
+        v, h = (all_states(n, torch.float64, "cpu") for n in W.shape)
+        log_p = -rbm_energy(v[:, None], h, W, a, b)
+        log_p = log_p - torch.logsumexp(log_p.flatten(), 0)
+        log_v, log_h = torch.logsumexp(log_p, 1, keepdim=True), torch.logsumexp(log_p, 0)
+        # λ₂ is the square of the second singular value of p(v, h)/√(p(v) p(h))
+        second = torch.linalg.svdvals((log_p - (log_v + log_h) / 2).exp())[1].clamp_max(1 - 1e-15)
+        return (-0.5 / second.log()).item()
+
+    @torch.no_grad()
+    def at_temperature(self, T: float) -> Self:
+        "A copy with law p(v, h)^(1/T), normalised: every parameter is divided by T > 0."
         T = args.positive("T", T)
         other = copy.deepcopy(self)
         for p in other.parameters():
             if not bool(p.div_(T).isfinite().all()):
                 raise ValueError(f"T is {T}; it must leave the parameters divided by it finite")
         return other
+
+    @torch.no_grad()
+    def complete(
+        self, v: Tensor, known: Tensor, k: int = 100, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Fill in the unknown visible units by k rounds of Gibbs sampling with the known ones clamped.
+
+        Args:
+            v: (..., n_visible); the known part is read from it, the rest may be anything
+            known: (n_visible,) bool, on any device
+        Returns: like v; known entries unchanged, the others p(v_i = 1 | h) of the last round
+        """
+        W, a, b = _parameters(self)
+        args.whole("k", k)
+        args.floats("v", v, last=self.n_visible, like=("rbm.W", W), finite=False)
+        known = args.mask("known", known, self.n_visible, v)
+        p = torch.full_like(v, 0.5)
+        state = torch.where(known, v, p)
+        args.bits("v", state, values=args.on_host(v))
+        for _ in range(k):
+            h = _coin(torch.sigmoid(state @ W + b), generator)
+            p = torch.sigmoid(h @ W.T + a)
+            state = torch.where(known, v, _coin(p, generator))
+        return torch.where(known, v, p)
 
     def extra_repr(self) -> str:
         "Sizes, for `print`."
@@ -239,30 +270,42 @@ class RBM(nn.Module):
 
 
 # %% ../nbs/04_rbm.ipynb #37c85aaa
-def rbm_free_energy(
-    v: Tensor,  # (..., n_visible) zeros and ones
-    W: Tensor,  # (n_visible, n_hidden)
-    a: Tensor,  # (n_visible,) visible biases
-    b: Tensor,  # (n_hidden,) hidden biases
-) -> Tensor:  # (...)
-    "Free energy $-\\log Σ_h e^{-E(v,h)}$ of each visible state, without overflow: (..., n_visible) → (...)."
+def rbm_free_energy(v: Tensor, W: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Free energy −log Σ_h exp(−E(v, h)) of each visible state, without overflow.
+
+    Args:
+        v: (..., n_visible) zeros and ones
+        W: (n_visible, n_hidden)
+        a: (n_visible,) visible biases
+        b: (n_hidden,) hidden biases
+    Returns: (...)
+
+    >>> rbm_free_energy(torch.zeros(3), torch.ones(3, 2), torch.ones(3), torch.zeros(2))
+    tensor(-1.3863)
+    """
     args.machine(W, a, b, {"v": v})
     return -(v @ a) - F.softplus(v @ W + b).sum(-1)
 
 
 # %% ../nbs/04_rbm.ipynb #f40243da
-def rbm_log_partition(
-    W: Tensor,  # (n_visible, n_hidden); the smaller layer has at most 24 units
-    a: Tensor,  # (n_visible,) visible biases
-    b: Tensor,  # (n_hidden,) hidden biases
-) -> Tensor:  # a 0-d tensor, in nats
-    "Exact log Z: every state of the smaller layer is listed, the larger one is summed away by its product."
-    args.machine(W, a, b), args.whole("size of the smaller layer", min(W.shape), 1, 24)
+def rbm_log_partition(W: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Exact log Z: every state of the smaller layer is listed, the larger one is summed away by its product.
+
+    Args:
+        W: (n_visible, n_hidden); the smaller layer has at most 24 units
+        a: (n_visible,) visible biases
+        b: (n_hidden,) hidden biases
+    Returns: a 0-d tensor, in nats
+
+    >>> rbm_log_partition(torch.zeros(40, 2), torch.full((40,), -99.0), torch.zeros(2))
+    tensor(1.3863)
+    """
+    args.machine(W, a, b)
+    args.whole("size of the smaller layer", min(W.shape), 1, 24)
     if len(b) < len(a):
         W, a, b = W.T, b, a
-    m = max(
-        len(a) - 14, 0
-    )  # 2¹⁴ states at a time: the first m units only shift the field of the rest
+    # 2¹⁴ states at a time: the first m units only shift the field of the rest
+    m = max(len(a) - 14, 0)
     low = all_states(len(a) - m, W.dtype, W.device)
     high = all_states(m, W.dtype, W.device) if m else W.new_zeros(1, 0)
     parts = [
@@ -274,12 +317,16 @@ def rbm_log_partition(
 
 # %% ../nbs/04_rbm.ipynb #2dfa963e
 @torch.no_grad()
-def log_likelihood(
-    rbm: RBM,
-    v: Tensor,  # (n, n_visible) zeros and ones
-    log_Z: float | None = None,  # from ais() when enumeration is out of reach; None enumerates
-) -> float:
-    "Mean log p(v) over the rows of v, in nats: −⟨F(v)⟩ − log Z."
+def log_likelihood(rbm: RBM, v: Tensor, log_Z: float | None = None) -> float:
+    """Mean log p(v) = −F(v) − log Z over the rows of v, in nats, summed in float64.
+
+    Args:
+        v: (n, n_visible) zeros and ones
+        log_Z: from `ais` when enumeration is out of reach; None enumerates
+
+    >>> round(log_likelihood(RBM(3, 2, weight_std=0.0), torch.zeros(5, 3)) / math.log(2), 6)
+    -3.0
+    """
     W, _, _ = _parameters(rbm)
     args.bits("v", v, rbm.n_visible, like=("rbm.W", W), grey=False)
     log_Z = rbm.log_partition() if log_Z is None else args.real("log_Z", log_Z)
@@ -288,12 +335,22 @@ def log_likelihood(
 
 # %% ../nbs/04_rbm.ipynb #c5e2bbe0
 def cd_gradient(
-    v_data: Tensor,  # (B, n_visible) data
-    v_model: Tensor,  # (C, n_visible) where the chains stand; C need not be B
-    W: Tensor,  # (n_visible, n_hidden)
-    b: Tensor,  # (n_hidden,) hidden biases
-) -> tuple[Tensor, Tensor, Tensor]:  # dW (n_visible, n_hidden), da (n_visible,), db (n_hidden,)
-    "Data average minus model average of $v p(h|v)^T$, of $v$ and of $p(h|v)$: the direction to move W, a and b."
+    v_data: Tensor, v_model: Tensor, W: Tensor, b: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Data average minus model average of v p(h|v)ᵀ, of v and of p(h|v): the direction to move W, a and b.
+
+    Args:
+        v_data: (B, n_visible) data
+        v_model: (C, n_visible) where the chains stand; C need not be B
+        W: (n_visible, n_hidden)
+        b: (n_hidden,) hidden biases
+    Returns: dW (n_visible, n_hidden), da (n_visible,), db (n_hidden,)
+
+    >>> cd_gradient(torch.ones(2, 3), torch.zeros(4, 3), torch.zeros(3, 1), torch.zeros(1))
+    (tensor([[0.5000],
+            [0.5000],
+            [0.5000]]), tensor([1., 1., 1.]), tensor([0.]))
+    """
     args.machine(W, b=b, visible={"v_data": v_data, "v_model": v_model}, rows=True)
     p, q = torch.sigmoid(v_data @ W + b), torch.sigmoid(v_model @ W + b)
     dW = v_data.T @ p / len(p) - v_model.T @ q / len(q)
@@ -303,18 +360,30 @@ def cd_gradient(
 # %% ../nbs/04_rbm.ipynb #d81d68ba
 @torch.no_grad()
 def contrastive_divergence(
-    rbm: RBM,  # changed in place
-    v_data: Tensor,  # (B, n_visible) zeros and ones, or probabilities
+    rbm: RBM,
+    v_data: Tensor,
     k: int = 1,
     lr: float = 0.1,
+    *,
     generator: torch.Generator | None = None,
-) -> float:  # mean squared difference between the data and the chain's end, for monitoring
+) -> float:
     """One CD-k step (Hinton 2002): W += lr (⟨v h⟩_data − ⟨v h⟩_k), with p(h|v) for h in both averages.
 
-    The returned error compares *samples* with data; it is not a likelihood and need not fall with one."""
+    Args:
+        rbm: changed in place
+        v_data: (B, n_visible) zeros and ones, or probabilities
+    Returns: mean squared difference between the data and the chain's end; it compares *samples* with data,
+        is no likelihood and need not fall with one
+    Raises: FloatingPointError when the weights have become too large for their dtype
+
+    >>> rbm = RBM(4, 2)
+    >>> error = contrastive_divergence(rbm, torch.ones(9, 4))
+    >>> bool((rbm.a >= 0).all())  # the data are white: no bias falls
+    True
+    """
     args.machine(*_parameters(rbm), visible={"v_data": v_data}, rows=True)
     lr = args.real("lr", lr, 0, torch.finfo(rbm.W.dtype).max)
-    v = rbm.gibbs(v_data, k, generator)
+    v = rbm.gibbs(v_data, k, generator=generator)
     for p, change in zip((rbm.W, rbm.a, rbm.b), cd_gradient(v_data, v, rbm.W, rbm.b)):
         p += lr * change
     if not math.isfinite(rbm.W.norm().item()):
@@ -324,188 +393,51 @@ def contrastive_divergence(
     return F.mse_loss(v, v_data).item()
 
 
-# %% ../nbs/04_rbm.ipynb #dc6dd03c
-def _grid(x: Tensor) -> Tensor:
-    "A vector as the most square picture it fills."
-    n = x.numel()
-    return x.detach().reshape(next(r for r in range(math.isqrt(n), 0, -1) if n % r == 0), -1).cpu()
-
-
-def _cd_stages(rbm: RBM, v: Tensor, generator: torch.Generator) -> list[tuple[str, Tensor]]:
-    "What one round of CD-1 computes, in order."
-    h, p = rbm.sample_hidden(v, generator)
-    v1, q = rbm.sample_visible(h, generator)
-    p1 = rbm.hidden_probability(v1).detach()
-    pictures = [v, p, h, q, v1, p1]
-    names = [
-        "$v_0$: data",
-        "$p(h|v_0)$",
-        "$h_0$: tossed",
-        "$p(v|h_0)$",
-        "$v_1$: tossed",
-        "$p(h|v_1)$",
-    ]
-    return [
-        *zip(names, map(_grid, pictures)),
-        ("$\\Delta W$", (torch.outer(v, p) - torch.outer(v1, p1)).cpu()),
-    ]
-
-
-# %% ../nbs/04_rbm.ipynb #fb133855
-def draw_cd(
-    rbm: RBM,
-    v: Tensor,  # (n_visible,) one data vector
-    steps: int = 6,  # how many steps of CD-1 to show, 0 … 6
-    seed: int = 0,  # of the coins
-):
-    "One contrastive-divergence update as a row of pictures: data, up, toss, down, toss, up, change of W."
-    from silen_lib.plot import SPIN_CMAP, WEIGHT_CMAP, subplots
-
-    args.whole("steps", steps, 0, 6), args.whole("seed", seed, 0)
-    args.machine(*_parameters(rbm), visible={"v": args.floats("v", v, ndim=1)})
-    fig, panels = subplots(1, 7, figsize=(9, 1.9), width_ratios=[1, 1, 1, 1, 1, 1, 1.2])
-    generator = torch.Generator(rbm.W.device).manual_seed(seed)
-    weights, units = (
-        dict(cmap=WEIGHT_CMAP, vmin=-1, vmax=1, aspect="auto"),
-        dict(cmap=SPIN_CMAP, vmin=0, vmax=1),
-    )
-    for i, (ax, (name, picture)) in enumerate(zip(panels, _cd_stages(rbm, v, generator))):
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(name if i <= steps else " ", fontsize=9)
-        if i > steps:
-            ax.set_axis_off()
-            continue
-        ax.imshow(picture, **(weights if i == 6 else units))
-    return fig
-
-
-# %% ../nbs/04_rbm.ipynb #3da869f0
-class Coins:
-    """Turns probabilities into coin tosses in place, 16 random bits each.
-
-    p is rounded to the nearest 2⁻¹⁶, an error of at most 2⁻¹⁷ = 7.6e-6. On a CPU the bits are numpy's SFC64, and
-    `generator` only draws its seed; elsewhere each toss draws from `generator`."""
-
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        generator: torch.Generator | None = None,  # None: torch's own
-    ):
-        self.device = torch.device(device)
-        self.generator = args.generator("generator", generator)
-        self.source = None  # of the bits, on a CPU
-        if self.device.type == "cpu":
-            high = (
-                2**62 if generator is None or generator.device.type == "cpu" else 2**31
-            )  # mps draws 32 bits
-            self.source = np.random.SFC64(integers(high, (2,), self.device, generator).tolist())
-        self.shift = torch.tensor(-32768.5, device="cpu")
-
-    @torch.no_grad()
-    def toss_(
-        self,
-        p: torch.Tensor,  # probabilities
-        out: torch.Tensor | None = None,  # where the zeros and ones go; None replaces p
-    ) -> torch.Tensor:
-        "Toss one coin for each probability."
-        args.bits("p", args.floats("p", p, values=False), values=args.on_host(p))
-        if p.device.type != self.device.type:
-            raise ValueError(
-                f"p is on {p.device} and the coins on {self.device}; make Coins({p.device.type!r})"
-            )
-        out = p if out is None else args.floats("out", out, like=("p", p), values=False)
-        if out.shape != p.shape:
-            raise ValueError(
-                f"out has shape {tuple(out.shape)}; it must have that of p, {tuple(p.shape)}"
-            )
-        return self._toss(p, out)
-
-    def _toss(self, p: Tensor, out: Tensor) -> Tensor:
-        "`toss_` without a look at p."
-        return torch.gt(
-            torch.add(self.shift, p, alpha=65536.0, out=out), self._random_int16(p.shape), out=out
-        )
-
-    def _random_int16(self, shape: torch.Size) -> Tensor:
-        "Random int16 of this shape."
-        if (
-            self.source is None
-        ):  # drawn as int16: not every device has the full range of wider integers
-            return integers(2**15, shape, self.device, self.generator, -(2**15), torch.int16)
-        n = shape.numel()
-        words = torch.from_numpy(self.source.random_raw(-(-n // 4)).view(np.int16))
-        return words[:n].view(shape)
-
-    def state(self) -> Tensor:  # (4,) int64; (0,) where the generator's own state is all there is
-        "Where the stream of bits stands."
-        words = (
-            self.source.state["state"]["state"].view(np.int64)
-            if self.source
-            else np.empty(0, np.int64)
-        )
-        return torch.from_numpy(words.copy())
-
-    def restore(
-        self,
-        state: Tensor,
-    ):
-        "Go on from what `state` gave."
-        if self.source and len(state):
-            if state.dtype != torch.int64 or state.shape != (4,):
-                raise RuntimeError(
-                    f"the coins' state is {state.dtype} {tuple(state.shape)}; it must be int64 (4,)"
-                )
-            self.source.state = {
-                **self.source.state,
-                "state": {"state": state.numpy().view(np.uint64)},
-            }
-
-
-# %% ../nbs/04_rbm.ipynb #c9c32cbb
-def _probability(x: Tensor, W: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-    "σ(x W + bias) into out; the product in the dtype of W."
-    if x.dtype == W.dtype:
-        return torch.addmm(bias, x, W, out=out).sigmoid_()
-    return torch.add(bias, x.to(W.dtype) @ W, out=out).sigmoid_()
-
-
-def _add_product(
-    W: Tensor, X: Tensor, P: Tensor, beta: float, alpha: float, dtype: torch.dtype
-) -> Tensor:
-    "W ← beta·W + alpha·XᵀP, the product in this dtype."
-    if dtype == W.dtype:
-        return W.addmm_(X.T, P, beta=beta, alpha=alpha)
-    product = X.to(dtype).T @ P.to(dtype)
-    if beta != 1:
-        W = W.mul_(beta) if beta else W.zero_()
-    return W.add_(product, alpha=alpha)
-
-
 # %% ../nbs/04_rbm.ipynb #9204fb0b
 class Trainer:
     """Contrastive learning of an RBM in place: CD-k or PCD-k, plain or centred. One step is `trainer.step(v, lr)`.
 
-    Hinton 2002 (CD), Tieleman 2008 (PCD), Melchior, Fischer & Wiskott 2016 (centring), Hinton 2010 (sparsity)."""
+    Hinton 2002 (CD), Tieleman 2008 (PCD), Melchior, Fischer & Wiskott 2016 (centring), Hinton 2010 (sparsity).
+
+    Args:
+        rbm: changed in place
+        batch_size: the largest batch that will come
+        k: Gibbs rounds a step
+        persistent: PCD; False restarts the chains at the data (CD)
+        n_chains: persistent chains; None: batch_size
+        centred: measure every unit from its mean
+        data_mean: μ, (n_visible,); needed when centred
+        hidden_rate: λ follows the mean hidden activity at this rate
+        sparsity: strength of a pull of each hidden unit's mean activity towards sparsity_target
+        generator: of the coins
+        reduce: averages tensors over workers, in place
+        product_dtype: torch.bfloat16: factors and products of matrices are rounded to it
+
+    >>> rbm = RBM(3, 2)
+    >>> trainer = Trainer(rbm, batch_size=4, centred=False)
+    >>> trainer.step(torch.ones(4, 3), lr=0.5)
+    >>> bool((rbm.a >= 0).all())  # the data are white: no bias falls
+    True
+    """
 
     def __init__(
         self,
         rbm: RBM,
-        batch_size: int = 128,  # the largest batch that will come
-        k: int = 1,  # Gibbs rounds a step
-        persistent: bool = True,  # PCD; False restarts the chains at the data (CD)
-        n_chains: int | None = None,  # persistent chains; default: batch_size
+        batch_size: int = 128,
+        k: int = 1,
+        *,
+        persistent: bool = True,
+        n_chains: int | None = None,
         centred: bool = True,
-        data_mean: Tensor | None = None,  # μ, (n_visible,); needed when centred
-        hidden_rate: float = 0.01,  # λ follows the mean hidden activity at this rate
+        data_mean: Tensor | None = None,
+        hidden_rate: float = 0.01,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
-        sparsity: float = 0.0,  # strength of a pull of each hidden unit's mean activity towards sparsity_target
+        sparsity: float = 0.0,
         sparsity_target: float = 0.1,
         generator: torch.Generator | None = None,
-        reduce: Callable[[list[Tensor]], None]
-        | None = None,  # averages tensors over workers, in place
-        product_dtype: torch.dtype
-        | None = None,  # torch.bfloat16: factors and products of matrices are rounded to it
+        reduce: Callable[[list[Tensor]], None] | None = None,
+        product_dtype: torch.dtype | None = None,
     ):
         _parameters(rbm)
         self.rbm = rbm
@@ -529,22 +461,19 @@ class Trainer:
 
         W = rbm.W.detach()
         rows = self.batch_size + self.n_chains
-        self.X = W.new_zeros(
-            rows, rbm.n_visible
-        )  # data and chains; after a step the rows of its gradient
-        self.P = W.new_zeros(rows, rbm.n_hidden)  # their p(h = 1 | v); after a step likewise
+        # data and chains, and their p(h = 1 | v); after a step the rows of its gradient
+        self.X = W.new_zeros(rows, rbm.n_visible)
+        self.P = W.new_zeros(rows, rbm.n_hidden)
         self.h = W.new_zeros(self.n_chains, rbm.n_hidden)  # where the chains stand
         self.mu = W.new_zeros(rbm.n_visible)  # taken off v, when centred
         self.lam = rbm.b.detach().sigmoid()  # taken off h, when centred
-        self.velocity: list[
-            Tensor
-        ] = []  # none, unless the gradient must be kept (momentum) or shared (reduce)
+        # none, unless the gradient must be kept (momentum) or shared (reduce)
+        self.velocity: list[Tensor] = []
         if self.momentum or self.reduce:
             self.velocity = [W.new_zeros(p.shape) for p in (rbm.W, rbm.a, rbm.b)]
-        self.coins = Coins(W.device, generator)
-        self.W: Tensor = (
-            rbm.W
-        )  # what the products take: W, or this step's copy of it in product_dtype
+        self.coins = Coins(W.device, generator=generator)
+        # what the products take: W, or this step's copy of it in product_dtype
+        self.W: Tensor = rbm.W
         self._views: dict[int, SimpleNamespace] = {}  # of X, P and h, by the size of the batch
         self._on_host = args.on_host(W)
         self._looked = False  # at a batch
@@ -552,29 +481,29 @@ class Trainer:
         if self.centred and data_mean is not None:
             self.mu.copy_(data_mean.detach())
         if self.persistent:
-            self.coins._toss(self.h.copy_(self.lam), self.h)
+            self.coins.toss_(self.h.copy_(self.lam), look=False)
 
     @torch.no_grad()
-    def step(
-        self,
-        v: torch.Tensor,  # (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
-        lr: float,
-    ):
+    def step(self, v: Tensor, lr: float) -> None:
         """One update of the parameters from a batch; the chains move k rounds.
 
         In main memory every batch is looked at, and a machine that has become NaN stops with a FloatingPointError;
-        elsewhere only the first batch is, because a look stalls the queue."""
+        elsewhere only the first batch is, because a look stalls the queue.
+
+        Args:
+            v: (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
+        """
         self._check_batch(v)
         lr = args.real("lr", lr, 0, self._largest_lr)
         r, W = self._rows(len(v)), self.rbm.W
         self.W = W if self.product_dtype is None else W.to(self.product_dtype)
         r.v.copy_(v)
         if not self.persistent:
-            self.coins._toss(self._up(r.v, r.p), r.h)
+            self.coins.toss_(self._up(r.v, r.p), r.h, look=False)
         self._move(r.chain, r.h)
         if self.persistent:
             self._up(r.X, r.P)
-            self.coins._toss(r.q, r.h)
+            self.coins.toss_(r.q, r.h, look=False)
         else:
             self._up(r.chain, r.q)
         self._update(r, lr)
@@ -586,10 +515,7 @@ class Trainer:
             state |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
         return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
-    def load_state_dict(
-        self,
-        state: dict[str, Tensor],
-    ):
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         "Put back what `state_dict` gave; a KeyError or RuntimeError says that it came from other settings."
         buffers = dict(h=self.h, mu=self.mu, lam=self.lam)
         if self.momentum:
@@ -602,7 +528,7 @@ class Trainer:
         for name, buffer in buffers.items():
             buffer.copy_(state[name])
 
-    def _check_mean(self, data_mean: Tensor | None):
+    def _check_mean(self, data_mean: Tensor | None) -> None:
         "μ is a vector of probabilities beside W."
         if self.centred and data_mean is None:
             raise ValueError(
@@ -612,7 +538,7 @@ class Trainer:
             args.bits("data_mean", data_mean, self.rbm.n_visible)
             args.any_bits("data_mean", data_mean, ndim=1, device=self.rbm.W.device, values=False)
 
-    def _check_batch(self, v: Tensor):
+    def _check_batch(self, v: Tensor) -> None:
         "Bits of the right width, not more rows than there is room for."
         look = self._on_host or not self._looked
         args.any_bits("v", v, self.rbm.n_visible, 2, self.X.device, values=look)
@@ -639,33 +565,39 @@ class Trainer:
             )  # fmt: skip
         return self._views[n]
 
-    def _move(self, v: Tensor, h: Tensor):
+    def _move(self, v: Tensor, h: Tensor) -> None:
         "k rounds of the chains in place, from h: down, then up and down again k − 1 times."
         for i in range(self.k):
             if i:
-                self.coins._toss(self._up(v, h), h)
-            self.coins._toss(_probability(h, self.W.T, self.rbm.a, v), v)
+                self.coins.toss_(self._up(v, h), look=False)
+            self.coins.toss_(self._probability(h, self.W.T, self.rbm.a, v), look=False)
 
     def _up(self, v: Tensor, out: Tensor) -> Tensor:
         "p(h = 1 | v) into out."
-        return _probability(v, self.W, self.rbm.b, out)
+        return self._probability(v, self.W, self.rbm.b, out)
 
-    def _update(self, r: SimpleNamespace, lr: float):
+    @staticmethod
+    def _probability(x: Tensor, W: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+        "σ(x W + bias) into out; the product in the dtype of W."
+        if x.dtype == W.dtype:
+            return torch.addmm(bias, x, W, out=out).sigmoid_()
+        return torch.add(bias, x.to(W.dtype) @ W, out=out).sigmoid_()
+
+    def _update(self, r: SimpleNamespace, lr: float) -> None:
         "Add lr × the gradient; the rows r are used up."
         activity = r.p.mean(0)
         da, db = self._gradient_rows(r)
         if self.sparsity:
             db = db + self.sparsity * (self.sparsity_target - activity)
         if not self.velocity:
-            _add_product(self.rbm.W, r.X, r.P, 1 - lr * self.weight_decay, lr / r.n, self.W.dtype)
+            self._add_product(self.rbm.W, r, 1 - lr * self.weight_decay, lr / r.n)
             self.rbm.a.add_(da, alpha=lr)
             self.rbm.b.add_(db, alpha=lr)
         else:
             self._update_through_velocity(r, da, db, activity, lr)
         self.lam.lerp_(activity, self.hidden_rate)
-        if self._on_host and not math.isfinite(
-            self.rbm.b.dot(self.rbm.b).item()
-        ):  # any NaN has come to b
+        # any NaN has come to b
+        if self._on_host and not math.isfinite(self.rbm.b.dot(self.rbm.b).item()):
             raise FloatingPointError(
                 "the machine has become NaN, infinite or too large: use a smaller lr or weight_decay"
             )
@@ -682,24 +614,30 @@ class Trainer:
             for_a, for_b = for_a.addmv(r.P, self.lam, alpha=-1), for_b.addmv(r.X, self.mu, alpha=-1)
         return (r.X.T @ for_a).div_(r.n), (r.P.T @ for_b).div_(r.n)
 
+    def _add_product(self, G: Tensor, r: SimpleNamespace, beta: float, alpha: float) -> Tensor:
+        "G ← beta·G + alpha·XᵀP, the product in the dtype of self.W."
+        dtype = self.W.dtype
+        if dtype == G.dtype:
+            return G.addmm_(r.X.T, r.P, beta=beta, alpha=alpha)
+        product = r.X.to(dtype).T @ r.P.to(dtype)
+        if beta != 1:
+            G = G.mul_(beta) if beta else G.zero_()
+        return G.add_(product, alpha=alpha)
+
     def _update_through_velocity(
         self, r: SimpleNamespace, da: Tensor, db: Tensor, activity: Tensor, lr: float
-    ):
+    ) -> None:
         "The gradient in a buffer of its own: averaged over workers when there are several, with momentum when wanted."
         vW, va, vb = self.velocity
         if self.reduce:
-            gradients = [
-                _add_product(torch.empty_like(vW), r.X, r.P, 0, 1 / r.n, self.W.dtype),
-                da,
-                db,
-                activity,
-            ]
+            dW = self._add_product(torch.empty_like(vW), r, 0, 1 / r.n)
+            gradients = [dW, da, db, activity]
             self.reduce(gradients)
             vW.mul_(self.momentum).add_(gradients[0], alpha=lr)
             da, db = gradients[1], gradients[2]
             activity.copy_(gradients[3])
         else:
-            _add_product(vW, r.X, r.P, self.momentum, lr / r.n, self.W.dtype)
+            self._add_product(vW, r, self.momentum, lr / r.n)
         vW.add_(self.rbm.W, alpha=-lr * self.weight_decay)
         va.mul_(self.momentum).add_(da, alpha=lr)
         vb.mul_(self.momentum).add_(db, alpha=lr)
@@ -707,77 +645,98 @@ class Trainer:
             p.add_(velocity)
 
     def __getstate__(self) -> dict:
-        return vars(self) | dict(
-            _views={}
-        )  # a pickle would cut them from the buffers they are views of
+        # a pickle would cut the views from their buffers
+        return vars(self) | dict(_views={})
 
 
 # %% ../nbs/04_rbm.ipynb #76a1a5d4
 def ais_increment(
-    v: Tensor,  # (..., n_visible) where the walkers stand
-    W: Tensor,  # (n_visible, n_hidden)
-    a: Tensor,  # (n_visible,) visible biases of the machine
-    b: Tensor,  # (n_hidden,) hidden biases of the machine
-    a0: Tensor,  # (n_visible,) visible biases of the base
-    beta: float,  # now, 0 … 1
-    next_beta: float,  # after this step
-) -> Tensor:  # (...)
-    "Logarithm of $f_{β'}(v)/f_β(v)$ for each walker, without overflow: (..., n_visible) → (...)."
-    args.machine(W, a, b, {"v": v}), args.floats("a0", a0, ndim=1, last=len(W), like=("W", W))
-    args.fraction("beta", beta), args.fraction("next_beta", next_beta)
+    v: Tensor, W: Tensor, a: Tensor, b: Tensor, a0: Tensor, beta: float, next_beta: float
+) -> Tensor:
+    """Logarithm of f_β′(v)/f_β(v) for each walker, without overflow.
+
+    Args:
+        v: (..., n_visible) where the walkers stand
+        W: (n_visible, n_hidden)
+        a: (n_visible,) visible biases
+        b: (n_hidden,) hidden biases
+        a0: (n_visible,) visible biases of the base
+        beta: now, 0 … 1
+        next_beta: after this step
+    Returns: (...)
+
+    >>> W, a, b, a0 = torch.zeros(2, 3), torch.ones(2), torch.zeros(3), torch.zeros(2)
+    >>> ais_increment(torch.ones(2), W, a, b, a0, beta=0.5, next_beta=0.75)
+    tensor(0.5000)
+    """
+    args.machine(W, a, b, {"v": v})
+    args.floats("a0", a0, ndim=1, last=len(W), like=("W", W))
+    args.fraction("beta", beta)
+    args.fraction("next_beta", next_beta)
     x = v @ W + b
-    return (next_beta - beta) * (v @ (a - a0)) + (
-        F.softplus(next_beta * x) - F.softplus(beta * x)
-    ).sum(-1)
+    hidden = F.softplus(next_beta * x) - F.softplus(beta * x)
+    return (next_beta - beta) * (v @ (a - a0)) + hidden.sum(-1)
 
 
 # %% ../nbs/04_rbm.ipynb #f747bed2
-def _anneal(v, W, a, b, a0, betas, coins, progress) -> Tensor:
-    "Walk the chains through betas in place; the sum of log f_next(v) − log f_now(v) for each chain, in wide numbers."
+def _anneal(
+    v: Tensor, W: Tensor, a: Tensor, b: Tensor, a0: Tensor, pairs: Iterable, coins: Coins
+) -> Tensor:
+    "Walk the chains in place through pairs (β, β′); Σ log f_β′(v)/f_β(v) of each chain, in wide numbers."
     total = torch.zeros(len(v), dtype=wide_dtype(v.device), device=v.device)
     x, h, mix = v.new_empty(len(v), len(b)), v.new_empty(len(v), len(b)), torch.empty_like(v)
     shift = a - a0
-    for now, after in zip(progress(betas[:-1]), betas[1:]):
+    for now, after in pairs:
         torch.addmm(b, v, W, out=x)
         gain = F.softplus(after * x).sub_(F.softplus(now * x)).sum(1)
         total += gain.add_(v @ shift, alpha=after - now)
-        coins._toss(torch.mul(x, after, out=h).sigmoid_(), h)
+        coins.toss_(torch.mul(x, after, out=h).sigmoid_(), look=False)
         torch.mm(h, W.T, out=mix).add_(shift).mul_(after).add_(a0)
-        coins._toss(torch.sigmoid(mix, out=v), v)
+        coins.toss_(torch.sigmoid(mix, out=v), look=False)
     return total
 
 
 # %% ../nbs/04_rbm.ipynb #63195f34
 class AIS(NamedTuple):
-    "An estimate of log Z in nats."
+    """An estimate of log Z, in nats.
+
+    Args:
+        standard_error: of log_Z: the larger of the delta method's and the one for log-normal weights
+        effective_samples: (Σw)²/Σw² of the n_chains weights
+        direction: "forward" tends to underestimate log Z, "reverse" to overestimate it
+
+    >>> print(AIS(2.0, 0.01, 99.0, 1000, "forward"))
+    log Z = 2.00 +- 0.01 (forward, 1000 temperatures, 99 effective samples)
+    """
 
     log_Z: float
-    standard_error: (
-        float  # of log_Z: the larger of the delta method's and the one for log-normal weights
-    )
-    effective_samples: float  # (Σw)²/Σw² of the n_chains weights
+    standard_error: float
+    effective_samples: float
     n_temperatures: int
-    direction: str  # "forward" tends to underestimate log Z, "reverse" to overestimate it
+    direction: str
 
-    def __str__(self):
+    @classmethod
+    def from_weights(
+        cls, log_w: Tensor, log_base: float, n_temperatures: int, direction: str = "forward"
+    ) -> Self:
+        "What the log weights (n_chains,) of walks between Z and a base of log Z₀ = log_base say of Z."
+        w = (log_w - log_w.max()).exp()
+        n, effective = len(w), (w.sum() ** 2 / (w**2).sum()).item()
+        log_mean, error = log_w.max() + w.mean().log(), math.nan
+        if n > 1:
+            delta = (w.std() / w.mean()).item()
+            spread = min(log_w.var().item(), 700.0)  # e^700 is as large as a float will hold
+            error = max(delta / n**0.5, math.log1p((math.expm1(spread) / n) ** 0.5))
+        sign = 1 if direction == "forward" else -1
+        log_Z = log_base + sign * log_mean.item()
+        return cls(log_Z, error, effective, n_temperatures, direction)
+
+    def __str__(self) -> str:
         return (
             f"log Z = {self.log_Z:.2f} +- {self.standard_error:.2f} "
             f"({self.direction}, {self.n_temperatures} temperatures, "
             f"{self.effective_samples:.0f} effective samples)"
         )
-
-
-# %% ../nbs/04_rbm.ipynb #5e89808f
-def _log_mean(log_w: Tensor) -> tuple[float, float, float]:
-    "log of the mean weight, its standard error, the effective number of samples."
-    w = (log_w - log_w.max()).exp()
-    n, effective = len(w), (w.sum() ** 2 / (w**2).sum()).item()
-    if n < 2:
-        return log_w.item(), float("nan"), effective
-    delta = (w.std() / w.mean()).item()
-    spread = min(log_w.var().item(), 700.0)  # e^700 is as large as a float will hold
-    error = max(delta / n**0.5, math.log1p((math.expm1(spread) / n) ** 0.5))
-    return (w.mean().log() + log_w.max()).item(), error, effective
 
 
 # %% ../nbs/04_rbm.ipynb #6144f1d8
@@ -786,136 +745,51 @@ def ais(
     rbm: RBM,
     n_temperatures: int = 5000,
     n_chains: int = 100,
-    base_bias: Tensor
-    | None = None,  # a₀ (n_visible,); the data's log-odds are a good base; None takes rbm.a
-    reverse_from: Tensor
-    | None = None,  # (n_chains, n_visible) samples of the model: walk back from them
+    base_bias: Tensor | None = None,
+    *,
+    reverse_from: Tensor | None = None,
     generator: torch.Generator | None = None,
-    progress=lambda betas: betas,  # wraps the sequence of temperatures, for a progress bar
+    progress: Callable[[Sequence[float]], Iterable[float]] = iter,
 ) -> AIS:
     """Annealed importance sampling of log Z, from biases a₀ without weights (Salakhutdinov & Murray 2008).
 
     Forward, the mean of the Z estimates is Z, so log Z is underestimated on average; reverse (Burda, Grosse &
-    Salakhutdinov 2015), from exact samples of the model, it is overestimated. Chains are tossed with 16-bit coins."""
-    args.whole("n_temperatures", n_temperatures), args.whole("n_chains", n_chains)
+    Salakhutdinov 2015), from exact samples of the model, it is overestimated. Chains are tossed with 16-bit coins.
+
+    Args:
+        base_bias: a₀ (n_visible,); the data's log-odds are a good base; None takes rbm.a
+        reverse_from: (n_chains, n_visible) samples of the model: walk back from them
+        progress: wraps the sequence of temperatures, for a progress bar
+    Raises: FloatingPointError when log Z is not finite
+
+    >>> round(ais(RBM(2, 1, weight_std=0.0), n_temperatures=3, n_chains=5).log_Z / math.log(2), 6)
+    3.0
+    """
+    args.whole("n_temperatures", n_temperatures)
+    args.whole("n_chains", n_chains)
     args.generator("generator", generator)
     W, a, b = _parameters(rbm)
-    a0 = (
-        a
-        if base_bias is None
-        else _beside(W, "base_bias", args.floats("base_bias", base_bias, ndim=1, last=len(W)))
-    )
-    sign, v, betas, coins = _ais_start(W, a0, n_temperatures, n_chains, reverse_from, generator)
-    log_w = _anneal(v, W, a, b, a0, betas, coins, progress)
+    a0 = a
+    if base_bias is not None:
+        args.floats("base_bias", base_bias, ndim=1, last=len(W))
+        a0 = args.alike("base_bias", base_bias.detach().to(W.dtype), "rbm.W", W)
+    betas = torch.linspace(0, 1, n_temperatures + 1, dtype=torch.float64, device="cpu").tolist()
+    if reverse_from is None:
+        coins, direction = Coins(W.device, generator=generator), "forward"
+        v = coins.toss_(torch.sigmoid(a0).expand(n_chains, -1).clone(), look=False)
+    else:
+        args.floats("reverse_from", reverse_from, ndim=2, finite=False)
+        args.bits("reverse_from", reverse_from, len(W))
+        v = args.alike("reverse_from", reverse_from.detach().to(W.dtype), "rbm.W", W).clone()
+        coins, direction = Coins(W.device, generator=generator), "reverse"
+        betas = betas[::-1]
+    log_w = _anneal(v, W, a, b, a0, zip(progress(betas[:-1]), betas[1:]), coins)
     base = F.softplus(a0.to(log_w.dtype)).sum()
     walked = torch.cat([log_w, base[None]]).cpu().double()  # the one read of the walk
-    log_mean, error, effective = _log_mean(walked[:-1])
-    log_Z = walked[-1].item() + rbm.n_hidden * math.log(2) + sign * log_mean
-    if not math.isfinite(log_Z):
+    log_base = walked[-1].item() + rbm.n_hidden * math.log(2)
+    estimate = AIS.from_weights(walked[:-1], log_base, n_temperatures, direction)
+    if not math.isfinite(estimate.log_Z):
         raise FloatingPointError(
-            f"log Z is {log_Z}: the machine's numbers are NaN or too large for {W.dtype}"
+            f"log Z is {estimate.log_Z}: the machine's numbers are NaN or too large for {W.dtype}"
         )
-    return AIS(log_Z, error, effective, n_temperatures, "forward" if sign > 0 else "reverse")
-
-
-# %% ../nbs/04_rbm.ipynb #84b97791
-def _beside(W: Tensor, name: str, x: Tensor) -> Tensor:
-    "x in the dtype of W, on whose device it lies."
-    return args.alike(name, x.detach().to(W.dtype), "rbm.W", W)
-
-
-def _ais_start(W, a0, n_temperatures, n_chains, reverse_from, generator):
-    "Direction (±1), the walkers at their start, the temperatures in order, and the coins."
-    betas = torch.linspace(0, 1, n_temperatures + 1, dtype=torch.float64, device="cpu").tolist()
-    if reverse_from is not None:
-        v = args.bits(
-            "reverse_from", args.floats("reverse_from", reverse_from, ndim=2, finite=False), len(W)
-        )
-        return -1, _beside(W, "reverse_from", v).clone(), betas[::-1], Coins(W.device, generator)
-    coins, v = Coins(W.device, generator), torch.sigmoid(a0).expand(n_chains, -1).clone()
-    return 1, coins._toss(v, v), betas, coins
-
-
-# %% ../nbs/04_rbm.ipynb #74cdffd6
-@torch.no_grad()
-def exact_samples(
-    rbm: RBM,  # n_visible ≤ 24
-    n: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, n_visible)
-    "Independent samples of p(v), by enumeration: no chain, no burn-in."
-    W, _, _ = _parameters(rbm)
-    args.whole("n", n), args.generator("generator", generator)
-    states = all_states(rbm.n_visible, W.dtype, W.device)
-    p = torch.softmax(-rbm.free_energy(states).to(wide_dtype(W.device)), 0)
-    u = uniform((n,), p, generator)
-    return states[torch.searchsorted(p.cumsum(0), u).clamp_max(len(p) - 1)]
-
-
-# %% ../nbs/04_rbm.ipynb #0d69b3a9
-@torch.no_grad()
-def relaxation_time(
-    rbm: RBM,  # both layers small: at most 12 units each
-) -> float:
-    "Rounds of block Gibbs sampling in which the slowest memory decays to 1/e: −1/ln λ₂, by enumeration."
-    W, a, b = (p.cpu().double() for p in _parameters(rbm))
-    if max(W.shape) > 12:
-        raise ValueError(
-            f"the layers have {rbm.n_visible} and {rbm.n_hidden} units; at most 12 each can be enumerated"
-        )
-    v, h = (all_states(n, torch.float64, "cpu") for n in W.shape)
-    E = rbm_energy(v[:, None], h, W, a, b)
-    log_p = -E - torch.logsumexp(-E.flatten(), 0)
-    M = (log_p - (torch.logsumexp(log_p, 1, keepdim=True) + torch.logsumexp(log_p, 0)) / 2).exp()
-    second = torch.linalg.svdvals(M)[1].clamp_max(1 - 1e-15)
-    return (-0.5 / second.log()).item()
-
-
-# %% ../nbs/04_rbm.ipynb #4d06d69b
-@torch.no_grad()
-def draw_dream(
-    rbm: RBM,
-    v: Tensor,  # (n_visible,) where the chain starts
-    T: float = 1.0,  # temperature, above 0
-    every: int = 5,  # rounds between two pictures
-    seed: int = 0,  # of the coins
-    n_pictures: int = 12,
-):
-    "A Gibbs chain at temperature T: twelve snapshots above, the free energy (at T = 1) of every round below."
-    from silen_lib.plot import COLORS, SPIN_CMAP, subplots
-
-    args.whole("every", every), args.whole("n_pictures", n_pictures), args.whole("seed", seed, 0)
-    args.machine(*_parameters(rbm), visible={"v": args.floats("v", v, ndim=1)})
-    generator, warm = torch.Generator(rbm.W.device).manual_seed(seed), rbm.at_temperature(T)
-    path = [v]
-    for _ in range(every * (n_pictures - 1)):
-        path.append(warm.gibbs(path[-1], 1, generator))
-    strip = torch.cat([F.pad(_grid(x), (1, 1, 1, 1), value=0.35) for x in path[::every]], 1)
-    fig, (top, below) = subplots(2, 1, figsize=(9, 2.6))
-    top.imshow(strip, cmap=SPIN_CMAP, vmin=0, vmax=1)
-    top.set_axis_off()
-    below.plot(rbm.free_energy(torch.stack(path)).cpu(), color=COLORS["energy"])
-    below.set(xlabel="round", ylabel="$F(v)$", title=f"T = {T:.2f}")
-    return fig
-
-
-# %% ../nbs/04_rbm.ipynb #82e5a32c
-@torch.no_grad()
-def complete(
-    rbm: RBM,
-    v: Tensor,  # (…, n_visible); the known part is read from it, the rest may be anything
-    known: Tensor,  # (n_visible,) bool, on any device
-    k: int = 100,  # Gibbs rounds
-    generator: torch.Generator | None = None,
-) -> Tensor:  # same shape; known entries unchanged, the others p(v_i=1|h) of the last round
-    "Fill in the unknown visible units by Gibbs sampling with the known ones clamped."
-    W, a, b = _parameters(rbm)
-    args.whole("k", k), args.floats("v", v, last=rbm.n_visible, like=("rbm.W", W), finite=False)
-    known = args.mask("known", known, rbm.n_visible, v)
-    state = torch.where(known, v, torch.full_like(v, 0.5))
-    args.bits("v", state, values=args.on_host(v))
-    for _ in range(k):
-        h = _coin(torch.sigmoid(state @ W + b), generator)
-        p = torch.sigmoid(h @ W.T + a)
-        state = torch.where(known, v, _coin(p, generator))
-    return torch.where(known, v, p)
+    return estimate

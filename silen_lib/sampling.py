@@ -6,49 +6,49 @@
 __all__ = [
     "acceptance_probability",
     "Walkers",
-    "gaussian_walk",
     "metropolis_hastings",
     "Chains",
-    "sample",
-    "separable",
-    "dkw_limit",
-    "cdf_distance",
-    "grid_draws",
     "langevin_step",
-    "energy_and_gradient",
     "langevin",
-    "gaussian_wells_gradient",
     "mala_log_ratio",
     "mala",
     "autocorrelation",
-    "tempered",
+    "replica_exchange",
     "split_rhat",
     "Convergence",
-    "convergence",
-    "flip_one",
 ]
 
 # %% ../nbs/08_sampling.ipynb #9a9aed70
-import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from . import args, core
 from .boltzmann import swap_probability
-from .energy import boltzmann, grid
 
 
 # %% ../nbs/08_sampling.ipynb #30971884
 def acceptance_probability(
-    E: Tensor,  # (...) energies where the walkers stand
-    E_new: Tensor,  # (...) energies of the proposals
-    T: float | Tensor = 1.0,  # temperature, above 0
-    log_ratio: float | Tensor = 0.0,  # log q(x|x') − log q(x'|x); 0 for a symmetric proposal
-) -> Tensor:  # (...) probabilities
-    "Metropolis–Hastings probability of taking each proposal, (...) → (...), without overflow."
+    E: Tensor,
+    E_new: Tensor,
+    T: float | Tensor = 1.0,
+    log_ratio: float | Tensor = 0.0,
+) -> Tensor:
+    """Metropolis–Hastings probability of taking each proposal, without overflow (Hastings 1970).
+
+    Args:
+        E: (...), energies where the walkers stand
+        E_new: (...), energies of the proposals
+        T: temperature above 0, a number or a tensor that fits (...)
+        log_ratio: log q(x|x') − log q(x'|x), a number or (...); 0 for a symmetric proposal
+
+    Returns: (...), between 0 and 1
+
+    >>> acceptance_probability(torch.tensor([5000.0, 0.0]), torch.tensor([0.0, 5000.0]))
+    tensor([1., 0.])
+    """
     args.floats("E", E, finite=False, empty=True, values=False)
     args.floats("E_new", E_new, like=("E", E), finite=False, empty=True, values=False)
     args.same_shape("E_new", E_new, "E", E)
@@ -60,226 +60,207 @@ def acceptance_probability(
 
 # %% ../nbs/08_sampling.ipynb #fe7ed859
 class Walkers(NamedTuple):
-    "Where a batch of walkers stands, with what has been computed there. Only `x` is needed to begin."
+    """Where a batch of walkers stands, with what has been computed there. Only `x` is needed to begin.
 
-    x: Tensor  # (..., d) positions: reals, spins or bits
-    E: Tensor | None = None  # (...) their energies
-    slope: Tensor | None = None  # (..., d) ∇E
-    accepted: Tensor | None = None  # (...) whether the last proposal was taken
-    swapped: Tensor | None = (
-        None  # (R−1, ...) whether neighbouring temperatures were exchanged (`tempered`)
-    )
+    Args:
+        x: (..., d), positions: reals, spins or bits
+        E: (...), their energies
+        slope: (..., d), ∇E
+        accepted: (...), whether the last proposal was taken
+        swapped: (R−1, chains), whether neighbouring temperatures were exchanged (`replica_exchange`)
 
+    >>> Walkers(torch.tensor([[3.0]])).energies(lambda x: x.square().sum(-1))
+    tensor([9.])
+    """
 
-# %% ../nbs/08_sampling.ipynb #5d5c7938
-def _energies(energy: Callable, x: Tensor) -> Tensor:
-    "Energies of a batch of positions, without a graph; `ValueError` unless there is one number for each position."
-    with torch.no_grad():
-        E = energy(x)
-    _one_each(E, x)
-    return E
+    x: Tensor
+    E: Tensor | None = None
+    slope: Tensor | None = None
+    accepted: Tensor | None = None
+    swapped: Tensor | None = None
 
+    def energies(self, energy: Callable[[Tensor], Tensor], *, start: bool = False) -> Tensor:
+        """Their energies (...): what they carry, else `energy(x)`, without a graph.
 
-def _started(energy: Callable, x: Tensor) -> Tensor:
-    "Energies where walkers begin: one look, since from an undefined energy no proposal is ever taken."
-    E = _energies(energy, x)
-    if args.readable(E) and bool(E.isnan().any()):
-        raise ValueError("energy is NaN at one of the starts; a walker there could never leave")
-    return E
+        `start` refuses NaN: from an undefined energy no proposal is ever taken."""
+        args.function("energy", energy)
+        if self.E is not None:
+            return self.E
+        x = args.points("x", self.x, finite=False, values=False)
+        with torch.no_grad():
+            E = energy(x)
+        return args.returned("energy", E, x.shape[:-1], x, nan=not start)
 
+    def slopes(
+        self, energy: Callable[[Tensor], Tensor], *, start: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Their energies (...) and ∇E (..., d): what they carry, else both from one pass of autograd.
 
-def _one_each(E: Tensor, x: Tensor) -> None:
-    if not isinstance(E, Tensor) or E.shape != x.shape[:-1]:
-        raise ValueError(
-            f"energy must map positions {tuple(x.shape)} to one number each {tuple(x.shape[:-1])}, got "
-            f"{tuple(E.shape) if isinstance(E, Tensor) else type(E).__name__}"
-        )
+        `start` refuses NaN, as in `energies`.
 
+        >>> E, slope = Walkers(torch.tensor([[3.0]])).slopes(lambda x: x.square().sum(-1))
+        >>> slope
+        tensor([[6.]])
+        """
+        args.function("energy", energy)
+        if self.E is not None and self.slope is not None:
+            return self.E, self.slope
+        x = args.points("x", self.x, finite=False, values=False).detach().requires_grad_(True)
+        with torch.enable_grad():
+            E = args.returned("energy", energy(x), x.shape[:-1], x, nan=not start)
+            if not E.requires_grad:
+                raise ValueError(
+                    "energy(x) does not depend on x through torch operations: no slope"
+                )
+            return E.detach(), torch.autograd.grad(E.sum(), x)[0]
 
-# %% ../nbs/08_sampling.ipynb #068f166b
-def _decide(p: Tensor, generator: torch.Generator | None) -> Tensor:
-    "True with probability p. Drawn in double precision where there is one: 24 bits would let a 1e-30 through."
-    like = p.new_empty(0, dtype=core.wide_dtype(p.device))
-    return core.uniform(p.shape, like, generator) < p
+    def moved(
+        self, there: "Walkers", p: Tensor, generator: torch.Generator | None = None
+    ) -> "Walkers":
+        """Each walker goes `there` with its own probability p (...), and else stays; `accepted` tells which.
 
+        The coins are doubles where there are any: 24 bits would let a 1e-30 through.
 
-# %% ../nbs/08_sampling.ipynb #17313e8a
-def gaussian_walk(
-    scale: float
-    | Tensor = 1.0,  # standard deviation of a step, above 0; a tensor must fit (..., d)
-) -> Callable:
-    "The symmetric proposal $x' = x + scale·ξ$: a function (x, generator) → (x', log ratio 0)."
-    args.scale("scale", scale)
-
-    def propose(x, generator=None):
-        step = args.scale("scale", scale, x, batch=x.shape, look=False)
-        return x + step * core.normal(x.shape, x, generator), 0.0
-
-    return propose
+        >>> here, there = Walkers(torch.tensor([[1.0], [2.0]])), Walkers(torch.tensor([[5.0], [6.0]]))
+        >>> here.moved(there, torch.tensor([1.0, 0.0])).x.tolist()
+        [[5.0], [2.0]]
+        """
+        like = p.new_empty(0, dtype=core.wide_dtype(p.device))
+        take = core.uniform(p.shape, like, generator) < p
+        column = take.unsqueeze(-1)
+        E = slope = None
+        if self.E is not None and there.E is not None:
+            E = torch.where(take, there.E, self.E)
+        if self.slope is not None and there.slope is not None:
+            slope = torch.where(column, there.slope, self.slope)
+        return Walkers(torch.where(column, there.x, self.x), E, slope, take)
 
 
 # %% ../nbs/08_sampling.ipynb #affe22ff
 def metropolis_hastings(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    propose: Callable,  # (x, generator) → (x', log q(x|x') − log q(x'|x)), as `gaussian_walk`
-    T: float | Tensor = 1.0,  # temperature, above 0; a tensor must fit (...)
+    energy: Callable[[Tensor], Tensor],
+    propose: float | Tensor | Callable[..., tuple[Tensor, float | Tensor]],
+    T: float | Tensor = 1.0,
 ) -> Callable[..., Walkers]:
-    "A step of Metropolis–Hastings for any proposal (Hastings 1970). A proposal of undefined (NaN) energy is refused."
+    """A step of Metropolis–Hastings for any proposal (Hastings 1970). A proposal of undefined (NaN) energy is refused.
+
+    Args:
+        energy: (..., d) → (...)
+        propose: the width of a Gaussian step, a number or a tensor that fits (..., d); or a function
+            (x, generator) → (x', log q(x|x') − log q(x'|x))
+        T: temperature above 0, a number or a tensor that fits (...)
+
+    Returns: a step (Walkers, generator) → Walkers
+
+    >>> box = lambda x: torch.where((x > 0) & (x < 1), 0.0, torch.inf).sum(-1)  # walls at 0 and 1
+    >>> run = Chains.walk(metropolis_hastings(box, 0.5), torch.full((100, 1), 0.5), 50)
+    >>> ((run.x > 0) & (run.x < 1)).all()
+    tensor(True)
+    """
     args.function("energy", energy)
-    args.function("propose", propose)
+    if not callable(propose):
+        args.scale("propose", propose)
     args.scale("T", T)
 
-    def step(w, generator=None):
-        E = _started(energy, w.x) if w.E is None else w.E
-        x, log_ratio = propose(w.x, generator)
-        E_new = _energies(energy, x)
-        take = _decide(acceptance_probability(E, E_new, T, log_ratio), generator)
-        return Walkers(
-            torch.where(take.unsqueeze(-1), x, w.x), torch.where(take, E_new, E), accepted=take
-        )
+    def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
+        E = w.energies(energy, start=True)
+        if callable(propose):
+            y, log_ratio = propose(w.x, generator)
+        else:
+            width = args.scale("propose", propose, w.x, batch=w.x.shape, look=False)
+            y, log_ratio = w.x + width * core.normal(w.x.shape, w.x, generator), 0.0
+        E_y = Walkers(y).energies(energy)
+        p = acceptance_probability(E, E_y, T, log_ratio)
+        return Walkers(w.x, E).moved(Walkers(y, E_y), p, generator)
 
     return step
 
 
 # %% ../nbs/08_sampling.ipynb #95b44443
 class Chains(NamedTuple):
-    "What `sample` recorded."
+    """What a walk left behind; `Chains.walk` makes it.
 
-    x: Tensor  # (..., n, d) positions of every chain after each recorded step
-    acceptance: (
-        Tensor | None
-    )  # (...) fraction of proposals each chain took; None where a step does not propose
-    last: Walkers  # where the chains stand: hand it back to `sample` to go on
-    swaps: Tensor | None = (
-        None  # (R−1,) fraction of exchanges made between neighbouring temperatures (`tempered`)
-    )
+    Args:
+        x: (..., n, d), positions of every chain after each recorded step
+        acceptance: (...), fraction of proposals each chain took; None where a step does not propose
+        last: where the chains stand: hand it back to `walk` to go on
+        swaps: (R−1,), fraction of exchanges made between neighbouring temperatures (`replica_exchange`)
 
+    >>> still = lambda walkers, generator: walkers
+    >>> Chains.walk(still, torch.tensor([[1.0], [2.0]]), 3).x[..., 0].tolist()
+    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    """
 
-# %% ../nbs/08_sampling.ipynb #6ef74eda
-def sample(
-    step: Callable[..., Walkers],  # (Walkers, generator) → Walkers
-    x: Tensor | Walkers,  # (..., d) starts, one for each chain; or the `last` of earlier chains
-    n: int,  # positions to record from each chain, 1 or more
-    burn: int = 0,  # steps to forget first
-    thin: int = 1,  # record every thin-th
-    generator: torch.Generator | None = None,  # None: torch's global generator
-) -> Chains:
-    "Walk all chains together for burn + n·thin steps: (..., d) → (..., n, d)."
-    w = _start(step, x, generator)
-    n, burn, thin = args.whole("n", n), args.whole("burn", burn, 0), args.whole("thin", thin)
-    wide = core.wide_dtype(w.x.device)
-    for _ in range(burn):
-        w = step(w, generator)
-    kept, taken, swapped = w.x.new_empty(n, *w.x.shape), 0, 0
-    for i in range(n * thin):
-        w = step(w, generator)
-        if w.accepted is not None:
-            taken = taken + w.accepted
-        if w.swapped is not None:
-            swapped = swapped + w.swapped.to(wide).flatten(1).mean(1)
-        if (i + 1) % thin == 0:
-            kept[i // thin] = w.x
-    share = None if w.accepted is None else taken / (n * thin)
-    return Chains(
-        kept.movedim(0, -2), share, w, None if w.swapped is None else swapped / (n * thin)
-    )
+    x: Tensor
+    acceptance: Tensor | None
+    last: Walkers
+    swaps: Tensor | None = None
 
+    @classmethod
+    def walk(
+        cls,
+        step: Callable[..., Walkers],
+        x: Tensor | Walkers,
+        n: int,
+        *,
+        burn: int = 0,
+        thin: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Self:
+        """Walk all chains together for burn + n·thin steps, and record n positions of each.
 
-# %% ../nbs/08_sampling.ipynb #aa2a75b8
-def _start(step: Callable, x: Tensor | Walkers, generator: torch.Generator | None) -> Walkers:
-    "The first walkers of `sample`, with complaints about its arguments."
-    args.function("step", step)
-    args.generator("generator", generator)
-    w = x if isinstance(x, Walkers) else Walkers(x)
-    return w._replace(x=args.points("x", w.x).detach())
-
-
-# %% ../nbs/08_sampling.ipynb #d518dbba
-def separable(
-    energy: Callable[[Tensor], Tensor],  # energy of single numbers, any shape → same shape
-) -> Callable[[Tensor], Tensor]:  # (..., d) → (...)
-    "The landscape $E(x) = Σ_i e(x_i)$ of independent coordinates; with d = 1, an energy on a line."
-    args.function("energy", energy)
-    return lambda x: energy(x).sum(-1)
-
-
-# %% ../nbs/08_sampling.ipynb #e20f6752
-def dkw_limit(
-    n: int,  # independent draws
-    alarm: float = 1e-7,  # how often a correct sampler may fail
-) -> float:
-    "Largest gap to the true cumulative distribution that n honest draws show, but for a chance `alarm` (Massart 1990)."
-    n, alarm = args.whole("n", n), args.real("alarm", alarm, 0, 1, above=True, below=True)
-    return math.sqrt(math.log(2 / alarm) / (2 * n))
-
-
-# %% ../nbs/08_sampling.ipynb #30680a92
-def cdf_distance(
-    samples: Tensor,  # any shape: draws of one number
-    points: Tensor,  # (m,) middles of equal cells, ascending
-    p: Tensor,  # (m,) true probability of each cell
-) -> float:
-    "Largest gap between the cumulative distributions of samples and truth, over the right edges of the cells."
-    args.floats("points", points, ndim=1)
-    args.floats("p", p, values=False)
-    if p.shape != points.shape or len(points) < 2:
-        raise ValueError(
-            f"points and p must be two lists of at least 2, got {tuple(points.shape)}, {tuple(p.shape)}"
-        )
-    args.distribution("p", p)
-    whole = isinstance(samples, Tensor) and not samples.is_complex() and samples.dtype != torch.bool
-    args.points("samples", samples.flatten().to(points.dtype) if whole else samples)
-    for name, x in {"samples": samples, "p": p}.items():
-        args.alike(name, x.to(points.dtype), "points", points)
-    gaps = points.diff()
-    if args.readable(gaps) and not bool(
-        (gaps > 0).all() & ((gaps - gaps[0]).abs() < 1e-2 * gaps[0]).all()
-    ):
-        raise ValueError("points must be the middles of equal cells, ascending")
-    s = samples.flatten().to(points.dtype).sort().values
-    below = torch.searchsorted(s, points + (points[1] - points[0]) / 2) / max(len(s), 1)
-    return (below - p.cumsum(0)).abs().max().item()
-
-
-# %% ../nbs/08_sampling.ipynb #375699de
-def grid_draws(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    low: Sequence[float],  # (d,) where the box begins
-    high: Sequence[float],  # (d,) where it ends
-    n_samples: int,  # independent draws
-    T: float = 1.0,  # temperature, above 0
-    n: int = 400,  # cells along each axis
-    generator: torch.Generator | None = None,  # None: torch's global generator
-) -> Tensor:  # (n_samples, d), float64
-    "Draws from the Boltzmann law in a box of few dimensions: a cell by its probability, then a place within it."
-    args.function("energy", energy)
-    args.generator("generator", generator)
-    for name, ends in {"low": low, "high": high}.items():
-        if not isinstance(ends, Sequence) or len(ends) == 0:
-            raise ValueError(f"{name} is {ends!r}; it must be a list of d numbers")
-        for end in ends:
-            args.real(name, end)
-    n_samples, n = args.whole("n_samples", n_samples), args.whole("n", n)
-    if n ** len(low) > 2**24:
-        raise ValueError(f"n is {n}: {n}**{len(low)} cells are more than 2**24; take fewer")
-    points, _ = grid(tuple(low), tuple(high), n, dtype=torch.float64)
-    points = points.reshape(-1, len(low))
-    cell = core.categorical(
-        boltzmann(_energies(energy, points), args.positive("T", T)), n_samples, generator
-    )
-    width = (torch.tensor(high, dtype=torch.float64) - torch.tensor(low, dtype=torch.float64)) / n
-    return points[cell] + width * (core.uniform((n_samples, len(low)), width, generator) - 0.5)
+        Args:
+            step: (Walkers, generator) → Walkers
+            x: (..., d), starts, one for each chain; or the `last` of earlier chains
+            n: positions to record from each chain, 1 or more
+            burn: steps to forget first
+            thin: record every thin-th position
+            generator: None for torch's global one
+        """
+        args.function("step", step)
+        args.generator("generator", generator)
+        w = x if isinstance(x, Walkers) else Walkers(x)
+        w = w._replace(x=args.points("x", w.x).detach())
+        n, burn, thin = args.whole("n", n), args.whole("burn", burn, 0), args.whole("thin", thin)
+        for _ in range(burn):
+            w = step(w, generator)
+        kept, taken, swapped = w.x.new_empty(n, *w.x.shape), None, None
+        for i in range(n * thin):
+            w = step(w, generator)
+            if w.accepted is not None:
+                taken = w.accepted.long() if taken is None else taken + w.accepted
+            if w.swapped is not None:
+                share = w.swapped.to(core.wide_dtype(w.x.device)).flatten(1).mean(1)
+                swapped = share if swapped is None else swapped + share
+            if (i + 1) % thin == 0:
+                kept[i // thin] = w.x
+        acceptance = None if taken is None else taken / (n * thin)
+        swaps = None if swapped is None else swapped / (n * thin)
+        return cls(kept.movedim(0, -2), acceptance, w, swaps)
 
 
 # %% ../nbs/08_sampling.ipynb #27ef8138
 def langevin_step(
-    x: Tensor,  # (..., d) positions
-    slope: Tensor,  # (..., d) ∇E there
-    step_size: float | Tensor,  # η, above 0; a tensor must fit x
-    T: float | Tensor = 1.0,  # temperature; a tensor must fit x
-    generator: torch.Generator | None = None,  # None: torch's global generator
-) -> Tensor:  # (..., d) positions one step later
-    "One unadjusted Langevin step $x - η∇E + \\sqrt{2ηT} ξ$ of every walker: (..., d) → (..., d)."
+    x: Tensor,
+    slope: Tensor,
+    step_size: float | Tensor,
+    T: float | Tensor = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One step of unadjusted Langevin dynamics: every walker slides downhill and is kicked about.
+
+    Args:
+        x: (..., d), positions
+        slope: (..., d), ∇E there
+        step_size: η, 0 or above, a number or a tensor that fits x
+        T: temperature, 0 or above, a number or a tensor that fits x
+        generator: None for torch's global one
+
+    Returns: (..., d), the positions one step later
+
+    >>> langevin_step(torch.tensor([1.0]), torch.tensor([2.0]), step_size=0.25, T=0.0)
+    tensor([0.5000])
+    """
     args.points("x", x, finite=False, values=False)
     args.points("slope", slope, like=("x", x), finite=False, values=False)
     args.same_shape("slope", slope, "x", x)
@@ -288,124 +269,126 @@ def langevin_step(
     return x - step_size * slope + (2 * step_size * T) ** 0.5 * core.normal(x.shape, x, generator)
 
 
-# %% ../nbs/08_sampling.ipynb #757ca6cb
-def energy_and_gradient(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    x: Tensor,  # (..., d) positions
-) -> tuple[Tensor, Tensor]:  # (...) energies, (..., d) slopes
-    "Energy and ∇E of every position of a batch from one pass of autograd."
-    args.function("energy", energy)
-    x = args.points("x", x, finite=False, values=False).detach().requires_grad_(True)
-    with torch.enable_grad():
-        E = energy(x)
-        _one_each(E, x)
-        if not E.requires_grad:
-            raise ValueError("energy(x) does not depend on x through torch operations: no slope")
-        return E.detach(), torch.autograd.grad(E.sum(), x)[0]
-
-
 # %% ../nbs/08_sampling.ipynb #30916632
-def _per_chain(v: float | Tensor) -> float | Tensor:
-    "One number for each chain (...) as a column (..., 1) that fits its position."
-    return v.unsqueeze(-1) if isinstance(v, Tensor) and v.ndim else v
-
-
 def langevin(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    step_size: float | Tensor,  # η, above 0; a tensor must fit (...)
-    T: float | Tensor = 1.0,  # temperature, above 0; a tensor must fit (...)
+    energy: Callable[[Tensor], Tensor],
+    step_size: float | Tensor,
+    T: float | Tensor = 1.0,
 ) -> Callable[..., Walkers]:
-    "The unadjusted Langevin algorithm (ULA): fast, simple, and biased by the step size."
+    """A step of the unadjusted Langevin algorithm (ULA): fast, simple, and biased by the step size.
+
+    Args:
+        energy: (..., d) → (...)
+        step_size: η above 0, a number or a tensor that fits (...), one for each chain
+        T: temperature above 0, a number or a tensor that fits (...)
+
+    Returns: a step (Walkers, generator) → Walkers
+
+    >>> spring = lambda x: x.square().sum(-1) / 2
+    >>> cold = langevin(spring, step_size=0.5, T=1e-30)
+    >>> cold(Walkers(torch.tensor([[8.0]]))).x
+    tensor([[4.]])
+    """
     args.function("energy", energy)
     args.scale("step_size", step_size)
     args.scale("T", T)
-    eta, heat = _per_chain(step_size), _per_chain(T)
+    eta = step_size[..., None] if isinstance(step_size, Tensor) else step_size  # fits (..., d)
+    heat = T[..., None] if isinstance(T, Tensor) else T
 
-    def step(w, generator=None):
-        _, slope = energy_and_gradient(energy, w.x)
+    def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
+        _, slope = Walkers(w.x).slopes(energy)
         return Walkers(langevin_step(w.x, slope, eta, heat, generator))
 
     return step
 
 
-# %% ../nbs/08_sampling.ipynb #c377624b
-def gaussian_wells_gradient(
-    x: Tensor,  # (..., d) positions
-    centres: Sequence | Tensor,  # (k, d)
-    depths: Sequence | Tensor,  # (k,)
-    widths: Sequence | Tensor,  # (k,)
-    confinement: float = 0.0,  # stiffness κ of the bowl
-) -> Tensor:  # (..., d) slopes
-    "∇E of `gaussian_wells`, by hand, without autograd."
-    args.points("x", x, finite=False, values=False)
-    c, A, w = (
-        torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (centres, depths, widths)
-    )
-    if c.ndim != 2 or x.shape[-1] != c.shape[1] or A.shape != w.shape or A.shape != c.shape[:1]:
-        raise ValueError(
-            "centres, depths and widths must be (k, d), (k,) and (k,) for x (..., d); got "
-            f"{tuple(c.shape)}, {tuple(A.shape)}, {tuple(w.shape)} and {tuple(x.shape)}"
-        )
-    args.scale("widths", w, look=False)
-    args.real("confinement", confinement, 0)
-    away = x.unsqueeze(-2) - c
-    pull = A / w**2 * torch.exp(-away.square().sum(-1) / (2 * w**2))
-    return (pull.unsqueeze(-1) * away).sum(-2) + confinement * x
-
-
 # %% ../nbs/08_sampling.ipynb #6fdceadb
 def mala_log_ratio(
-    x: Tensor,  # (..., d) where the walkers stand
-    slope: Tensor,  # (..., d) ∇E there
-    y: Tensor,  # (..., d) proposals
-    slope_y: Tensor,  # (..., d) ∇E at the proposals
-    step_size: float | Tensor,  # η; a tensor must fit (...), one number for each walker or chain
-    T: float | Tensor = 1.0,  # temperature; a tensor must fit (...)
-) -> Tensor:  # (...) log q(x|y) − log q(y|x)
-    "Log ratio of Langevin proposals, back minus forth, where $q(y|x)$ is $N(x - η∇E(x), 2ηT)$: (..., d) → (...)."
+    x: Tensor,
+    slope: Tensor,
+    y: Tensor,
+    slope_y: Tensor,
+    step_size: float | Tensor,
+    T: float | Tensor = 1.0,
+) -> Tensor:
+    """Log ratio of Langevin proposals, back minus forth: log q(x|y) − log q(y|x), where q(y|x) is N(x − η∇E(x), 2ηT).
+
+    Args:
+        x: (..., d), where the walkers stand
+        slope: (..., d), ∇E there
+        y: (..., d), the proposals
+        slope_y: (..., d), ∇E at the proposals
+        step_size: η above 0, a number or a tensor that fits (...), one for each walker or chain
+        T: temperature above 0, a number or a tensor that fits (...)
+
+    Returns: (...)
+
+    >>> plain = torch.zeros(2)  # on flat ground the way back is as likely
+    >>> mala_log_ratio(torch.tensor([1.0, 2.0]), plain, torch.tensor([3.0, 1.0]), plain, 0.1)
+    tensor(0.)
+    """
     args.points("x", x, finite=False, values=False)
     for name, v in {"slope": slope, "y": y, "slope_y": slope_y}.items():
         args.points(name, v, like=("x", x), finite=False, values=False)
         args.same_shape(name, v, "x", x)
     step_size = args.scale("step_size", step_size, x, batch=x.shape[:-1], look=False)
-    T, eta = args.scale("T", T, x, batch=x.shape[:-1], look=False), _per_chain(step_size)
-    forth, back = (y - x + eta * slope).square().sum(-1), (x - y + eta * slope_y).square().sum(-1)
+    T = args.scale("T", T, x, batch=x.shape[:-1], look=False)
+    eta = step_size[..., None] if isinstance(step_size, Tensor) else step_size
+    forth = (y - x + eta * slope).square().sum(-1)
+    back = (x - y + eta * slope_y).square().sum(-1)
     return (forth - back) / (4 * step_size * T)
 
 
 # %% ../nbs/08_sampling.ipynb #76e2cf95
 def mala(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    step_size: float | Tensor,  # η, above 0; a tensor must fit (...)
-    T: float | Tensor = 1.0,  # temperature, above 0; a tensor must fit (...)
+    energy: Callable[[Tensor], Tensor],
+    step_size: float | Tensor,
+    T: float | Tensor = 1.0,
 ) -> Callable[..., Walkers]:
-    "A step of the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie 1996): no bias, one gradient a step."
+    """A step of the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie 1996): no bias, one gradient a step.
+
+    Args:
+        energy: (..., d) → (...)
+        step_size: η above 0, a number or a tensor that fits (...), one for each chain
+        T: temperature above 0, a number or a tensor that fits (...)
+
+    Returns: a step (Walkers, generator) → Walkers
+
+    >>> quartic = lambda x: (x**4).sum(-1)  # where unadjusted steps of 0.2 fly off
+    >>> run = Chains.walk(mala(quartic, step_size=0.2), torch.zeros(100, 1), 50)
+    >>> run.x.abs().max() < 10
+    tensor(True)
+    """
     args.function("energy", energy)
     args.scale("step_size", step_size)
     args.scale("T", T)
-    eta, heat = _per_chain(step_size), _per_chain(T)
+    eta = step_size[..., None] if isinstance(step_size, Tensor) else step_size  # fits (..., d)
+    heat = T[..., None] if isinstance(T, Tensor) else T
 
-    def step(w, generator=None):
-        E, slope = (
-            energy_and_gradient(energy, w.x) if w.slope is None or w.E is None else (w.E, w.slope)
-        )
+    def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
+        E, slope = w.slopes(energy, start=True)
         y = langevin_step(w.x, slope, eta, heat, generator)
-        E_y, slope_y = energy_and_gradient(energy, y)
+        E_y, slope_y = Walkers(y).slopes(energy)
         log_ratio = mala_log_ratio(w.x, slope, y, slope_y, step_size, T)
-        take = _decide(acceptance_probability(E, E_y, T, log_ratio), generator)
-        column = take.unsqueeze(-1)
-        x, slope = torch.where(column, y, w.x), torch.where(column, slope_y, slope)
-        return Walkers(x, torch.where(take, E_y, E), slope, take)
+        p = acceptance_probability(E, E_y, T, log_ratio)
+        return Walkers(w.x, E, slope).moved(Walkers(y, E_y, slope_y), p, generator)
 
     return step
 
 
 # %% ../nbs/08_sampling.ipynb #e4c05ed1
-def autocorrelation(
-    x: Tensor,  # (..., n) series, one for each chain
-    n_lags: int,  # lags 0 … n_lags−1 are wanted; at most n
-) -> Tensor:  # (..., n_lags)
-    "Autocorrelation of each series about its own mean, 1 at lag 0: (..., n) → (..., n_lags). Sums are divided by n."
+def autocorrelation(x: Tensor, n_lags: int) -> Tensor:
+    """Autocorrelation of each series about its own mean, 1 at lag 0. Sums are divided by n at every lag.
+
+    Args:
+        x: (..., n), series, one for each chain
+        n_lags: how many of the lags 0, 1, 2, … are wanted, at most n
+
+    Returns: (..., n_lags)
+
+    >>> autocorrelation(torch.tensor([1.0, -1.0, 1.0, -1.0]), 2)
+    tensor([ 1.0000, -0.7500])
+    """
     n = args.floats("x", args.points("x", x), values=False).shape[-1]
     n_lags = args.whole("n_lags", n_lags, 1, n)
     f = torch.fft.rfft(x - x.mean(-1, keepdim=True), 2 * n)  # 2n: room for the ends not to meet
@@ -413,133 +396,128 @@ def autocorrelation(
     return args.in_range(c / c[..., :1], x=x)
 
 
-# %% ../nbs/08_sampling.ipynb #ce8f6e74
-def _exchange(
-    w: Walkers, T: Tensor, first: int, generator: torch.Generator | None
-) -> tuple[Walkers, Tensor]:
-    "Propose to exchange the temperatures (first, first+1), (first+2, first+3), …; the walkers, and which pairs did."
-    low = torch.arange(first, len(T) - 1, 2, device=T.device)
-    a = swap_probability(w.E[low], w.E[low + 1], T[low], T[low + 1])
-    swap, order = (
-        _decide(a, generator),
-        torch.arange(len(T), device=T.device).view(-1, *[1] * (w.E.ndim - 1)),
-    )
-    order = order.expand(w.E.shape).clone()
-    order[low] += swap.long()
-    order[low + 1] -= swap.long()
-
-    def moved(v):
-        if v is None:
-            return None
-        return v.gather(0, order.unsqueeze(-1).expand(v.shape) if v.ndim > order.ndim else order)
-
-    return w._replace(x=moved(w.x), E=moved(w.E), slope=moved(w.slope)), swap
-
-
 # %% ../nbs/08_sampling.ipynb #36406023
-def _ladder(temperatures: Sequence[float] | Tensor) -> Tensor:
-    "At least two temperatures above 0, in double precision."
-    known = isinstance(temperatures, (Tensor, Sequence)) and not isinstance(temperatures, str)
-    try:
-        T = torch.as_tensor(temperatures if known else 0.0, device="cpu").to(torch.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        T = torch.zeros(())
-    if T.ndim != 1 or len(T) < 2:
-        raise ValueError(f"temperatures must be a list of at least 2, got {temperatures}")
-    return args.scale("temperatures", T)
-
-
-def tempered(
-    energy: Callable[[Tensor], Tensor],  # (..., d) → (...)
-    temperatures: Sequence[float] | Tensor,  # (R,) from the one you want to the hottest
-    kernel: Callable[[Tensor], Callable],  # temperatures (R, 1) → a step for walkers (R, chains, d)
+def replica_exchange(
+    energy: Callable[[Tensor], Tensor],
+    kernel: Callable[[Tensor], Callable[..., Walkers]],
+    T: Sequence[float] | Tensor,
 ) -> Callable[..., Walkers]:
-    """Parallel tempering (Geyer 1991; Hukushima & Nemoto 1996): a step of `kernel` at each temperature, then exchanges.
+    """A step of `kernel` at each temperature, then exchanges (Geyer 1991; Hukushima & Nemoto 1996): parallel tempering.
 
-    Walkers are (R, chains, d): row 0 of the result samples at `temperatures[0]`."""
+    Args:
+        energy: (..., d) → (...)
+        kernel: a column of temperatures (R, 1) → a step for walkers (R, chains, d)
+        T: R temperatures above 0, two or more, from the one you want to the hottest
+
+    Returns: a step (Walkers, generator) → Walkers, for walkers (R, chains, d); row 0 samples at T[0]
+
+    >>> spring = lambda x: x.square().sum(-1) / 2
+    >>> step = replica_exchange(spring, lambda T: mala(spring, 0.1, T), [1.0, 1.0])
+    >>> Chains.walk(step, torch.zeros(2, 5, 1), 3).swaps  # equal temperatures: every exchange is made
+    tensor([1.], dtype=torch.float64)
+    """
     args.function("energy", energy)
     args.function("kernel", kernel)
-    T = _ladder(temperatures)
+    if isinstance(T, Tensor):
+        T = args.concrete("T", T).cpu()
+    elif isinstance(T, Sequence) and not isinstance(T, str):
+        T = list(T)
+    like = torch.empty(0, dtype=torch.float64)
+    ladder = args.temperatures("T", T, like, "two or more", least=2)
     built = {}  # a step for each device and dtype that walkers come with
 
-    def ladder(w, generator=None):
-        if w.x.ndim != 3 or len(w.x) != len(T):
+    def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
+        R = len(ladder)
+        if w.x.ndim != 3 or len(w.x) != R:
             raise ValueError(
-                f"x must be ({len(T)}, chains, d), one row a temperature, got {tuple(w.x.shape)}"
+                f"x must be ({R}, chains, d), one row a temperature, got {tuple(w.x.shape)}"
             )
         kind = w.x.device, w.x.dtype
         if kind not in built:
-            built[kind] = T.to(*kind).unsqueeze(-1), kernel(T.to(*kind).unsqueeze(-1))
-        column, step = built[kind]
-        w = step(w, generator)
-        if w.E is None:
-            w = w._replace(E=_energies(energy, w.x))
-        swaps = torch.empty(len(T) - 1, w.x.shape[1], dtype=torch.bool, device=w.x.device)
-        for first in range(min(2, len(T) - 1)):
-            w, swaps[first::2] = _exchange(w, column, first, generator)
-        return w._replace(swapped=swaps)
+            column = ladder.to(*kind).unsqueeze(-1)
+            built[kind] = column, args.function("kernel(T)", kernel(column))
+        column, move = built[kind]
+        w = move(w, generator)
+        E = w.energies(energy, start=args.on_host(w.x))  # a look makes a GPU wait
+        rows = torch.arange(R, device=E.device).unsqueeze(-1).expand(E.shape)
+        swapped = torch.empty(R - 1, E.shape[1], dtype=torch.bool, device=E.device)
+        source = rows  # the row that each walker comes from
+        for first in range(min(2, R - 1)):  # pairs (0, 1), (2, 3), …, then (1, 2), (3, 4), …
+            low, high = slice(first, R - 1, 2), slice(first + 1, R, 2)
+            p = swap_probability(E[low], E[high], column[low], column[high])
+            coins = core.uniform(
+                p.shape, p.new_empty(0, dtype=core.wide_dtype(p.device)), generator
+            )
+            swapped[low] = coins < p
+            order = rows.clone()
+            order[low] += swapped[low].long()
+            order[high] -= swapped[low].long()
+            E, source = E.gather(0, order), source.gather(0, order)
+        wide = source.unsqueeze(-1).expand(w.x.shape)
+        slope = None if w.slope is None else w.slope.gather(0, wide)
+        return w._replace(x=w.x.gather(0, wide), E=E, slope=slope, swapped=swapped)
 
-    return ladder
+    return step
 
 
 # %% ../nbs/08_sampling.ipynb #fd9d51e2
-def split_rhat(
-    x: Tensor,  # (chains, n) one number followed along several chains, n at least 4
-) -> Tensor:  # one number, 1 when the halves of all chains agree
-    "Split $R̂ = \\sqrt{((m-1)W/m + B)/W}$ of chains cut in halves of length m: (chains, n) → ()."
+def split_rhat(x: Tensor) -> Tensor:
+    """Split R̂ of one number followed along several chains: 1 when the halves of all chains agree (Gelman & Rubin 1992).
+
+    Args:
+        x: (chains, n), n at least 4; of an odd n the middle is left out
+
+    Returns: one number
+
+    >>> split_rhat(torch.tensor([[0.0, 1.0, 0.0, 1.0], [5.0, 6.0, 5.0, 6.0]])) > 1.1
+    tensor(True)
+    """
     if args.floats("x", x, ndim=2).shape[1] < 4:
         raise ValueError(f"x must be (chains, n) with n ≥ 4, got {tuple(x.shape)}")
     m = x.shape[1] // 2
     halves = torch.cat([x[:, :m], x[:, -m:]])
-    within, between = halves.var(1).mean(), halves.mean(1).var()
+    within = halves.var(1).mean()
+    between = halves.mean(1).var()
     return args.in_range((((m - 1) / m * within + between) / within).sqrt(), x=x, infinite=True)
 
 
 # %% ../nbs/08_sampling.ipynb #f9df188f
 class Convergence(NamedTuple):
-    "What several chains say about the mean of each coordinate."
+    """What several chains say about the mean of each coordinate; `Convergence.of` makes it.
 
-    mean: Tensor  # (d,)
-    error: Tensor  # (d,) standard error of the mean, with autocorrelation counted in
-    ess: Tensor  # (d,) effective sample size (bulk)
-    rhat: Tensor  # (d,) R̂, rank-normalised and split
+    Args:
+        mean: (d,)
+        error: (d,), standard error of the mean, with autocorrelation counted in
+        ess: (d,), effective sample size (bulk)
+        rhat: (d,), R̂, rank-normalised and split
 
+    >>> Convergence.of(torch.arange(8.0).reshape(2, 4, 1)).mean
+    tensor([3.5000], dtype=torch.float64)
+    """
 
-def convergence(
-    x: Tensor,  # (chains, n, d): at least 2 chains of 4 positions, as `sample` records them
-) -> Convergence:
-    "Mean, error, effective sample size and R̂ of each coordinate, by arviz_stats (Vehtari et al. 2021)."
-    from arviz_stats.base import array_stats as stats
+    mean: Tensor
+    error: Tensor
+    ess: Tensor
+    rhat: Tensor
 
-    args.floats("x", x, ndim=3, empty=True)
-    if x.shape[0] < 2 or x.shape[1] < 4:
-        raise ValueError(
-            f"x must be (chains, n, d) with at least 2 chains of 4 positions, got {tuple(x.shape)}"
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """Mean, error, effective sample size and R̂ of each coordinate, by arviz_stats (Vehtari et al. 2021).
+
+        Args:
+            x: (chains, n, d), at least 2 chains of 4 positions, as `Chains` holds them
+
+        Returns: float64, on the processor
+        """
+        from arviz_stats.base.array import array_stats as stats
+
+        args.floats("x", x, ndim=3, empty=True)
+        if x.shape[0] < 2 or x.shape[1] < 4:
+            want = "(chains, n, d) with at least 2 chains of 4 positions"
+            raise ValueError(f"x must be {want}, got {tuple(x.shape)}")
+        x = x.detach().cpu().double()
+        series = x.movedim(-1, 0).numpy()
+        error, ess, rhat = (
+            torch.as_tensor(f(series), dtype=x.dtype) for f in (stats.mcse, stats.ess, stats.rhat)
         )
-    a = x.detach().cpu().double().movedim(-1, 0).numpy()
-    found = [[float(f(v)) for f in (stats.mcse, stats.ess, stats.rhat)] for v in a]
-    error, ess, rhat = torch.tensor(found, dtype=torch.float64).reshape(-1, 3).T
-    return Convergence(x.detach().cpu().double().mean((0, 1)), error, ess, rhat)
-
-
-# %% ../nbs/08_sampling.ipynb #c8420f1f
-def flip_one(
-    low: float = -1.0,  # the two values a unit can take: −1 and 1 for spins,
-    high: float = 1.0,  # 0 and 1 for bits
-) -> Callable:
-    "The symmetric proposal that turns one random unit of each state over: a function (x, generator) → (x', 0)."
-    if args.real("low", low) == args.real("high", high):
-        raise ValueError(f"low and high must differ, got {low} twice")
-    looked = []  # the first states are looked at, the many that follow are not
-
-    def propose(x, generator=None):
-        if not looked and args.readable(args.points("x", x)):
-            looked.append(True)
-            if not bool(((x == low) | (x == high)).all()):
-                raise ValueError(
-                    f"x must hold only {low:g} and {high:g}; for others use flip_one(low, high)"
-                )
-        site = core.integers(x.shape[-1], x.shape[:-1], x.device, generator).unsqueeze(-1)
-        return x.scatter(-1, site, low + high - x.gather(-1, site)), 0.0
-
-    return propose
+        return cls(x.mean((0, 1)), error, ess, rhat)

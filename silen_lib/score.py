@@ -4,10 +4,7 @@
 
 # %% auto #0
 __all__ = [
-    "mixture_log_density",
-    "sample_mixture",
     "mixture_score",
-    "plot_field",
     "score_trace",
     "implicit_score_matching",
     "denoising_score_matching",
@@ -17,10 +14,7 @@ __all__ = [
     "annealed_langevin",
     "reverse_step",
     "reverse_diffusion",
-    "noise_start",
     "probability_flow",
-    "flow_log_density",
-    "sample_diffusion",
     "info_nce",
 ]
 
@@ -29,178 +23,66 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import args, core
 from .attention import squared_distances
-from .plot import COLORS, axes
 from .sampling import langevin_step
-
-
-# %% ../nbs/09_score_matching.ipynb #3595d03e
-def _level(sigma: float | Tensor, x: Tensor, least: float = 0.0) -> Tensor:
-    "A noise level as a tensor that broadcasts against x without its last axis; on a GPU it is not looked at."
-    sigma = args.scale("sigma", sigma, x, zero=True, least=least, batch=x.shape[:-1], look=False)
-    return torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
-
-
-def _scored(score: Callable, x: Tensor, *sigma: float) -> Tensor:
-    "The score at x; `ValueError` unless it has x's shape."
-    s = score(x, *sigma)
-    if not isinstance(s, Tensor) or s.shape != x.shape:
-        got = f"shape {tuple(s.shape)}" if isinstance(s, Tensor) else f"a {type(s).__name__}"
-        raise ValueError(f"score gave {got} for x of shape {tuple(x.shape)}")
-    return s
-
-
-# %% ../nbs/09_score_matching.ipynb #d0176e56
-def _mixture(weights: Tensor, means: Tensor, stds: float | Tensor, like: Tensor | None = None):
-    "Weights (K,), means (K, d) and widths (K,) that fit each other, in the dtype and on the device of `like`."
-    args.floats("weights", weights, ndim=1, values=False)
-    args.rows("means", means, "(K, d)", values=False)
-    if weights.shape != means.shape[:1]:
-        got = f"weights {tuple(weights.shape)} and means {tuple(means.shape)}"
-        raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
-    args.distribution("weights", weights, values=args.on_host(weights))
-    args.rows("means", means, values=args.on_host(means))
-    other, like = ("means", means) if like is None else ("x", like)
-    for name, x in {"weights": weights, "means": means}.items():
-        if x.is_meta != like.is_meta:
-            args.together(name, x, other, like)
-    weights, means = weights.to(like), means.to(like)
-    stds = args.scale("stds", stds, like, zero=True, batch=weights.shape, look=False)
-    return (
-        weights,
-        means,
-        torch.as_tensor(stds, dtype=like.dtype, device=like.device).expand(len(weights)),
-    )
-
-
-def _log_components(
-    x: Tensor, weights: Tensor, means: Tensor, stds: float | Tensor, sigma: float | Tensor
-):
-    "Logarithm of w_k N(x; mu_k, s_k² + sigma²) and that variance, (..., K), in float64 where the device has it."
-    look = args.on_host(args.points("x", x, values=False))
-    args.points("x", x, values=look)
-    weights, means, stds = _mixture(weights, means, stds, x)
-    if x.shape[-1] != means.shape[1]:
-        got = f"x {tuple(x.shape)} and means {tuple(means.shape)}"
-        raise ValueError(f"{got} do not fit: they must be (..., d) and (K, d)")
-    wide = core.wide_dtype(x.device)
-    variance = stds.to(wide) ** 2 + _level(sigma, x).to(wide)[..., None] ** 2
-    if look and args.readable(variance) and not bool((variance > 0).all()):
-        raise ValueError(
-            "stds and sigma are both 0 somewhere: a point mass has no density; use a positive sigma"
-        )
-    variance = variance.expand(*x.shape[:-1], len(weights))
-    log_f = weights.to(wide).log() - squared_distances(x, means) / (2 * variance)
-    return log_f - x.shape[-1] / 2 * (2 * math.pi * variance).log(), variance
-
-
-def _components(
-    x: Tensor, weights: Tensor, means: Tensor, stds: float | Tensor, sigma: float | Tensor
-):
-    "Logarithm of w_k N(x; mu_k, s_k² + sigma²), less the largest of each x, and that variance, both (..., K)."
-    log_f, variance = _log_components(x, weights, means, stds, sigma)
-    return (log_f - log_f.amax(-1, keepdim=True)).to(x.dtype), variance.to(x.dtype)
-
-
-# %% ../nbs/09_score_matching.ipynb #3b077970
-def mixture_log_density(
-    x: Tensor,  # (..., d)
-    weights: Tensor,  # (K,) ≥ 0, sum 1
-    means: Tensor,  # (K, d)
-    stds: float | Tensor,  # width of each component: a number or (K,)
-    sigma: float | Tensor = 0.0,  # added noise: a number or (...)
-) -> Tensor:  # (...), in nats
-    "Log density of a mixture of round Gaussians after Gaussian noise of width sigma was added."
-    return torch.logsumexp(_log_components(x, weights, means, stds, sigma)[0], -1).to(x.dtype)
-
-
-def sample_mixture(
-    n: int,
-    weights: Tensor,  # (K,)
-    means: Tensor,  # (K, d)
-    stds: float | Tensor,  # a number or (K,)
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, d)
-    "Independent draws from a mixture of round Gaussians."
-    args.whole("n", n)
-    args.generator("generator", generator)
-    _, _, stds = _mixture(weights, means, stds)
-    k = core.categorical(weights, n, generator).to(means.device)
-    return means[k] + stds[k, None] * core.normal((n, means.shape[1]), means, generator)
 
 
 # %% ../nbs/09_score_matching.ipynb #e42634f6
 def mixture_score(
-    x: Tensor,  # (..., d); the score gets its dtype, whatever that of the mixture
-    weights: Tensor,  # (K,) ≥ 0, sum 1
-    means: Tensor,  # (K, d)
-    stds: float | Tensor,  # width of each component: a number or (K,)
-    sigma: float | Tensor = 0.0,  # added noise: a number or (...)
-) -> Tensor:  # (..., d)
-    "Score $\\sum_k r_k(x) (\\mu_k - x)/(s_k² + σ²)$ of a noisy mixture; $r_k$ are the responsibilities."
-    log_f, variance = _log_components(x, weights, means, stds, sigma)
+    x: Tensor,
+    weights: Tensor,
+    means: Tensor,
+    stds: float | Tensor,
+    sigma: float | Tensor = 0.0,
+) -> Tensor:
+    """Score ∇log p of a mixture of round Gaussians after noise of width sigma was added.
+
+    Args:
+        x: (..., d); the score gets its dtype, whatever that of the mixture
+        weights: (K,), ≥ 0, sum 1
+        means: (K, d)
+        stds: width of each component, 0 or above, a number or (K,)
+        sigma: width of the noise, 0 or above, a number or (...)
+
+    Returns: (..., d)
+
+    >>> means = torch.tensor([[1.0], [-1.0]])
+    >>> mixture_score(torch.tensor([0.0]), torch.tensor([0.5, 0.5]), means, stds=0.0, sigma=1.0)
+    tensor([0.])
+    """
+    weights, means, variance = args.mixture(x, weights, means, stds, sigma)
+    log_f = weights.log() - squared_distances(x, means) / (2 * variance)
+    log_f = log_f - x.shape[-1] / 2 * (2 * math.pi * variance).log()
     a = log_f.softmax(-1) / variance
-    middle = means.to(x).mean(0).to(a)  # only differences count, and near 0 they are small numbers
-    pull = a @ (means.to(a) - middle) - (x.to(a) - middle) * a.sum(-1, keepdim=True)
+    means = means.to(a)
+    middle = means.mean(0)  # only differences count, and near 0 they are small numbers
+    pull = a @ (means - middle) - (x.to(a) - middle) * a.sum(-1, keepdim=True)
     return pull.to(x.dtype)
 
 
-# %% ../nbs/09_score_matching.ipynb #c857ad71
-def plot_field(
-    score: Callable,  # (n, 2) → (n, 2)
-    half_width: float = 8.0,  # the square from −half_width to half_width
-    n: int = 17,  # arrows a side
-    scale: float = 1.0,  # multiplies every arrow before it is drawn
-    density: Callable | None = None,  # (n, 2) → (n,) log density, drawn as shading
-    ax: Axes | None = None,
-) -> Axes:
-    "Arrows of a vector field on a square; long arrows are shortened so that the short ones stay visible."
-    args.function("score", score)
-    args.positive("half_width", half_width), args.whole("n", n), args.real("scale", scale)
-    ax = axes(ax, figsize=(4.2, 4.0))
-    line = torch.linspace(-half_width, half_width, n)
-    points = torch.cartesian_prod(line, line)
-    arrows = scale * score(points)
-    arrows = arrows / (1 + arrows.norm(dim=-1, keepdim=True)) * (2 * half_width / n)
-    if density is not None:
-        args.function("density", density)
-        fine = torch.linspace(-half_width, half_width, 81)
-        p = density(torch.cartesian_prod(fine, fine)).exp().reshape(81, 81).T
-        ax.imshow(
-            p.tolist(),
-            origin="lower",
-            extent=[-half_width, half_width] * 2,
-            cmap="Greys",
-            alpha=0.6,
-        )
-    ax.quiver(
-        *points.T.tolist(),
-        *arrows.T.tolist(),
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        color=COLORS["energy"],
-    )
-    square = (-half_width, half_width)
-    ax.set(xlim=square, ylim=square, aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
-    return ax
-
-
 # %% ../nbs/09_score_matching.ipynb #bb092938
-def score_trace(
-    score: Callable,  # (..., d) → (..., d), each point on its own
-    x: Tensor,  # (..., d)
-) -> tuple[Tensor, Tensor]:  # the score (..., d) and the trace of its Jacobian (...)
-    "A score and its exact divergence by d backward passes for the whole batch; both can be differentiated further."
+def score_trace(score: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """A score and its exact divergence, by d backward passes for the whole batch; both can be differentiated further.
+
+    Args:
+        score: (..., d) → (..., d), each point on its own
+        x: (..., d)
+
+    Returns: the score (..., d), and the trace of its Jacobian (...)
+
+    >>> s, trace = score_trace(lambda x: -3 * x, torch.ones(2, 4))
+    >>> trace.tolist()
+    [-12.0, -12.0]
+    """
     args.function("score", score)
     with torch.enable_grad():
         x = args.points("x", x, values=False).detach().requires_grad_(True)
-        s = _scored(score, x)
+        s = args.returned("score", score(x), x.shape, x)
         trace = torch.zeros_like(s[..., 0])
         for i in range(x.shape[-1]):
             trace = trace + torch.autograd.grad(s[..., i].sum(), x, create_graph=True)[0][..., i]
@@ -208,11 +90,18 @@ def score_trace(
 
 
 # %% ../nbs/09_score_matching.ipynb #0897b048
-def implicit_score_matching(
-    score: Callable,  # (n, d) → (n, d), each point on its own
-    x: Tensor,  # (n, d) data
-) -> Tensor:  # a 0-d tensor, can be differentiated
-    "Hyvärinen's objective: the mean over points of $½|s|² + tr ∇s$ (2005, theorem 1)."
+def implicit_score_matching(score: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Hyvärinen's objective J (2005, theorem 1), averaged over points; it can be differentiated.
+
+    Args:
+        score: (n, d) → (n, d), each point on its own
+        x: (n, d), data
+
+    Returns: one number
+
+    >>> implicit_score_matching(lambda x: -x, torch.zeros(5, 2)).item()
+    -2.0
+    """
     args.floats("x", x, ndim=2)
     s, trace = score_trace(score, x)
     return (0.5 * (s**2).sum(-1) + trace).mean()
@@ -220,35 +109,51 @@ def implicit_score_matching(
 
 # %% ../nbs/09_score_matching.ipynb #2738d97e
 def denoising_score_matching(
-    score: Callable,  # (x (n, d), sigma (n,)) → (n, d)
-    x: Tensor,  # (n, d) clean data
-    sigma: float | Tensor,  # a number or (n,)
-    noise: Tensor,  # (n, d) standard normal
-) -> Tensor:  # a 0-d tensor, can be differentiated
-    "Denoising loss $σ² |s(x + σε, σ) + ε/σ|²$: sum over d, mean over points (Vincent 2011; Song & Ermon 2019)."
+    score: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    sigma: float | Tensor,
+    noise: Tensor,
+) -> Tensor:
+    """Denoising loss with weight σ², summed over d, averaged over points (Vincent 2011; Song & Ermon 2019).
+
+    Args:
+        score: noisy points (n, d) and their levels (n,) → (n, d)
+        x: (n, d), clean data
+        sigma: noise level, 0 or above, a number or (n,)
+        noise: (n, d), standard normal
+
+    Returns: one number, which can be differentiated
+
+    >>> silent = lambda x, sigma: torch.zeros_like(x)
+    >>> denoising_score_matching(silent, torch.ones(1, 2), 0.1, torch.tensor([[3.0, 4.0]]))
+    tensor(25.)
+    """
     args.function("score", score)
     look = args.on_host(args.points("x", x, values=False))
     args.floats("x", x, values=look)
     args.floats("noise", noise, like=("x", x), values=look)
     args.same_shape("noise", noise, "x", x)
-    sigma = _level(sigma, x).expand(x.shape[:-1])
-    s = sigma[..., None]
-    return (s * _scored(score, x + s * noise, sigma) + noise).square().sum(-1).mean()
+    sigma = args.scale("sigma", sigma, x, zero=True, batch=x.shape[:-1], look=False)
+    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[:-1])
+    level = sigma[..., None]
+    s = args.returned("score", score(x + level * noise, sigma), x.shape, x)
+    return (level * s + noise).square().sum(-1).mean()
 
 
 # %% ../nbs/09_score_matching.ipynb #7aff4948
-def _principal(data: Tensor) -> tuple[Tensor, Tensor]:
-    "Variances and axes of a cloud; on the processor, since not every device can."
-    args.concrete("data", data)
-    covariance = torch.cov(data.T).reshape(data.shape[1], -1)
-    values, vectors = torch.linalg.eigh(
-        covariance.cpu() if data.device.type == "mps" else covariance
-    )
-    return values.to(data), vectors.to(data)
-
-
 class ScoreNet(nn.Module):
-    "A score with noise level: the noisy Gaussian score of the data's mean and covariance, plus a learned correction."
+    """A score with noise level: the noisy Gaussian score of the data's mean and covariance, plus a learned correction.
+
+    Args:
+        data: (n, d), two points or more; only their mean and covariance are kept
+        width: units of a layer
+        depth: residual layers
+        generator: for the initial weights; None for torch's global one
+
+    >>> net = ScoreNet(torch.tensor([[-1.0], [1.0]]))  # untrained, of data with variance 2
+    >>> net(torch.tensor([6.0]), sigma=1.0).item()
+    -2.0
+    """
 
     mean: Tensor  # (d,) of the data
     values: Tensor  # (d,) their variances along the axes of their covariance
@@ -257,132 +162,163 @@ class ScoreNet(nn.Module):
 
     def __init__(
         self,
-        data: Tensor,  # (n, d); only its mean and covariance are kept
+        data: Tensor,
+        *,
         width: int = 64,
-        depth: int = 2,  # residual layers
+        depth: int = 2,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         d = args.rows("data", data, "(n, d) with at least 2 points", 2).shape[1]
         args.whole("width", width)
         args.whole("depth", depth, 0)
-        values, vectors = _principal(data)
+        args.generator("generator", generator)
+        covariance = torch.cov(args.concrete("data", data).T).reshape(d, d)
+        if data.device.type == "mps":  # which has no eigh
+            covariance = covariance.cpu()
+        values, vectors = torch.linalg.eigh(covariance)
         self.register_buffer("mean", data.mean(0))
-        self.register_buffer("values", values.clamp(min=1e-6))
+        self.register_buffer("values", values)
         self.register_buffer("vectors", vectors)
         self.register_buffer("rates", torch.linspace(0.1, 2, 16))
-        self.condition = nn.Linear(32, 2 * width * depth)
-        self.first = nn.Linear(d, width)
-        self.last = nn.Linear(width, d)
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+        with torch.random.fork_rng(devices=[], enabled=generator is not None):
+            if (
+                generator is not None
+            ):  # PyTorch's layers draw from the global one: it is lent to them
+                seed = core.integers(2**31, (), torch.device("cpu"), generator)
+                torch.default_generator.manual_seed(int(seed))
+            self.condition = nn.Linear(32, 2 * width * depth)
+            self.first = nn.Linear(d, width)
+            self.last = nn.Linear(width, d)
+            self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.to(data)
 
     def forward(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        "Score at points (..., d) under noise sigma > 0, a number or (...)."
-        args.points(
-            "x", x, self.mean.shape[0], like=("the net", self.mean), finite=False, values=False
-        )
-        sigma = _level(sigma, x, 1e-9).expand(x.shape[:-1])[..., None]
-        z, total = (x - self.mean) @ self.vectors, self.values + sigma**2
+        """Score at points (..., d) under noise sigma above 0, a number or (...): (..., d)."""
+        d = self.mean.shape[0]
+        args.points("x", x, d, like=("the net", self.mean), finite=False, values=False)
+        sigma = args.scale("sigma", sigma, x, zero=True, least=1e-9, batch=x.shape[:-1], look=False)
+        sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+        sigma = sigma.expand(x.shape[:-1])[..., None]
+        values = self.values.clamp(min=1e-6)
+        total = values + sigma**2
+        z = (x - self.mean) @ self.vectors
         waves = sigma.log() * self.rates
-        knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1)).chunk(
-            2 * len(self.layers), -1
-        )
+        knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1))
+        knobs = knobs.chunk(max(1, 2 * len(self.layers)), -1)
         h = self.first(z / total.sqrt())
         for layer, gain, shift in zip(self.layers, knobs[::2], knobs[1::2]):
             h = h + layer(F.silu(h * (1 + gain) + shift))
-        correction = (self.values / total).sqrt() / sigma * self.last(F.silu(h))
+        correction = (values / total).sqrt() / sigma * self.last(F.silu(h))
         return (correction - z / total) @ self.vectors.T
 
+    def start(self, n: int, sigma: float, *, generator: torch.Generator | None = None) -> Tensor:
+        """n draws (n, d) of the Gaussian that has the mean and covariance of the data after noise sigma was added.
 
-# %% ../nbs/09_score_matching.ipynb #fa3f84fa
-def _pace(step: int, steps: int) -> float:
-    "Share of the full learning rate: up over 50 steps, then down to 0 along a cosine."
-    return min(1, (step + 1) / 50) * (1 + math.cos(math.pi * step / steps)) / 2
+        >>> ScoreNet(torch.tensor([[3.0, 0.0], [3.0, 0.0]])).start(2, sigma=0.0)
+        tensor([[3., 0.],
+                [3., 0.]])
+        """
+        args.whole("n", n)
+        noise = args.scale("sigma", args.real("sigma", sigma, 0), self.mean, zero=True)
+        args.generator("generator", generator)
+        z = core.normal((n, len(self.mean)), self.mean, generator)
+        return self.mean + (z * (self.values.clamp(min=0) + noise**2).sqrt()) @ self.vectors.T
 
+    @torch.no_grad()
+    def sample(
+        self, n: int, sigmas: Sequence[float], *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """n new points (n, d): the start, the reverse process, and a last denoising step x + σ² s at the lowest level.
 
-def _beside(net: nn.Module, data: Tensor) -> None:
-    "Data as wide as a `ScoreNet` was made for, and beside it; another net says itself what it takes."
-    if isinstance(net, ScoreNet):
-        args.points("data", data, len(net.mean), like=("net", net.mean), finite=False, values=False)
-
-
-def _trainable(net: nn.Module, data: Tensor) -> list[nn.Parameter]:
-    "The parameters of a net that lies where the data lie."
-    weights = list(args.instance("net", net, nn.Module).parameters())
-    if not weights:
-        raise ValueError("net has no parameters; there is nothing to train")
-    args.rows("data", data)
-    args.alike("data", data, "net", weights[0])
-    _beside(net, data)
-    return weights
-
-
-def _all_finite(losses: list[Tensor], checked: int, lr: float) -> int:
-    "How many losses have been looked at; `ValueError` at the first that is not finite."
-    new = torch.stack(losses[checked:]).cpu().tolist()
-    bad = next((i for i, loss in enumerate(new) if not math.isfinite(loss)), None)
-    if bad is not None:
-        where = f"the loss of step {checked + bad} is {new[bad]:g}"
-        raise ValueError(
-            f"lr is {lr:g} and training diverged: {where}; take a smaller lr, or a larger low"
-        )
-    return len(losses)
+        `sigmas` are falling noise levels above 0."""
+        sigmas = args.levels("sigmas", sigmas, zero=False)
+        x = self.start(n, sigmas[0], generator=generator)
+        x = reverse_diffusion(self, x, sigmas, generator=generator)
+        return x + sigmas[-1] ** 2 * self(x, sigmas[-1])
 
 
 # %% ../nbs/09_score_matching.ipynb #6a59f606
 def train_score(
-    net: nn.Module,  # (x, sigma) → score; changed in place
-    data: Tensor,  # (n, d)
-    low: float,  # smallest noise level
-    high: float,  # largest
+    net: nn.Module,
+    data: Tensor,
+    low: float,
+    high: float,
+    *,
     steps: int = 1000,
     batch: int = 256,
-    lr: float = 3e-3,  # of Adam, at its highest
-    average: float = 0.99,  # of the weights' running mean
+    lr: float = 3e-3,
+    average: float = 0.99,
     generator: torch.Generator | None = None,
-) -> list[float]:  # the loss of every step
+) -> list[float]:
     """Denoising score matching over noise levels drawn evenly in log σ; the net ends with averaged weights.
 
-    Stops with a ValueError at the first loss that is not finite. On a GPU it looks every 100 steps."""
+    Args:
+        net: (x, sigma) → score, as `ScoreNet`; changed in place
+        data: (n, d)
+        low: smallest noise level, above 0
+        high: largest
+        steps: how many
+        batch: points a step, drawn with replacement
+        lr: learning rate of Adam, at its highest: up over 50 steps, then down to 0 along a cosine
+        average: of the weights' running mean
+        generator: None for torch's global one
+
+    Returns: the loss of every step
+    Raises: ValueError at the first loss that is not finite; on a GPU it looks every 100 steps
+
+    >>> data = torch.tensor([[-1.0], [1.0]])
+    >>> len(train_score(ScoreNet(data), data, low=0.1, high=5.0, steps=3))
+    3
+    """
     low, high = args.positive("low", low), args.positive("high", high)
     if not low < high:
         raise ValueError(f"low and high are {low} and {high}; want 0 < low < high")
     steps, batch = args.whole("steps", steps), args.whole("batch", batch)
     lr, average = args.positive("lr", lr), args.real("average", average, 0, 1, below=True)
     args.generator("generator", generator)
-    weights, losses, checked = _trainable(net, data), [], 0
-    every = 1 if args.on_host(data) else 100
-    mean, optimiser = (
-        [p.detach().clone() for p in weights],
-        torch.optim.Adam(weights, lr, foreach=True),
-    )
+    weights = list(args.instance("net", net, nn.Module).parameters())
+    if not weights:
+        raise ValueError("net has no parameters; there is nothing to train")
+    args.alike("data", args.rows("data", data), "net", weights[0])
+    if isinstance(net, ScoreNet):
+        args.points("data", data, len(net.mean), like=("net", net.mean), values=False)
+    mean = [p.detach().clone() for p in weights]
+    optimiser = torch.optim.Adam(weights, lr, foreach=True)
+    losses, unseen = [], []
+    every = 1 if args.on_host(data) else 100  # a look makes a GPU wait
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = lr * _pace(step, steps)
+        rise = min(1, (step + 1) / 50)
+        optimiser.param_groups[0]["lr"] = lr * (rise * (1 + math.cos(math.pi * step / steps)) / 2)
         x = data[core.integers(len(data), (batch,), data.device, generator)]
         sigma = low * (high / low) ** core.uniform((batch,), x, generator)
         loss = denoising_score_matching(net, x, sigma, core.normal(x.shape, x, generator))
-        losses.append(loss.detach())
-        if (step + 1) % every == 0:
-            checked = _all_finite(losses, checked, lr)
-        optimiser.zero_grad(), loss.backward(), optimiser.step()
-        torch._foreach_lerp_(
-            mean, [p.detach() for p in weights], 1 - min(average, (step + 1) / (step + 10))
-        )
+        unseen.append(loss.detach())
+        if (step + 1) % every == 0 or step + 1 == steps:
+            for value in torch.stack(unseen).cpu().tolist():
+                if not math.isfinite(value):
+                    where = f"the loss of step {len(losses)} is {value:g}"
+                    mend = "take a smaller lr, or a larger low"
+                    raise ValueError(f"lr is {lr:g} and training diverged: {where}; {mend}")
+                losses.append(value)
+            unseen.clear()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        get_ema_multi_avg_fn(min(average, (step + 1) / (step + 10)))(mean, weights, step)
     torch.nn.utils.vector_to_parameters(torch.nn.utils.parameters_to_vector(mean), weights)
-    if checked < steps:
-        _all_finite(losses, checked, lr)
-    return torch.stack(losses).cpu().tolist()
+    return losses
 
 
 # %% ../nbs/09_score_matching.ipynb #d5a4cc86
-def sigma_ladder(
-    high: float,  # first
-    low: float,  # last
-    n: int,  # how many levels, both ends included
-) -> list[float]:
-    "Noise levels from high to low in equal ratios."
+def sigma_ladder(high: float, low: float, n: int) -> list[float]:
+    """n noise levels from high to low in equal ratios, both ends included; high > low > 0 and n ≥ 2.
+
+    >>> sigma_ladder(4.0, 1.0, 3)
+    [4.0, 2.0, 1.0]
+    """
     args.whole("n", n, 2)
     high, low = args.real("high", high), args.real("low", low)
     if not 0 < low < high:
@@ -392,44 +328,75 @@ def sigma_ladder(
     return [high * (low / high) ** (i / (n - 1)) for i in range(n)]
 
 
-def _walk(score: Callable, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    "Where a walk by a score begins."
-    args.function("score", score)
-    args.generator("generator", generator)
-    return args.points("x", x)
-
-
 # %% ../nbs/09_score_matching.ipynb #5aae38ab
 @torch.no_grad()
 def annealed_langevin(
-    score: Callable,  # (x (..., d), sigma) → (..., d)
-    x: Tensor,  # (..., d) where to start
-    sigmas: Sequence[float],  # falling noise levels
-    steps: int = 100,  # at each level
-    rate: float = 0.1,  # step size in units of sigma²
-    eta: float | None = None,  # one step size for all levels instead
+    score: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    sigmas: Sequence[float],
+    *,
+    steps: int = 100,
+    rate: float = 0.1,
+    step_size: float | None = None,
+    keep: bool = False,
     generator: torch.Generator | None = None,
-) -> Tensor:  # (..., d)
-    "Langevin chains at falling noise levels: x += η s + √(2η) z with η = rate σ² (Song & Ermon 2019, alg. 1)."
-    x, steps = _walk(score, x, generator), args.whole("steps", steps, 0)
-    rate = args.real("rate", rate, 0)
-    eta = None if eta is None else args.real("eta", eta, 0)
+) -> Tensor:
+    """Langevin chains at falling noise levels: x += η s + √(2η) z with η = rate σ² (Song & Ermon 2019, alg. 1).
+
+    Args:
+        score: (x (..., d), sigma) → (..., d)
+        x: (..., d), where to start
+        sigmas: falling noise levels; the last may be 0
+        steps: at each level
+        rate: step size in units of sigma²
+        step_size: one η for all levels instead
+        keep: all states, (1 + len(sigmas), ..., d): the start, then the last of each level
+        generator: None for torch's global one
+
+    Returns: (..., d)
+
+    >>> funnel = lambda x, sigma: -x / sigma**2  # one point of data, 0, blurred
+    >>> annealed_langevin(funnel, torch.ones(100, 1), [1.0, 1e-3]).abs().max() < 0.1
+    tensor(True)
+    """
+    args.function("score", score)
+    args.generator("generator", generator)
+    states = [args.points("x", x)]
+    steps, rate = args.whole("steps", steps, 0), args.real("rate", rate, 0)
+    if step_size is not None:
+        step_size = args.real("step_size", step_size, 0)
     for sigma in args.levels("sigmas", sigmas):
-        step = rate * sigma**2 if eta is None else eta
+        eta = rate * sigma**2 if step_size is None else step_size
         for _ in range(steps):
-            x = langevin_step(x, -_scored(score, x, sigma), step, generator=generator)
-    return x
+            s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
+            x = langevin_step(x, -s, eta, generator=generator)
+        states.append(x)
+    return torch.stack(states) if keep else x
 
 
 # %% ../nbs/09_score_matching.ipynb #93b01239
 def reverse_step(
-    x: Tensor,  # (..., d) draws at noise level sigma
-    s: Tensor,  # (..., d) their score at that level
-    sigma: float,  # where they are
-    next_sigma: float,  # where they go, 0 ≤ next_sigma < sigma
-    noise: Tensor,  # (..., d) standard normal
-) -> Tensor:  # (..., d) draws at next_sigma
-    "One step of the reverse-time process, noise to less noise (Song et al. 2021, appendix F)."
+    x: Tensor,
+    s: Tensor,
+    sigma: float,
+    next_sigma: float,
+    noise: Tensor,
+) -> Tensor:
+    """One step of the reverse-time process, noise to less noise (Song et al. 2021, appendix F).
+
+    Args:
+        x: (..., d), draws at noise level sigma
+        s: (..., d), their score at that level
+        sigma: where they are, above 0
+        next_sigma: where they go, 0 ≤ next_sigma < sigma
+        noise: (..., d), standard normal
+
+    Returns: (..., d), draws at next_sigma
+
+    >>> x, data = torch.tensor([5.0]), torch.tensor([1.0])  # one point of data is found in one go
+    >>> reverse_step(x, (data - x) / 2.0**2, 2.0, 0.0, noise=torch.tensor([0.3]))
+    tensor([1.])
+    """
     args.points("x", x, values=False)
     for name, v in {"s": s, "noise": noise}.items():
         args.points(name, v, like=("x", x), values=False)
@@ -443,114 +410,93 @@ def reverse_step(
 # %% ../nbs/09_score_matching.ipynb #a083ae7e
 @torch.no_grad()
 def reverse_diffusion(
-    score: Callable,  # (x (..., d), sigma) → (..., d)
-    x: Tensor,  # (..., d) draws at the first level
-    sigmas: Sequence[float],  # falling noise levels
-    keep: bool = False,  # return all states, (len(sigmas), ..., d)
+    score: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    sigmas: Sequence[float],
+    *,
+    keep: bool = False,
     generator: torch.Generator | None = None,
-) -> Tensor:  # (..., d)
-    "The reverse-time process from the first noise level to the last, one evaluation of the score a step."
-    sigmas, states = args.levels("sigmas", sigmas), [_walk(score, x, generator)]
+) -> Tensor:
+    """The reverse-time process from the first noise level to the last, one evaluation of the score a step.
+
+    Args:
+        score: (x (..., d), sigma) → (..., d)
+        x: (..., d), draws at the first level
+        sigmas: falling noise levels; the last may be 0
+        keep: all states, (len(sigmas), ..., d)
+        generator: None for torch's global one
+
+    Returns: (..., d)
+
+    >>> funnel = lambda x, sigma: (3 - x) / sigma**2  # one point of data, 3, blurred
+    >>> reverse_diffusion(funnel, torch.tensor([9.0]), [2.0, 1.0, 0.0])
+    tensor([3.])
+    """
+    args.function("score", score)
+    args.generator("generator", generator)
+    states = [args.points("x", x)]
+    sigmas = args.levels("sigmas", sigmas)
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
         noise = core.normal(x.shape, x, generator)
-        x = reverse_step(x, _scored(score, x, sigma), sigma, next_sigma, noise)
+        s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
+        x = reverse_step(x, s, sigma, next_sigma, noise)
         states.append(x)
     return torch.stack(states) if keep else x
-
-
-# %% ../nbs/09_score_matching.ipynb #f75e1f4c
-def noise_start(
-    n: int,
-    data: Tensor,  # (m, d)
-    sigma: float,  # the first noise level
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, d)
-    "Draws of the Gaussian that has the mean and covariance of the data after noise sigma was added."
-    args.whole("n", n)
-    args.rows("data", data, "(m, d) with at least 2 points", 2)
-    sigma = args.scale("sigma", args.real("sigma", sigma, 0), data, zero=True)
-    values, vectors = _principal(data)
-    z = core.normal((n, data.shape[1]), data, args.generator("generator", generator))
-    return data.mean(0) + (z * (values.clamp(min=0) + sigma**2).sqrt()) @ vectors.T
 
 
 # %% ../nbs/09_score_matching.ipynb #cc7e2339
-def _either_way(sigmas: Sequence[float]) -> list[float]:
-    "Noise levels above 0, all falling or all rising."
-    try:
-        return args.levels("sigmas", sigmas, rising=True, zero=False)
-    except ValueError:
-        return args.levels("sigmas", sigmas, zero=False)
-
-
 @torch.no_grad()
 def probability_flow(
-    score: Callable,  # (x (..., d), sigma) → (..., d)
-    x: Tensor,  # (..., d) at the first level
-    sigmas: Sequence[float],  # noise levels > 0, falling or rising
-    keep: bool = False,  # return all states, (len(sigmas), ..., d)
-) -> Tensor:  # (..., d)
-    "The deterministic flow dx/dσ = −σ s (Song et al. 2021, section 4.3), by Heun's second-order steps."
-    sigmas, states = _either_way(sigmas), [_walk(score, x)]
+    score: Callable[[Tensor, float], Tensor],
+    x: Tensor,
+    sigmas: Sequence[float],
+    *,
+    keep: bool = False,
+) -> Tensor:
+    """The deterministic flow dx/dσ = −σ s (Song et al. 2021, section 4.3), by Heun's second-order steps.
+
+    Args:
+        score: (x (..., d), sigma) → (..., d)
+        x: (..., d), at the first level
+        sigmas: noise levels above 0, falling or rising
+        keep: all states, (len(sigmas), ..., d)
+
+    Returns: (..., d)
+
+    >>> bell = lambda x, sigma: -x / (1 + sigma**2)  # it only rescales, by √(1 + σ²)
+    >>> up = sigma_ladder(7.0, 1e-3, 200)[::-1]
+    >>> probability_flow(bell, torch.tensor([1.0]), up).square().round()
+    tensor([50.])
+    """
+    args.function("score", score)
+    states = [args.points("x", x)]
+    try:
+        sigmas = args.levels("sigmas", sigmas, rising=True, zero=False)
+    except ValueError:
+        sigmas = args.levels("sigmas", sigmas, zero=False)
     for sigma, next_sigma in zip(sigmas, sigmas[1:]):
-        slope = -sigma * _scored(score, x, sigma)
+        s = args.returned("score", score(x, sigma), x.shape, x, typed=True)
+        slope = -sigma * s
         ahead = x + (next_sigma - sigma) * slope
-        x = x + (next_sigma - sigma) / 2 * (slope - next_sigma * _scored(score, ahead, next_sigma))
+        s = args.returned("score", score(ahead, next_sigma), x.shape, x, typed=True)
+        x = x + (next_sigma - sigma) / 2 * (slope - next_sigma * s)
         states.append(x)
     return torch.stack(states) if keep else x
 
 
-# %% ../nbs/09_score_matching.ipynb #49c815ae
-def flow_log_density(
-    score: Callable,  # (x (n, d), sigma) → (n, d)
-    x: Tensor,  # (n, d)
-    sigmas: Sequence[float],  # rising noise levels; the density returned is that at the first
-    data: Tensor,  # (m, d): its mean and covariance give the Gaussian at the last level
-) -> Tensor:  # (n,) log density, nats
-    "Log density of p at noise level sigmas[0] by the probability flow and the exact trace (Song et al. 2021, eq. 39)."
-    _walk(score, args.rows("x", x, "(n, d) with at least one point"))
-    args.rows("data", data, "(m, d) with at least 2 points", 2, last=x.shape[1], like=("x", x))
-    args.concrete("data", data)
-    sigmas = args.levels("sigmas", sigmas, rising=True, zero=False)
-    s, trace = score_trace(lambda y: score(y, sigmas[0]), x)
-    x, total = x.detach(), torch.zeros_like(x[..., 0])
-    for low, high in zip(sigmas, sigmas[1:]):
-        slope = -low * s.detach()
-        ahead = x + (high - low) * slope
-        with torch.no_grad():
-            x = x + (high - low) / 2 * (slope - high * _scored(score, ahead, high))
-        s, next_trace = score_trace(lambda y: score(y, high), x)
-        total += (high - low) / 2 * (low * trace + high * next_trace).detach()
-        trace = next_trace
-    noise = sigmas[-1] ** 2 * torch.eye(x.shape[-1], dtype=data.dtype, device=data.device)
-    covariance = torch.cov(data.T).reshape(x.shape[-1], -1) + noise
-    return torch.distributions.MultivariateNormal(data.mean(0), covariance).log_prob(x) - total
-
-
-# %% ../nbs/09_score_matching.ipynb #acd93e8e
-@torch.no_grad()
-def sample_diffusion(
-    net: nn.Module,  # (x, sigma) → score
-    data: Tensor,  # (m, d): gives the start's mean and covariance
-    n: int,  # how many
-    sigmas: Sequence[float],  # falling noise levels
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, d)
-    "New points: the Gaussian start, the reverse process, and a last denoising step x + σ² s at the lowest level."
-    sigmas = args.levels("sigmas", sigmas, zero=False)
-    _beside(net, data)
-    x = reverse_diffusion(
-        net, noise_start(n, data, sigmas[0], generator), sigmas, generator=generator
-    )
-    return x + sigmas[-1] ** 2 * _scored(net, x, sigmas[-1])
-
-
 # %% ../nbs/09_score_matching.ipynb #d199ee80
-def info_nce(
-    scores: Tensor,  # (B, B): similarity of x_i and y_j; the pairs are on the diagonal
-    temperature: float = 1.0,  # > 0
-) -> Tensor:  # a 0-d tensor, nats
-    "InfoNCE: mean over rows of $\\log \\sum_j e^{s_{ij}/τ} - s_{ii}/τ$, without overflow (van den Oord et al. 2018)."
+def info_nce(scores: Tensor, temperature: float = 1.0) -> Tensor:
+    """InfoNCE, the mean over rows of −log P(the right pair), in nats, without overflow (van den Oord et al. 2018).
+
+    Args:
+        scores: (B, B), similarity of x_i and y_j; the pairs are on the diagonal
+        temperature: above 0
+
+    Returns: one number
+
+    >>> info_nce(torch.zeros(8, 8)).exp()  # nothing known: one of eight
+    tensor(8.)
+    """
     args.floats("scores", scores, empty=True, values=False)
     if scores.ndim != 2 or len(scores) != scores.shape[1] or len(scores) == 0:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; it must be square, (B, B)")

@@ -1354,7 +1354,7 @@ class Run:
 
     def chains(self) -> torch.Tensor:
         "Visible states drawn from the persistent chains."
-        return self.rbm.sample_visible(self.trainer.h, self.generator)[0]
+        return self.rbm.sample_visible(self.trainer.h, generator=self.generator)[0]
 
     def save_config(self):
         "The settings, and what they became on this machine, into config.json."

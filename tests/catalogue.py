@@ -434,39 +434,14 @@ def _state(**more):
 
 
 # ---------------------------------------------------------------- 0 energy
-for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
-    entry(f"energy.{_name}", x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF))
 entry(
-    "energy.gradient",
+    "energy.tilted_well_gradient",
+    x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF),
+)
+entry(
+    "energy.energy_gradient",
     energy=Function(curve),
     x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "energy.curvature",
-    energy=Function(curve),
-    x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "energy.stationary_points",
-    fake=DATA_SHAPED,
-    energy=Function(curve),
-    low=Number(-2.0),
-    high=Number(2.0),
-    n=Count(201, 2),
-)
-entry(
-    "energy.basin",
-    energy=Function(curve),
-    x=Array(5, wide=False),
-    minima=Array(2, wide=False),
-    lr=Positive(0.01),
-    n_steps=Count(10, 0),
-    tol=Positive(0.05),
-)
-entry(
-    "energy.diverged",
-    path=Array(3, 5, wide=False, lone=True, infinite=True, may=("nan",)),
-    limit=Positive(10.0),
 )
 entry(
     "energy.gaussian_wells",
@@ -476,7 +451,6 @@ entry(
     widths=(1.0, 1.0),
     confinement=Number(0.1, 0.0),
 )
-entry("energy.three_wells", x=Array(5, 2, lone=True, may=FLEW_OFF), confinement=Number(0.1, 0.0))
 entry(
     "energy.sample_states",
     E=Array(6, wide=False, lone=True, may=("inf", *ENERGIES)),
@@ -485,10 +459,15 @@ entry(
     generator=Gen(),
     reads=1,
 )
-entry("energy.grid", fake="makes its own tensors", low=Number(-1.0), high=Number(1.0), n=Kind(20))
+entry(
+    "energy.grid_points",
+    fake="makes its own tensors",
+    low=Number(-1.0),
+    high=Number(1.0),
+    n=Kind(20),
+)
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
-entry("energy.mean_energy", **_E, T=Temperature())
 entry("energy.boltzmann", **_E, T=Temperature())
 entry("energy.free_energy", **_E, T=Temperature())
 entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True, half=True))
@@ -893,23 +872,6 @@ entry(
     generator=Gen(),
     reads=6,
 )
-entry("rbm.exact_samples", fake=EXACT, **_model, n=Count(3), generator=Gen())
-entry("rbm.relaxation_time", fake=EXACT, **_model)
-entry(
-    "rbm.complete",
-    **_model,
-    v=Bits(2, 6),
-    known=Kind(
-        make=lambda d: (
-            torch.tensor([True] * 3 + [False] * 3).to(d)
-            if not _is_fake(d)
-            else torch.ones(6, dtype=torch.bool, device=d)
-        )
-    ),
-    k=Count(2),
-    generator=Gen(),
-    reads=2,
-)
 entry(
     "rbm.RBM",
     fake="makes its own tensors",
@@ -926,9 +888,27 @@ method("rbm.RBM.sample_visible", _rbm, h=Bits(5, 4), generator=Gen())
 method("rbm.RBM.gibbs", _rbm, v=Bits(5, 6), k=Count(2), generator=Gen())
 method("rbm.RBM.free_energy", _rbm, v=Bits(5, 6))
 method("rbm.RBM.at_temperature", _rbm, T=Temperature(2.0), reads=3)
-entry("rbm.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method("rbm.RBM.exact_samples", _rbm, fake=EXACT, n=Count(3), generator=Gen())
 method(
-    "rbm.Coins.toss_", lambda d="cpu": _import("rbm.Coins")(d), p=Bits(5, 6, wide=False, lone=True)
+    "rbm.RBM.complete",
+    _rbm,
+    v=Bits(2, 6),
+    known=Kind(
+        make=lambda d: (
+            torch.tensor([True] * 3 + [False] * 3).to(d)
+            if not _is_fake(d)
+            else torch.ones(6, dtype=torch.bool, device=d)
+        )
+    ),
+    k=Count(2),
+    generator=Gen(),
+    reads=2,
+)
+entry("coins.Coins", fake="makes its own tensors", device=Kind("cpu"), generator=Gen())
+method(
+    "coins.Coins.toss_",
+    lambda d="cpu": _import("coins.Coins")(d),
+    p=Bits(5, 6, wide=False, lone=True),
 )
 entry(
     "rbm.Trainer",
@@ -1022,9 +1002,6 @@ entry(
     power=Count(3, 2),
 )
 entry(
-    "modern_hopfield.flip_costs", state=_state(empty=True), patterns=Spins(P, N), power=Count(3, 2)
-)
-entry(
     "modern_hopfield.dense_update",
     state=_state(empty=True),
     patterns=Spins(P, N),
@@ -1033,10 +1010,8 @@ entry(
     generator=Gen(),
     reads=8,
 )
-entry("modern_hopfield.dense_capacity", n=Count(3, 2), N=Count(30, 2))
-entry("modern_hopfield.dense_error", n=Count(3, 2), N=Count(30, 2), K=Positive(20))
 entry(
-    "modern_hopfield.hopfield_settle",
+    "modern_hopfield.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=_beta,
@@ -1060,32 +1035,11 @@ entry(
     values=Array(P, 2, wide=False),
     separate=Function(lambda s: s.softmax(-1)),
 )
-entry("modern_hopfield.pattern_separation", patterns=Array(P, N, wide=False, lone=True))
-entry("modern_hopfield.separation_bound", P=Count(10, 2), M=Positive(2.0), beta=_beta)
-entry(
-    "modern_hopfield.one_step_bound",
-    delta=Array(3, wide=False),
-    distance=Array(3, value=[0.1, 0.2, 0.3], wide=False),
-    P=Count(10, 2),
-    M=Positive(2.0),
-    beta=_beta,
-)
-entry(
-    "modern_hopfield.guaranteed_patterns",
-    d=Count(20, 2),
-    K=Positive(3.0),
-    p=Number(0.001, 0.0, 1.0, above=True, below=True),
-    beta=_beta,
-)
-entry("modern_hopfield.half_capacity", d=Count(8, 2), beta=_beta)
-entry(
-    "modern_hopfield.add_noise_snr",
-    x=Array(4, N, wide=False, lone=True, empty=True),
-    snr_db=Number(3.0),
-    generator=Gen(),
-)
 for _name in ("entmax15", "sparsemax"):
-    entry(f"modern_hopfield.{_name}", scores=Array(4, P, wide=False, lone=True, empty=True))
+    entry(
+        f"modern_hopfield.{_name}",
+        scores=Array(4, P, wide=False, lone=True, empty=True, half=True, may=("int",)),
+    )
 entry(
     "modern_hopfield.effective_patterns",
     weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
@@ -1156,38 +1110,24 @@ def _sdm(device="cpu"):
 
 entry(
     "attention.tsallis_entropy",
-    p=Probabilities(2, 5, wide=False, lone=True, empty=True),
+    p=Probabilities(2, 5, wide=False, lone=True, empty=True, half=True),
     alpha=Number(2.0, 1.0),
 )
-entry("attention.attention_free_energy", p=Probabilities(2, 5), scores=Array(2, 5), beta=_beta)
+_levels = dict(half=True, may=("int", "float64"))  # p is brought to the scores' dtype
+entry(
+    "attention.attention_free_energy",
+    p=Probabilities(2, 5, half=True, may=("float64",)),
+    scores=Array(2, 5, **_levels),
+    beta=_beta,
+)
 entry(
     "attention.max_entropy_weights",
-    scores=Array(2, 5, wide=False, lone=True, empty=True),
+    scores=Array(2, 5, wide=False, lone=True, empty=True, half=True, may=("int",)),
     alpha=Number(1.5, 1.0),
     beta=_beta,
 )
 entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
-entry(
-    "attention.kanerva_radius",
-    n_bits=Count(16),
-    n_locations=Number(100.0, 1.0),
-    n_patterns=Number(10.0, 1.0),
-)
-entry(
-    "attention.expected_shared",
-    n_bits=Count(16),
-    n_locations=Number(100.0, 1.0),
-    radius=Count(5, 0),
-)
-for _name in ("sdm_signal_to_noise", "sdm_read_errors"):
-    entry(
-        f"attention.{_name}",
-        n_bits=Count(16),
-        n_locations=Number(100.0, 1.0),
-        n_patterns=Number(10.0, 1.0),
-        radius=Count(5, 0),
-    )
 entry(
     "attention.nadaraya_watson",
     query=Array(4, 2, empty=True),
@@ -1240,8 +1180,17 @@ method(
     y=Spins(4, N, empty=True),
 )
 
+entry(
+    "attention.SparseDistributedMemory.best_radius",
+    n_bits=Count(16),
+    n_locations=Number(100.0, 1.0),
+    n_patterns=Number(10.0, 1.0),
+)
+method("attention.SparseDistributedMemory.expected_shared", _sdm)
+for _name in ("signal_to_noise", "read_errors"):
+    method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
+
 # ---------------------------------------------------------------- 8 sampling
-entry("sampling.gaussian_walk", scale=Positive(0.5))
 entry(
     "sampling.metropolis_hastings",
     energy=Function(well),
@@ -1251,13 +1200,13 @@ entry(
 entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=Function(well),
-    temperatures=(1.0, 2.0),
     kernel=Function(lambda T: None),
+    T=(1.0, 2.0),
 )
 entry(
-    "sampling.sample",
+    "sampling.Chains.walk",
     step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
     x=Array(4, 2, wide=False, lone=True, empty=True),
     n=Count(3),
@@ -1265,41 +1214,18 @@ entry(
     thin=Count(2),
     generator=Gen(),
 )
-entry("sampling.separable", energy=Function(curve))
-entry("sampling.dkw_limit", n=Count(100), alarm=Number(1e-7, 0.0, 1.0, above=True, below=True))
-entry(
-    "sampling.cdf_distance",
-    fake="gives numbers",
-    samples=Array(50, wide=False, half=True, may=("int",)),
-    points=Array(5, value=[0.1, 0.3, 0.5, 0.7, 0.9]),
-    p=Probabilities(5),
-)
-entry(
-    "sampling.grid_draws",
-    fake="makes its own tensors",
-    energy=Function(well),
-    low=(-1.0, -1.0),
-    high=(1.0, 1.0),
-    n_samples=Count(3),
-    T=Temperature(),
-    n=Count(10),
-    generator=Gen(),
-)
-entry(
-    "sampling.energy_and_gradient",
-    energy=Function(well),
-    x=Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
-)
-entry(
-    "sampling.gaussian_wells_gradient",
-    x=Array(5, 2, lone=True, empty=True, may=FLEW_OFF),
-    centres=((0.0, 0.0), (1.0, 1.0)),
-    depths=(1.0, 2.0),
-    widths=(1.0, 1.0),
-    confinement=Number(0.1, 0.0),
-)
-entry("sampling.convergence", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
-entry("sampling.flip_one", low=Number(-1.0), high=Number(1.0))
+for _name in ("energies", "slopes"):
+    ENTRIES.append(
+        Entry(
+            f"sampling.Walkers.{_name}",
+            lambda energy, x, name=_name: getattr(_import("sampling.Walkers")(x), name)(energy),
+            {
+                "energy": Function(well),
+                "x": Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
+            },
+        )
+    )
+entry("sampling.Convergence.of", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
 entry(
     "sampling.acceptance_probability",
     E=Array(4, wide=False, may=FLEW_OFF),
@@ -1337,15 +1263,7 @@ def _net(device="cpu"):
     return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
 
 
-for _name in ("mixture_log_density", "mixture_score"):
-    entry(f"score.{_name}", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
-entry(
-    "score.sample_mixture",
-    n=Count(3),
-    **_mixture | {"means": Array(2, 3, wide=False)},
-    generator=Gen(),
-    reads=1,
-)
+entry("score.mixture_score", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry(
     "score.score_trace",
     score=Function(toward_zero),
@@ -1357,8 +1275,11 @@ entry(
     data=Array(20, 3, wide=False, lone=True),
     width=Count(8),
     depth=Count(1, 0),
+    generator=Gen(),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
+method("score.ScoreNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())
+method("score.ScoreNet.sample", _net, n=Count(3), sigmas=_falling, generator=Gen())
 entry(
     "score.train_score",
     net=Function(make=_net),
@@ -1380,6 +1301,7 @@ entry(
     sigmas=_falling,
     steps=Count(2, 0),
     rate=Number(0.1, 0.0),
+    step_size=Number(0.1, 0.0, optional=True),
     generator=Gen(),
 )
 entry(
@@ -1394,31 +1316,6 @@ entry(
     score=Function(toward_zero),
     x=Array(4, 3, wide=False, lone=True, empty=True),
     sigmas=_falling,
-)
-entry(
-    "score.flow_log_density",
-    score=Function(toward_zero),
-    x=Array(4, 3),
-    sigmas=_falling[::-1],
-    data=Array(20, 3),
-    reads=6,
-)
-entry(
-    "score.noise_start",
-    n=Count(3),
-    data=Array(20, 3, wide=False, lone=True),
-    sigma=Number(1.0, 0.0),
-    generator=Gen(),
-    reads=2,
-)
-entry(
-    "score.sample_diffusion",
-    net=Kind(make=_net),
-    data=Array(20, 3, wide=False),
-    n=Count(3),
-    sigmas=_falling,
-    generator=Gen(),
-    reads=2,
 )
 entry(
     "score.implicit_score_matching",
@@ -1459,47 +1356,46 @@ def _pc(device="cpu"):
 
 
 _layers = Kind(make=lambda d: [Array(5, n).make(d) for n in (3, 4, 2)])
-_maze = Machine(make=lambda d: _import("free_energy.t_maze")())
+_maze = Machine(make=lambda d: _import("free_energy.DecisionModel").t_maze())
 entry(
     "free_energy.variational_free_energy",
     q=Probabilities(2, 5),
     log_joint=Array(2, 5, infinite=True),
 )
 entry(
-    "free_energy.complexity_accuracy",
-    q=Probabilities(2, 5),
-    prior=Probabilities(5),
-    log_likelihood=Array(5, may=("inf",)),
-)
-entry(
-    "free_energy.factorised_posterior",
-    log_joint=Array(3, 4, wide=False, lone=True),
-    sweeps=Count(2, 0),
-)
-entry(
     "free_energy.mixture_responsibilities",
     log_density=Array(4, 3, may=("inf",)),
     weights=Probabilities(3),
 )
-entry(
-    "free_energy.mixture_update",
+
+
+def _mixture(device="cpu"):
+    return _import("free_energy.GaussianMixture").m_step(
+        Array(5, 2).make(), Probabilities(5, 3).make()
+    )
+
+
+method(
+    "free_energy.GaussianMixture.m_step",
+    lambda d="cpu": _import("free_energy.GaussianMixture"),
     x=Array(5, 2, wide=False),
     responsibilities=Probabilities(5, 3, wide=False),
     ridge=Number(1e-6, 0.0),
 )
-entry(
-    "free_energy.mixture_free_energy",
+for _name in ("log_density", "log_joint"):
+    method(
+        f"free_energy.GaussianMixture.{_name}",
+        _mixture,
+        fake="needs a positive definite matrix",
+        x=Array(5, 2),
+    )
+method(
+    "free_energy.GaussianMixture.mean_free_energy",
+    _mixture,
     fake="needs a positive definite matrix",
     x=Array(5, 2),
     responsibilities=Probabilities(5, 3),
-    mixture=Machine(
-        make=lambda d: _import("free_energy.mixture_update")(
-            Array(5, 2).make(), Probabilities(5, 3).make()
-        )
-    ),
 )
-entry("free_energy.rbm_variational_free_energy", **_model, v=Bits(5, 6), q=Bits(5, 4))
-entry("free_energy.reparameterise", mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
 entry(
     "free_energy.pc_drive",
@@ -1517,7 +1413,8 @@ entry(
     generator=Gen(),
 )
 method("free_energy.VAE.encode", _vae, x=Bits(5, 6))
-method("free_energy.VAE.log_likelihood", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.log_conditional", _vae, x=Bits(5, 6), z=Array(5, 2))
+method("free_energy.VAE.draw_latent", _vae, mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 method("free_energy.VAE.elbo", _vae, x=Bits(5, 6), generator=Gen())
 method("free_energy.VAE.importance_bound", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
 method("free_energy.VAE.log_evidence", _vae, x=Bits(5, 6), n=Count(5, 2), span=Positive(4.0))
@@ -1564,15 +1461,6 @@ method(
     target=Array(5, 2),
 )
 entry(
-    "free_energy.t_maze",
-    fake="makes its own tensors",
-    reliability=Fraction(0.9),
-    stake=Number(2.0),
-    cost=Number(0.0),
-    cheese=Fraction(0.9),
-    left=Fraction(0.5),
-)
-entry(
     "free_energy.risk_and_ambiguity",
     fake="float64 tables, on the processor",
     states=Probabilities(2, 3),
@@ -1585,12 +1473,22 @@ entry(
     states=Probabilities(2, 3),
     A=Kind(torch.full((2, 3), 0.5)),
 )
-entry(
-    "free_energy.belief_update",
+method(
+    "free_energy.DecisionModel.t_maze",
+    lambda d="cpu": _import("free_energy.DecisionModel"),
+    fake="makes its own tensors",
+    reliability=Fraction(0.9),
+    stake=Number(2.0),
+    cost=Number(0.0),
+    cheese=Fraction(0.9),
+    left=Fraction(0.5),
+)
+method(
+    "free_energy.DecisionModel.belief_after",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    states=Probabilities(2, 3),
-    A=Kind(torch.full((2, 3), 0.5)),
-    outcome=Count(1, 0),
+    states=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
+    outcome=Only(0, -1, 5, 0.5, None, True, "0"),
 )
 entry(
     "free_energy.expected_free_energy",
@@ -1598,20 +1496,12 @@ entry(
     model=_maze,
     policies=Integers([[1, 2], [1, 3]], most=3),
 )
-entry(
-    "free_energy.plan_values",
+method(
+    "free_energy.DecisionModel.plan_values",
+    lambda d="cpu": _maze.make(),
     fake="float64 tables, on the processor",
-    model=_maze,
-    belief=Kind(make=lambda d: _import("free_energy.t_maze")().D),
+    belief=Probabilities(value=_maze.make().D, wide=False, may=("float64",)),
     depth=Count(1),
-    curiosity=Number(1.0),
-)
-entry(
-    "free_energy.sign_threshold",
-    fake="float64 tables, on the processor",
-    reliability=Number(0.9, 0.5, 1.0),
-    stake=Number(2.0, 0.0),
-    cheese=Number(0.9, 0.5, 1.0),
     curiosity=Number(1.0),
 )
 entry(
@@ -1661,15 +1551,16 @@ def counts(value, *more):
 
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
 _dtypes = (torch.int64, torch.half, "float")
-for _name in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide"):
-    again(f"energy.{_name}", x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)))
-for _name in ("gradient", "curvature"):
-    again(
-        f"energy.{_name}",
-        energy=curve,
-        x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
-    )
-for _name in ("curvature", "gradient_descent"):
+again(
+    "energy.tilted_well_gradient",
+    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
+)
+again(
+    "energy.energy_gradient",
+    energy=curve,
+    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
+)
+for _name in ("energy_gradient", "gradient_descent"):
     again(f"energy.{_name}", energy=Only(curve, torch.zeros_like, lambda x: 3), x=torch.ones(5))
 again(
     "energy.gaussian_wells",
@@ -1689,14 +1580,7 @@ again(
     widths=Only([1.0], [0.0], torch.zeros(1), [-1.0]),
 )
 again(
-    "energy.stationary_points",
-    energy=curve,
-    low=Only(-2, 3),
-    high=2,
-    dtype=Only(torch.float64, *_dtypes),
-)
-again(
-    "energy.grid",
+    "energy.grid_points",
     low=Only(0.0, 2.0, (0.0, 0.0)),
     high=Only(1.0, -1.0),
     n=counts(20, 0),
@@ -1704,13 +1588,12 @@ again(
     device=Only("cpu", "abacus", [1]),
 )
 _levels = dict(half=True, infinite=True, may=("int", "float64", "None", "-inf"))
-for _name in ("mean_energy", "free_energy"):
-    again(
-        f"energy.{_name}",
-        E=given(_row, **_levels),
-        T=Temperature(zero=True),
-        p=Probabilities(2, 4, **_levels),
-    )
+again(
+    "energy.free_energy",
+    E=given(_row, **_levels),
+    T=Temperature(zero=True),
+    p=Probabilities(2, 4, **_levels),
+)
 again("energy.entropy", p=Only(_row.softmax(-1), torch.cat([_row.softmax(-1), _row[:, :1]], 1)))
 again(
     "energy.macrostate_free_energy",
@@ -1957,7 +1840,7 @@ again(
 )
 
 again(
-    "modern_hopfield.hopfield_settle",
+    "modern_hopfield.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=1.0,
@@ -1981,7 +1864,7 @@ again(
 )
 again(
     "modern_hopfield.effective_patterns",
-    weights=Probabilities(4, P, wide=False, lone=True, empty=True),
+    weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
 )
 _any_layer = dict(wide=False, half=True, empty=True, infinite=True, may=("nan", "float64"))
 again("modern_hopfield.split_heads", x=Array(2, 5, 8, lone=True, **_any_layer), num_heads=2)
@@ -1997,39 +1880,26 @@ again_method(
 _walked = torch.zeros(4, 2)
 ENTRIES.append(
     Entry(
-        "sampling.gaussian_walk",
-        lambda scale, generator: _import("sampling.gaussian_walk")(scale)(_walked, generator),
-        {"scale": Kind(0.5), "generator": Gen()},
+        "sampling.metropolis_hastings",
+        lambda propose, generator: _import("sampling.metropolis_hastings")(well, propose)(
+            _import("sampling.Walkers")(_walked), generator
+        ),
+        {"propose": Positive(0.5), "generator": Gen()},
         fake=AGAIN,
     )
 )
 _no_ladder = ([], [1.0], [1.0, NAN], [1.0, INF], [1.0, 0.0], 3.0, None, "21")
 again(
-    "sampling.tempered",
+    "sampling.replica_exchange",
     energy=well,
-    temperatures=Only([1.0, 2.0], *_no_ladder),
     kernel=lambda T: None,
+    T=Only([1.0, 2.0], *_no_ladder),
 )
 _no_sigmas = ([], [NAN], [1.0, NAN], [1.0, 1.0], [1.0, INF], [2.0, -1.0], 3.0, None, "21")
 _sigmas = Only([2.0, 1.0], *_no_sigmas)
 for _name in ("annealed_langevin", "reverse_diffusion", "probability_flow"):
     again(f"score.{_name}", score=toward_zero, x=torch.ones(4, 3), sigmas=_sigmas)
-again(
-    "score.flow_log_density",
-    score=toward_zero,
-    x=torch.ones(4, 3),
-    sigmas=Only([1.0, 2.0], *_no_sigmas),
-    data=Array(20, 3).make(),
-)
-again("score.sample_diffusion", net=Kind(make=_net), data=Array(20, 3).make(), n=3, sigmas=_sigmas)
-again(
-    "score.plot_field",
-    score=Function(lambda x: -x),
-    half_width=Positive(2.0),
-    n=Count(3),
-    scale=Number(1.0),
-    density=Function(lambda x: -x[:, 0]),
-)
+again_method("score.ScoreNet.sample", _net, n=3, sigmas=_sigmas)
 
 _b5, _b6 = Bits(5, 6), Binary(5, 6)
 _no_bits = (
@@ -2038,27 +1908,15 @@ _no_bits = (
     (255 * _b5.make()).to(torch.uint8),
 )
 again("rbm.ais", **_model, n_temperatures=3, n_chains=4, reverse_from=Bits(5, 6, may=("None",)))
-again("rbm.complete", **_model, v=torch.ones(2, 6), known=Mask(6, optional=False))
-_coins = lambda d="cpu": _import("rbm.Coins")(d)
-again_method("rbm.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
+again_method("rbm.RBM.complete", _rbm, v=torch.ones(2, 6), known=Mask(6, optional=False))
+_coins = lambda d="cpu": _import("coins.Coins")(d)
+again_method("coins.Coins.toss_", _coins, p=Only(torch.ones(2, 3), torch.ones(2, 3).to("meta")))
 again(
     "rbm.Trainer",
     **_model,
     data_mean=Only(torch.full((6,), 0.4), torch.full((6,), 102.0), torch.full((6,), -0.2)),
 )
 again_method("rbm.Trainer.step", _trainer, v=Only(_b5.make(), *_no_bits), lr=0.1)
-again("rbm.draw_cd", **_model, v=Bits(6), steps=Count(2, 0), seed=Count(0, 0))
-again(
-    "rbm.draw_dream",
-    **_model,
-    v=Bits(6),
-    T=Positive(1.0),
-    every=Count(1),
-    seed=Count(0, 0),
-    n_pictures=Count(2),
-)
-again("rbm.plot_bipartite", n_visible=Count(2), n_hidden=Count(2))
-
 _bits = dict(half=True, may=("None", "int", "bool", "float64"))
 again(
     "mnist_rbm.monitor",
@@ -2119,21 +1977,7 @@ again(
     progress=False,
 )
 
-_maze_now = _import("free_energy.t_maze")()
-_belief = dict(value=_maze_now.D, wide=False)
-again_method(
-    "free_energy.GaussianMixture.log_joint",
-    lambda d="cpu": _import("free_energy.mixture_update")(
-        Array(5, 2).make(), Probabilities(5, 3).make()
-    ),
-    x=Array(5, 2),
-)
-again(
-    "free_energy.draw_bound",
-    a=Number(0.2),
-    b=Number(0.3),
-    joint=Array(3, value=[0.1, 0.2, 0.3], wide=False),
-)
+_belief = dict(value=_maze.make().D, wide=False)
 again_method(
     "free_energy.PredictiveCodingNetwork.infer",
     _pc,
@@ -2149,12 +1993,6 @@ again(
     policies=Only(torch.tensor([[1, 2]]), torch.tensor([[1, 99]]), torch.tensor([[1, -99]])),
     belief=Probabilities(**_belief, may=("None", "float64")),
 )
-again(
-    "free_energy.plan_values",
-    model=_maze,
-    belief=Probabilities(**_belief, may=("float64",)),
-    depth=1,
-)
 _A = Array(value=[[0.5] * 3] * 2, wide=False)
 again(
     "free_energy.risk_and_ambiguity",
@@ -2163,14 +2001,6 @@ again(
     log_preference=Array(2).make(),
 )
 again("free_energy.information_gain", states=Probabilities(2, 3), A=_A)
-again("free_energy.belief_update", states=Probabilities(2, 3), A=_A, outcome=1)
-again(
-    "free_energy.draw_maze",
-    reliability=Fraction(0.9),
-    stake=Number(1.0),
-    cost=Number(0.1),
-    night=Count(0, 0),
-)
 
 
 # ---------------------------------------------------------------- what is right though the kind says it is wrong
@@ -2183,15 +2013,10 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(
-        f"energy.{f}.x"
-        for f in ("double_well", "tilted_well", "tilted_well_gradient", "narrow_and_wide")
-    ),
-    *(f"energy.{f}.x" for f in ("gradient", "curvature", "gaussian_wells", "three_wells")),
+    *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
-    "sampling.energy_and_gradient.x",
-    "sampling.gaussian_wells_gradient.x",
+    *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
     *(f"sampling.langevin_step.{a}" for a in ("x", "slope")),
     *(f"sampling.mala_log_ratio.{a}" for a in ("x", "slope", "y", "slope_y")),
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
@@ -2205,18 +2030,19 @@ taken(
     "-inf",
     "attention.attention_free_energy.scores",
     "attention.max_entropy_weights.scores",
-    "free_energy.complexity_accuracy.log_likelihood",
+    "modern_hopfield.sparsemax.scores",
+    "modern_hopfield.entmax15.scores",
     "free_energy.mixture_responsibilities.log_density",
 )
 taken("a field without bounds decides", "an inf, -inf", "boltzmann.spin_up_probability.h")
-taken("no spread at all", "-inf", "free_energy.reparameterise.log_var")
+taken("no spread at all", "-inf", "free_energy.VAE.draw_latent.log_var")
 taken(
     "a step looks at its own row",
     "an inf, -inf",
     "hopfield.energy_change.W",
     "hopfield.async_step.W",
 )
-taken("what is not known is not looked at", "an inf, -inf", "rbm.complete.v")
+taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v")
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
@@ -2232,15 +2058,7 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "attention.SparseDistributedMemory.write.data",
-    *(f"sampling.cdf_distance.{a}" for a in ("samples", "points", "p")),
-    *(
-        f"score.{f}.{a}"
-        for f in ("mixture_log_density", "mixture_score")
-        for a in ("x", "weights", "means")
-    ),
-    *(f"score.sample_mixture.{a}" for a in ("weights", "means")),
-    "score.sample_diffusion.data",
-    "free_energy.draw_bound.joint",
+    *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2249,10 +2067,9 @@ taken(
     "two",
     *(f"capacity.{f}.alpha" for f in ("ags_state", "ags_overlap")),
     *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
-    "sampling.gaussian_walk.scale",
+    "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
-    *(f"score.{f}.stds" for f in ("mixture_log_density", "mixture_score", "sample_mixture")),
-    *(f"free_energy.sign_threshold.{a}" for a in ("reliability", "stake", "cheese")),
+    "score.mixture_score.stds",
 )
 taken(
     "any shape is right, or is seen when it meets the chains",
@@ -2264,27 +2081,32 @@ taken(
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
+taken(
+    "a number is the width of a Gaussian step",
+    "number, tensor",
+    "sampling.metropolis_hastings.propose",
+)
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
     "None",
     "boltzmann.BoltzmannMachine.sample.state",
-    "score.plot_field.density",
 )
 taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarity")
 
 # ---------------------------------------------------------------- public names without an entry
 # constants, records and pictures; what a run of silen-train is made of is tested in test_train.py
 EXEMPT = {
-    "energy": "THREE_WELLS StationaryPoints Grid",
+    "energy": "Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "capacity": "RetrievalState Wall",
     "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
-    "rbm": "AIS RBM.log_partition RBM.extra_repr Coins.state Coins.restore Trainer.state_dict Trainer.load_state_dict",
+    "coins": "Coins.state Coins.restore",
+    "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "
     "Clock.tick Clock.row Clock.close Clock.resume Clock.show",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",
-    "free_energy": "MAZE_PLACES MAZE_OUTCOMES GaussianMixture DecisionModel ExpectedFreeEnergy",
+    "free_energy": "ExpectedFreeEnergy",
 }

@@ -1,6 +1,7 @@
 """What several tests of functions ask: the price of a look at numbers, and what torch.func and torch.compile give."""
 
 import time
+from functools import partial
 
 import torch
 
@@ -25,16 +26,25 @@ def price(call, monkeypatch, repeats=30):
     return min(looking), min(blind)
 
 
-def transforms(f, batch, slope: bool):
-    "Under torch.func.vmap, torch.compile and, where it has a slope, torch.func.grad f gives what it gives alone."
-    want = torch.stack([f(x) for x in batch])
-    torch.testing.assert_close(torch.func.vmap(f)(batch), want, atol=1e-5, rtol=1e-5)
+def generator(seed: int, device: str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+def transforms(f, batch, slope: bool = True, tolerance: float | None = 1e-5):
+    """Under torch.func.vmap, torch.compile and, where it has a slope, torch.func.grad f gives what it gives alone.
+
+    `batch` holds examples along the first axis; a tuple of such tensors holds several arguments. `tolerance`
+    is absolute and relative; None takes that of the dtype."""
+    close = partial(torch.testing.assert_close, atol=tolerance, rtol=tolerance)
+    batch = batch if isinstance(batch, tuple) else (batch,)
+    one = [x[0] for x in batch]
+    want = torch.stack([f(*row) for row in zip(*batch)])
+    close(torch.func.vmap(f)(*batch), want)
     torch._dynamo.reset()
     compiled = torch.compile(f, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(batch[0]), want[0], atol=1e-5, rtol=1e-5)
+    close(compiled(*one), want[0])
     if slope:
-        x = batch[0].clone().requires_grad_()
-        f(x).sum().backward()
-        torch.testing.assert_close(
-            torch.func.grad(lambda x: f(x).sum())(batch[0]), x.grad, atol=1e-5, rtol=1e-5
-        )
+        x = one[0].clone().requires_grad_()
+        f(x, *one[1:]).sum().backward()
+        slope_of = torch.func.grad(lambda x: f(x, *one[1:]).sum())
+        close(slope_of(one[0]), x.grad)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from silen_lib import attention as A
+from silen_lib.energy import free_energy
 
 
 def generator(seed):
@@ -100,7 +101,7 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.max_entropy_weights(torch.zeros(3), beta=0), "beta is 0"),
     (lambda: A.max_entropy_weights(torch.zeros(3), beta=math.inf), "beta is inf"),
     (lambda: A.max_entropy_weights(torch.zeros(3, 0)), "n ≥ 1"),
-    (lambda: A.max_entropy_weights(torch.tensor([1, 2])), "must be floating point"),
+    (lambda: A.max_entropy_weights(torch.tensor([True, False])), "must be floating point"),
     (lambda: A.max_entropy_weights([1.0]), "list"),
     (lambda: A.max_entropy_weights(torch.tensor([math.nan, 1.0]), 2.0), "NaN"),
     (lambda: A.attention_free_energy(torch.ones(2) / 2, torch.zeros(2), -1.0), "beta is -1.0"),
@@ -111,10 +112,10 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.circle_intersection(0, 0, 0), "n is 0; it must be a whole number ≥ 1"),
     (lambda: A.circle_intersection(10, 11, 0), "d is 11; it must be a whole number from 0 to 10"),
     (lambda: A.circle_intersection(10, 5, -1), "v is -1; it must be a whole number from 0 to 10"),
-    (lambda: A.kanerva_radius(64, 0, 10), "n_locations is 0"),
-    (lambda: A.expected_shared(8, math.inf, 3), "n_locations is inf"),
-    (lambda: A.sdm_signal_to_noise(8, 100, 0, 3), "n_patterns is 0"),
-    (lambda: A.sdm_read_errors(8, 100, 0.5, 3), "n_patterns is 0.5"),
+    (lambda: A.SparseDistributedMemory.best_radius(64, 0, 10), "n_locations is 0"),
+    (lambda: A.SparseDistributedMemory.best_radius(64, math.inf, 10), "n_locations is inf"),
+    (lambda: A.SparseDistributedMemory(spins(100, 8), 3).signal_to_noise(0), "n_patterns is 0"),
+    (lambda: A.SparseDistributedMemory(spins(100, 8), 3).read_errors(0.5), "n_patterns is 0.5"),
     (lambda: A.SparseDistributedMemory(spins(5), 2), "(r, n)"),
     (lambda: A.SparseDistributedMemory(spins(0, 4), 2), "r ≥ 1"),
     (lambda: A.SparseDistributedMemory(torch.zeros(3, 4), 2), "spins are ±1: use 2*addresses - 1"),
@@ -174,7 +175,7 @@ def test_a_place_at_every_word_shares_the_intersection_exactly():
     assert memory.shared(every[7:8], every)[0].tolist() == [
         A.circle_intersection(9, 3, k) for k in v.tolist()
     ]
-    assert A.expected_shared(9, 2**9, 3)[v].tolist() == memory.shared(every[7:8], every)[0].tolist()
+    assert memory.expected_shared()[v].tolist() == memory.shared(every[7:8], every)[0].tolist()
 
 
 def test_shared_locations_follow_the_binomial_law():
@@ -259,17 +260,20 @@ def test_inputs_are_left_alone():
     assert torch.equal(x, before[0]) and torch.equal(places, before[1])
 
 
-def test_kanerva_radius_and_the_peak_of_the_measured_ratio():
-    assert [A.kanerva_radius(*a) for a in ((64, 2.0**64, 1024), (1000, 1e6, 1e4))] == [11, 446]
-    assert A.kanerva_radius(1000, 2.0**1000, 1e6) > 0  # no overflow
-    ratios = [A.sdm_signal_to_noise(64, 20_000, 512, d) for d in range(10, 30)]
-    assert abs(10 + ratios.index(max(ratios)) - A.kanerva_radius(64, 20_000, 512)) <= 1
+def test_the_best_radius_and_the_peak_of_the_ratio():
+    best = A.SparseDistributedMemory.best_radius
+    assert [best(*a) for a in ((64, 2.0**64, 1024), (1000, 1e6, 1e4))] == [11, 446]
+    assert best(1000, 2.0**1000, 1e6) > 0  # no overflow
+    places = spins(20_000, 64, seed=1)
+    memories = [A.SparseDistributedMemory(places, d, 1) for d in range(10, 30)]
+    ratios = [memory.signal_to_noise(512) for memory in memories]
+    assert abs(10 + ratios.index(max(ratios)) - best(64, 20_000, 512)) <= 1
 
 
 def test_read_errors_at_the_ends():
-    errors = A.sdm_read_errors(128, 5000, 2, 50)
+    errors = A.SparseDistributedMemory(spins(5000, 128), 50).read_errors(2)
     assert errors.shape == (129,) and errors[0] < 0.5 and 20 < errors[64] <= 66
-    alone = A.sdm_read_errors(64, 1e6, 1, 22)
+    alone = A.SparseDistributedMemory(spins(20_000, 64), 26).read_errors(1)
     assert alone[0] < 1e-6 and alone[64] == pytest.approx(32)  # nothing in common: a fair coin
 
 
@@ -277,7 +281,7 @@ def test_read_errors_against_a_simulation():
     "Scatter between memories is about 1.5 bits of 128; the bound is eight times that."
     crowd = spins(200, 128, seed=1)
     memory = A.SparseDistributedMemory(spins(8000, 128, seed=2), 48).write(crowd)
-    want = A.sdm_read_errors(128, 8000, 200, 48)
+    want = memory.read_errors(200)
     for v in (0, 10, 20, 30, 40):
         cue = crowd.clone()
         cue[:, :v] *= -1
@@ -444,3 +448,30 @@ def test_vmap_grad_and_compile(f):
     assert torch.allclose(torch.func.vmap(f)(x).reshape(want.shape), want, atol=1e-6)
     assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(x), want, atol=1e-6)
     assert torch.func.grad(lambda x: f(x).sum())(x).isfinite().all()
+
+
+# dtypes: the rule of energies and entropies, the same in chapters 0, 6 and 7
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_result_has_the_dtype_of_the_scores(dtype):
+    scores = normal(20, 8).to(dtype)
+    p = normal(20, 8, seed=1).softmax(-1)
+    eps = 30 * torch.finfo(dtype).eps
+    want = A.attention_free_energy(p, scores.double(), 0.7)
+    for q in (p, p.float(), p.to(dtype)):
+        got = A.attention_free_energy(q, scores, 0.7)
+        assert got.dtype == dtype and (got.double() - want).abs().max() < eps + 1e-6
+        assert torch.allclose(got, free_energy(-scores, 1 / 0.7, q), atol=eps)
+    for alpha in (1.0, 1.001, 1.02, 2.0):
+        H, w = A.tsallis_entropy(p.to(dtype), alpha), A.max_entropy_weights(scores, alpha)
+        assert H.dtype == w.dtype == dtype
+        exact = A.tsallis_entropy(p.to(dtype).double() / p.to(dtype).double().sum(-1, True), alpha)
+        assert (H.double() - exact).abs().max() < eps + 1e-4
+
+
+def test_scores_may_be_whole_numbers_as_energies_may():
+    s = torch.tensor([3, 1, 0])
+    p = torch.tensor([0.5, 0.25, 0.25])
+    assert torch.equal(A.attention_free_energy(p, s), A.attention_free_energy(p, s.float()))
+    assert torch.equal(A.max_entropy_weights(s, 2.0), A.max_entropy_weights(s.float(), 2.0))

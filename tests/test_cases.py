@@ -12,6 +12,7 @@ import textwrap
 
 import pytest
 import torch
+from chapter_functions import defined_in
 from exercise_calls import (
     CHAPTERS,
     call_form,
@@ -193,7 +194,8 @@ def written(name, code):
 
 def reader(name, code):
     "What a reader's stub with this body defines, in the chapter's own namespace."
-    space = {**vars(importlib.import_module(find_spec(name).module)), "__name__": "__main__"}
+    module = vars(importlib.import_module(find_spec(name).module))
+    space = defined_in(WHERE[name], module) | {"__name__": "__main__"}
     exec(compile(written(name, code), f"<{name}>", "exec"), space)  # noqa: S102
     return space[name]
 
@@ -235,7 +237,7 @@ def test_a_plain_right_answer_is_right_and_kept(name):
          "back = (x - y + step_size*slope_y).square().sum(-1)\nreturn (forth - back)/(4*step_size*T)",
          "one number for each"),
         ("acceptance_probability", "return torch.exp(torch.clamp((E - E_new)/float(T) + log_ratio, max=0))", "number"),
-        ("mixture_score", "log_f, variance = _components(x, weights, means, stds, sigma)\n"
+        ("mixture_score", "log_f, variance = components(x, weights, means, stds, sigma)\n"
          "a = log_f.softmax(-1) / variance\nreturn a @ means - x * a.sum(-1, keepdim=True)", "one dtype"),
         ("denoising_score_matching", "s = sigma[:, None]\n"
          "return (s*score(x + s*noise, sigma) + noise).square().sum(-1).mean()", "plain number"),

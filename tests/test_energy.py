@@ -1,6 +1,7 @@
 """silen_lib.energy: identities that hold for any input, edge values, and every complaint about bad input."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,14 @@ from silen_lib.exercises import verify
 
 EXERCISES = "tilted_well_gradient gradient_descent boltzmann entropy macrostate_free_energy free_energy".split()
 DTYPES = [torch.float32, torch.float64]
+THREE_WELLS = {
+    "centres": ((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
+    "depths": (3.0, 2.0, 2.5),
+    "widths": (0.8, 1.0, 0.7),
+}
+double_well = lambda x: x**4 - 2 * x**2
+tilted_well = lambda x: x**4 / 2 - x**3 - 2 * x**2 + 3 * x
+three_wells = partial(en.gaussian_wells, **THREE_WELLS)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -19,11 +28,11 @@ def test_every_known_mistake_earns_its_own_hint(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("energy", [en.double_well, en.tilted_well])
+@pytest.mark.parametrize("energy", [double_well, tilted_well])
 def test_gradient_against_differences(energy, dtype):
     x = torch.linspace(-2, 2, 21, dtype=torch.float64)
     crude = (energy(x + 1e-5) - energy(x - 1e-5)) / 2e-5
-    got = en.gradient(energy, x.to(dtype))
+    got = en.energy_gradient(energy, x.to(dtype))
     assert got.dtype == dtype
     torch.testing.assert_close(got.double(), crude, atol=1e-4, rtol=1e-4)
 
@@ -31,36 +40,40 @@ def test_gradient_against_differences(energy, dtype):
 def test_gradient_under_no_grad_and_without_touching_its_input():
     x = torch.tensor([0.3, 1.0])
     with torch.no_grad():
-        slope = en.gradient(en.double_well, x)
+        slope = en.energy_gradient(double_well, x)
     torch.testing.assert_close(slope, 4 * x**3 - 4 * x)
     assert not x.requires_grad and not slope.requires_grad
 
 
 def test_gradient_of_points_in_the_plane():
     x = torch.randn(5, 7, 2, dtype=torch.float64)
-    got = en.gradient(lambda p: en.three_wells(p, confinement=0.3), x)
+    got = en.energy_gradient(lambda p: three_wells(p, confinement=0.3), x)
     h = torch.eye(2, dtype=torch.float64) * 1e-6
     crude = torch.stack(
-        [(en.three_wells(x + e, 0.3) - en.three_wells(x - e, 0.3)) / 2e-6 for e in h], -1
+        [
+            (three_wells(x + e, confinement=0.3) - three_wells(x - e, confinement=0.3)) / 2e-6
+            for e in h
+        ],
+        -1,
     )
     torch.testing.assert_close(got, crude, atol=1e-7, rtol=1e-5)
 
 
 def test_descent_equals_a_plain_loop_and_is_independent_across_starts():
     x = torch.linspace(-1.5, 1.5, 12, dtype=torch.float64).reshape(3, 4)
-    path = en.gradient_descent(en.tilted_well, x, lr=0.02, n_steps=30)
+    path = en.gradient_descent(tilted_well, x, lr=0.02, n_steps=30)
     assert path.shape == (31, 3, 4) and torch.equal(path[0], x)
     for i, j in ((0, 0), (2, 3)):
         v = float(x[i, j])
         for _ in range(30):
             v -= 0.02 * (2 * v**3 - 3 * v**2 - 4 * v + 3)
         assert abs(v - float(path[-1, i, j])) < 1e-12
-    torch.testing.assert_close(path[:, 1], en.gradient_descent(en.tilted_well, x[1], 0.02, 30))
+    torch.testing.assert_close(path[:, 1], en.gradient_descent(tilted_well, x[1], 0.02, 30))
 
 
 def test_descent_of_no_steps_is_the_start_itself():
     x = torch.tensor([1.0, 2.0])
-    path = en.gradient_descent(en.double_well, x, n_steps=0)
+    path = en.gradient_descent(double_well, x, n_steps=0)
     assert torch.equal(path, x[None]) and path.data_ptr() != x.data_ptr()
 
 
@@ -68,35 +81,8 @@ def test_descent_of_no_steps_is_the_start_itself():
 def test_divergence_sets_in_where_theory_says(lr):
     edge = math.sqrt(1 + 1 / (2 * lr))
     starts = torch.tensor([edge * 0.999, edge * 1.001, -edge * 1.001], dtype=torch.float64)
-    gone = en.diverged(en.gradient_descent(en.double_well, starts, lr, 3000))
-    assert gone.tolist() == [False, True, True]
-
-
-def test_stationary_points_of_the_tilted_well():
-    at = en.stationary_points(en.tilted_well, -3, 3)
-    assert [round(v, 4) for v in at.x.tolist()] == [-1.2020, 0.5912, 2.1108]
-    assert at.stable.tolist() == [True, False, True]
-    assert en.gradient(en.tilted_well, at.x).abs().max() < 1e-12
-
-
-def test_stationary_points_exactly_on_the_grid_are_found_once():
-    at = en.stationary_points(en.double_well, -2, 2, n=401)
-    torch.testing.assert_close(
-        at.x, torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64), atol=1e-9, rtol=0
-    )
-    assert en.stationary_points(lambda x: x, 0, 1).x.numel() == 0
-
-
-def test_curvature_of_a_straight_line_is_zero():
-    assert torch.equal(en.curvature(lambda x: 3 * x, torch.ones(4)), torch.zeros(4))
-
-
-def test_basin_of_numbers_and_vectors_and_of_a_ball_that_never_arrives():
-    minima = torch.tensor([-1.0, 1.0])
-    assert en.basin(en.double_well, torch.tensor([[-0.5], [0.1]]), minima).tolist() == [[0], [1]]
-    centres = torch.tensor(en.THREE_WELLS["centres"])
-    starts = torch.tensor([[-1.5, -0.5], [0.2, 2.5], [-3.5, 4.0]])
-    assert en.basin(en.three_wells, starts, centres, lr=0.1, n_steps=300).tolist() == [0, 2, -1]
+    end = en.gradient_descent(double_well, starts, lr, 3000)[-1]
+    assert (end.abs() < 1e6).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -131,9 +117,7 @@ def test_thermal_identities_hold_for_any_energies():
     E = torch.randn(4, 30, dtype=torch.float64) * 3
     T = torch.tensor([0.1, 0.5, 2.0, 20.0], dtype=torch.float64)
     p = en.boltzmann(E, T)
-    torch.testing.assert_close(
-        en.mean_energy(E, T) - T * en.entropy(p), -T * en.log_partition(E, T)
-    )
+    torch.testing.assert_close((p * E).sum(-1) - T * en.entropy(p), -T * en.log_partition(E, T))
     torch.testing.assert_close(en.free_energy(E, T), en.free_energy(E, T, p))
     one_by_one = torch.stack([en.free_energy(e, float(t)) for e, t in zip(E, T)])
     torch.testing.assert_close(en.free_energy(E, T), one_by_one)
@@ -161,7 +145,8 @@ def test_log_partition_derivatives():
 def test_forbidden_states():
     E = torch.tensor([math.inf, 0.0, 1.0])
     torch.testing.assert_close(en.log_partition(E), en.log_partition(E[1:]))
-    torch.testing.assert_close(en.mean_energy(E), en.mean_energy(E[1:]))
+    p = en.boltzmann(E)
+    torch.testing.assert_close(en.free_energy(E, 1.0, p), en.free_energy(E))
     assert en.log_partition(torch.full((2,), math.inf)) == -math.inf
 
 
@@ -181,16 +166,16 @@ def test_macrostates_partition_the_whole():
 
 
 def test_grid_fills_the_box_once():
-    points, cell = en.grid((-1, 0), (1, 3), (4, 6))
+    points, cell = en.grid_points((-1, 0), (1, 3), (4, 6))
     assert points.shape == (4, 6, 2) and math.isclose(cell * 24, 6)
     torch.testing.assert_close(points[0, 0], torch.tensor([-0.75, 0.25]))
-    x, dx = en.grid(0, math.pi, 1000, dtype=torch.float64)
+    x, dx = en.grid_points(0, math.pi, 1000, dtype=torch.float64)
     assert abs(float(x.sin().sum() * dx) - 2) < 1e-5
 
 
 def test_gaussian_integral_in_three_dimensions():
-    points, cell = en.grid((-9,) * 3, (9,) * 3, 60, dtype=torch.float64)
-    log_z = en.log_partition(points.square().sum(-1).flatten() / 2, 1.3, cell)
+    points, cell = en.grid_points((-9,) * 3, (9,) * 3, 60, dtype=torch.float64)
+    log_z = en.log_partition(points.square().sum(-1).flatten() / 2, 1.3, cell=cell)
     assert abs(float(log_z) - 1.5 * math.log(2 * math.pi * 1.3)) < 1e-6
 
 
@@ -199,12 +184,12 @@ def test_three_wells_on_the_published_grid_and_on_growing_boxes():
         torch.linspace(-5, 5, 200, dtype=torch.float64),
         torch.linspace(-3, 5, 200, dtype=torch.float64),
     )
-    weights = (-en.three_wells(torch.stack(torch.meshgrid(u, v, indexing="ij"), -1))).exp()
+    weights = (-three_wells(torch.stack(torch.meshgrid(u, v, indexing="ij"), -1))).exp()
     assert abs(float(weights.sum() * (u[1] - u[0]) * (v[1] - v[0])) - 155.78) < 0.005
     for side, want in ((20, 475.0737), (40, 1675.0737)):
-        points, cell = en.grid((-side / 2,) * 2, (side / 2,) * 2, 320, dtype=torch.float64)
+        points, cell = en.grid_points((-side / 2,) * 2, (side / 2,) * 2, 320, dtype=torch.float64)
         assert (
-            abs(float(en.log_partition(en.three_wells(points).flatten(), cell=cell).exp()) - want)
+            abs(float(en.log_partition(three_wells(points).flatten(), cell=cell).exp()) - want)
             < 1e-3
         )
 
@@ -242,37 +227,33 @@ BAD = {
     "energy −inf": (lambda: en.log_partition(torch.tensor([0.0, -math.inf])), "E must not"),
     "no state allowed": (lambda: en.boltzmann(torch.tensor([math.inf, math.inf])), "E forbids"),
     "no axis of states": (lambda: en.log_partition(torch.tensor(1.0)), "E must hold"),
-    "no states": (lambda: en.mean_energy(torch.zeros(3, 0)), "E must hold"),
-    "wrong p": (lambda: en.mean_energy(ROWS, 1.0, torch.ones(4) / 4), "p must hold"),
+    "no states": (lambda: en.free_energy(torch.zeros(3, 0)), "E must hold"),
+    "wrong p": (lambda: en.free_energy(ROWS, 1.0, torch.ones(4) / 4), "p must hold"),
     "p above 1": (lambda: en.entropy(torch.tensor([0.5, 0.6])), "p must be"),
     "p below 0": (lambda: en.entropy(torch.tensor([-0.5, 1.5])), "p must be"),
     "p is NaN": (lambda: en.entropy(torch.tensor([math.nan, 1.0])), "p must be"),
     "cell 0": (lambda: en.log_partition(ROWS, cell=0), "cell .*must"),
-    "lr 0": (lambda: en.gradient_descent(en.double_well, ROWS, lr=0), "lr .*must"),
-    "lr NaN": (lambda: en.gradient_descent(en.double_well, ROWS, lr=math.nan), "lr .*must"),
-    "n_steps −1": (lambda: en.gradient_descent(en.double_well, ROWS, n_steps=-1), "n_steps .*must"),
+    "lr 0": (lambda: en.gradient_descent(double_well, ROWS, lr=0), "lr .*must"),
+    "lr NaN": (lambda: en.gradient_descent(double_well, ROWS, lr=math.nan), "lr .*must"),
+    "n_steps −1": (lambda: en.gradient_descent(double_well, ROWS, n_steps=-1), "n_steps .*must"),
     "n_steps 2.5": (
-        lambda: en.gradient_descent(en.double_well, ROWS, n_steps=2.5),
+        lambda: en.gradient_descent(double_well, ROWS, n_steps=2.5),
         "n_steps .*must",
     ),
-    "integers": (lambda: en.gradient(en.double_well, torch.arange(3)), "x .*must be"),
-    "detached energy": (lambda: en.gradient(lambda x: x.detach(), ROWS), "does not depend"),
-    "energy per pair": (lambda: en.curvature(lambda x: x.sum(-1), ROWS), "energy must give"),
-    "points in 3-D": (lambda: en.three_wells(torch.zeros(4, 3)), "x must be"),
+    "integers": (lambda: en.energy_gradient(double_well, torch.arange(3)), "x .*must be"),
+    "detached energy": (lambda: en.energy_gradient(lambda x: x.detach(), ROWS), "does not depend"),
+    "points in 3-D": (lambda: three_wells(torch.zeros(4, 3)), "x must be"),
     "a depth too many": (
         lambda: en.gaussian_wells(torch.zeros(4, 2), [[0, 0]], [1, 2], [1]),
         "depths and widths",
     ),
     "width 0": (lambda: en.gaussian_wells(torch.zeros(4, 2), [[0, 0]], [1], [0]), "widths .*must"),
-    "confinement −1": (lambda: en.three_wells(torch.zeros(4, 2), -1), "confinement .*must"),
-    "empty interval": (lambda: en.stationary_points(en.double_well, 1, -1), "low must"),
-    "flat energy": (lambda: en.stationary_points(lambda x: 0 * x, -1, 1), "flat"),
-    "reversed box": (lambda: en.grid(1, 0), "low must"),
-    "too fine a grid": (lambda: en.grid((0, 0), (1, 1), 100_000), "cells"),
-    "minima of other size": (
-        lambda: en.basin(en.three_wells, torch.zeros(3), torch.zeros(2, 2)),
-        "minima must",
+    "confinement −1": (
+        lambda: three_wells(torch.zeros(4, 2), confinement=-1),
+        "confinement .*must",
     ),
+    "reversed box": (lambda: en.grid_points(1, 0), "low must"),
+    "too fine a grid": (lambda: en.grid_points((0, 0), (1, 1), 100_000), "cells"),
     "a label too few": (
         lambda: en.macrostate_free_energy(torch.zeros(3), torch.tensor([0, 1])),
         "label .*must",
@@ -294,7 +275,7 @@ def test_bad_input_is_named(call, words):
 X6 = torch.linspace(-1, 1, 6)
 
 
-@pytest.mark.parametrize("door", [en.gradient, en.curvature, en.gradient_descent])
+@pytest.mark.parametrize("door", [en.energy_gradient, en.gradient_descent])
 @pytest.mark.parametrize(
     "energy",
     [
@@ -314,12 +295,9 @@ def test_the_free_energy_of_a_distribution_at_zero_temperature_is_its_mean_energ
         torch.randn(3, 7, dtype=torch.float64),
         torch.randn(3, 7, dtype=torch.float64).softmax(-1),
     )
-    assert torch.equal(en.free_energy(E, 0, p), (p * E).sum(-1)) and torch.equal(
-        en.mean_energy(E, 0.0, p), (p * E).sum(-1)
-    )
-    for f in (en.free_energy, en.mean_energy):
-        with pytest.raises(ValueError, match="T must be a finite temperature above 0"):
-            f(E, 0)
+    assert torch.equal(en.free_energy(E, 0, p), (p * E).sum(-1))
+    with pytest.raises(ValueError, match="T must be a finite temperature above 0"):
+        en.free_energy(E, 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -333,28 +311,24 @@ def test_a_cold_free_energy_is_the_lowest_energy(dtype, T):
 
 
 def test_a_forbidden_state_has_a_slope():
+    "Taking the first share of it would spread belief without end, at no energy: the slope there is −∞, not NaN."
     p = torch.tensor([0.5, 0.5, 0.0], requires_grad=True)
-    (slope,) = torch.autograd.grad(en.mean_energy(torch.tensor([1.0, 2.0, math.inf]), 1.0, p), p)
-    assert slope[:2].tolist() == [1, 2] and slope.isfinite().all()
+    (slope,) = torch.autograd.grad(en.free_energy(torch.tensor([1.0, 2.0, math.inf]), 1.0, p), p)
+    torch.testing.assert_close(slope[:2], torch.tensor([1.0, 2.0]) + math.log(0.5) + 1)
+    assert slope[2] == -math.inf
 
 
 BATCH = torch.rand(3, 5, generator=torch.Generator().manual_seed(1)) + 0.1
 MEMBERS = torch.tensor([0, 1, 1, 0, 2])
 TRANSFORMS = {
-    "double_well": (en.double_well, BATCH, True),
-    "tilted_well": (en.tilted_well, BATCH, True),
-    "narrow_and_wide": (en.narrow_and_wide, BATCH, True),
-    "three_wells": (en.three_wells, BATCH[:, :2], True),
+    "three_wells": (three_wells, BATCH[:, :2], True),
     "tilted_well_gradient": (en.tilted_well_gradient, BATCH, True),
     "log_partition": (lambda E: en.log_partition(E, 0.5), BATCH, True),
     "boltzmann": (lambda E: en.boltzmann(E, 0.5)[..., 0], BATCH, True),
-    "mean_energy": (lambda E: en.mean_energy(E, 0.5), BATCH, True),
-    "mean_energy of p": (lambda p: en.mean_energy(BATCH[0], 0.5, p), BATCH.softmax(-1), True),
     "entropy": (en.entropy, BATCH.softmax(-1), True),
     "free_energy": (lambda E: en.free_energy(E, 0.5), BATCH, True),
     "free_energy of p": (lambda p: en.free_energy(BATCH[0], 0.5, p), BATCH.softmax(-1), True),
     "free_energy of T": (lambda T: en.free_energy(BATCH[0], T), BATCH[:, 0], True),
-    "diverged": (en.diverged, BATCH, False),
 }
 
 
@@ -374,7 +348,7 @@ def test_macrostates_under_vmap_and_grad():
 
 
 @pytest.mark.parametrize(
-    "name", ["boltzmann", "log_partition", "mean_energy", "free_energy", "entropy", "double_well"]
+    "name", ["boltzmann", "log_partition", "free_energy", "entropy", "tilted_well_gradient"]
 )
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     E = torch.rand(200, 500)

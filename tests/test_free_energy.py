@@ -5,14 +5,10 @@ import math
 
 import pytest
 import torch
+from shared_checks import generator, transforms
 from torch import Tensor
 
 from silen_lib import free_energy as E
-from silen_lib.rbm import RBM
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def simplex(*shape, seed=0, dtype=torch.float64):
@@ -53,26 +49,6 @@ def test_gradient_is_finite_at_a_certain_belief():
     assert bool(logits.grad.isfinite().all())
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 3), (6, 4)])
-def test_mean_field_never_climbs_and_stops(shape):
-    for seed in range(20):
-        log_joint = 4 * torch.randn(shape, generator=generator(seed), dtype=torch.float64)
-        start = simplex(shape[0], seed=seed), simplex(shape[1], seed=seed + 1)
-        q1, q2, trace = E.factorised_posterior(log_joint, 200, start)
-        assert bool((trace.diff() <= 1e-10).all()) and bool(
-            trace[-1] >= -log_joint.logsumexp((0, 1)) - 1e-10
-        )
-        torch.testing.assert_close(q1, (log_joint @ q2).softmax(-1), atol=1e-4, rtol=0)
-        torch.testing.assert_close(q2, (q1 @ log_joint).softmax(-1))
-
-
-def test_mean_field_is_exact_for_independent_causes():
-    a, b = simplex(3, seed=1), simplex(4, seed=2)
-    q1, q2, trace = E.factorised_posterior((a[:, None] * b).log() - 2, sweeps=1)
-    torch.testing.assert_close((q1, q2), (a, b))
-    torch.testing.assert_close(trace[-1].item(), 2.0)
-
-
 # mixtures
 
 
@@ -81,10 +57,10 @@ def test_em_never_climbs(dim, k):
     x = torch.randn(60, dim, generator=generator(dim), dtype=torch.float64) * 2
     r, last = simplex(60, k, seed=k), math.inf
     for _ in range(15):
-        mixture = E.mixture_update(x, r, ridge=0.0)
-        after_m = E.mixture_free_energy(x, r, mixture).item()
+        mixture = E.GaussianMixture.m_step(x, r, ridge=0.0)
+        after_m = mixture.mean_free_energy(x, r).item()
         r = mixture.log_joint(x).softmax(-1)
-        after_e = E.mixture_free_energy(x, r, mixture).item()
+        after_e = mixture.mean_free_energy(x, r).item()
         assert after_m <= last + 1e-9 and after_e <= after_m + 1e-9
         assert abs(after_e + mixture.log_joint(x).logsumexp(-1).mean().item()) < 1e-9
         last = after_e
@@ -92,7 +68,7 @@ def test_em_never_climbs(dim, k):
 
 def test_one_component_is_the_sample_moments():
     x = torch.randn(40, 3, generator=generator(0), dtype=torch.float64)
-    weights, means, covariances = E.mixture_update(
+    weights, means, covariances = E.GaussianMixture.m_step(
         x, torch.ones(40, 1, dtype=torch.float64), ridge=0.0
     )
     torch.testing.assert_close((weights, means[0]), (torch.ones(1, dtype=torch.float64), x.mean(0)))
@@ -102,7 +78,7 @@ def test_one_component_is_the_sample_moments():
 def test_an_empty_component_stays_finite():
     x = torch.randn(10, 2, generator=generator(0), dtype=torch.float64)
     r = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(10, 2)
-    assert all(bool(t.isfinite().all()) for t in E.mixture_update(x, r))
+    assert all(bool(t.isfinite().all()) for t in E.GaussianMixture.m_step(x, r))
 
 
 def test_responsibilities_survive_underflow():
@@ -110,32 +86,13 @@ def test_responsibilities_survive_underflow():
     torch.testing.assert_close(r, torch.tensor([[1.0, math.exp(-1)]]) / (1 + math.exp(-1)))
 
 
-# Boltzmann machine
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_rbm_free_energy_is_the_minimum(dtype):
-    rbm = RBM(7, 5, weight_std=2.0, dtype=dtype, generator=generator(3))
-    v = (torch.rand(9, 7, generator=generator(4)) < 0.5).to(dtype)
-    best = E.rbm_variational_free_energy(rbm, v, rbm.hidden_probability(v))
-    torch.testing.assert_close(best, rbm.free_energy(v), atol=1e-4, rtol=1e-4)
-    corners = torch.tensor(list(itertools.product([0.0, 1.0], repeat=5)), dtype=dtype)
-    assert bool(
-        (
-            E.rbm_variational_free_energy(rbm, v[:, None], corners)
-            >= rbm.free_energy(v)[:, None] - 1e-4
-        ).all()
-    )
-
-
 # autoencoder
 
 
 def test_reparameterised_samples_have_their_law():
     n = 100_000
-    z = E.reparameterise(
-        torch.full((n,), 2.0), torch.full((n,), math.log(9.0)), generator(5)
-    ).double()
+    mean, log_var = torch.full((n,), 2.0), torch.full((n,), math.log(9.0))
+    z = E.VAE(4).draw_latent(mean, log_var, generator=generator(5)).double()
     assert abs(z.mean() - 2) < 6 * 3 / n**0.5 and abs(z.var() - 9) < 6 * 9 * (2 / n) ** 0.5
 
 
@@ -146,12 +103,15 @@ def test_generators_repeat_and_leave_the_global_one_alone():
     for _ in range(2):
         vae = E.VAE(12, 2, 8, generator=generator(1))
         runs.append(
-            (E.fit_vae(vae, x, 2, 7, generator=generator(2)), vae.elbo(x, generator(3)).tolist())
+            (
+                E.fit_vae(vae, x, 2, 7, generator=generator(2)),
+                vae.elbo(x, generator=generator(3)).tolist(),
+            )
         )
     net = E.PredictiveCodingNetwork([3, 2], generator=generator(0))
-    E.run_agent(E.t_maze(), 0, generator=generator(4))
+    E.run_agent(E.DecisionModel.t_maze(), 0, generator=generator(4))
     assert runs[0] == runs[1] and len(net.W) == 1
-    vae.importance_bound(x, 3, generator(3))
+    vae.importance_bound(x, 3, generator=generator(3))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -159,7 +119,7 @@ def test_generators_repeat_and_leave_the_global_one_alone():
 def small_vae():
     x = (torch.rand(300, 10, generator=generator(6)) < torch.linspace(0.1, 0.9, 10)).float()
     vae = E.VAE(10, 1, 16, generator=generator(7))
-    E.fit_vae(vae, x, 15, 50, 1e-2, generator(8))
+    E.fit_vae(vae, x, 15, 50, 1e-2, generator=generator(8))
     return vae, x
 
 
@@ -168,10 +128,12 @@ def test_bounds_stand_in_order(small_vae):
     with torch.no_grad():
         exact = vae.log_evidence(x, 400, 8.0)
         k1, k20 = (
-            torch.stack([vae.importance_bound(x, k, generator(s)) for s in range(60)]).mean(0)
+            torch.stack(
+                [vae.importance_bound(x, k, generator=generator(s)) for s in range(60)]
+            ).mean(0)
             for k in (1, 20)
         )
-        elbo = torch.stack([vae.elbo(x, generator(s)) for s in range(60)]).mean(0)
+        elbo = torch.stack([vae.elbo(x, generator=generator(s)) for s in range(60)]).mean(0)
     assert elbo.mean() < k20.mean() < exact.mean() + 0.02
     assert abs(elbo.mean() - k1.mean()) < 0.05
 
@@ -190,7 +152,12 @@ def test_evidence_sums_to_one():
 @pytest.mark.parametrize("top_variance", [2.0, math.inf])
 def test_drives_are_minus_the_gradient(activation, top_variance):
     net = E.PredictiveCodingNetwork(
-        [4, 5, 2, 3], 0.3, top_variance, activation, torch.float64, generator(1)
+        [4, 5, 2, 3],
+        0.3,
+        top_variance,
+        activation=activation,
+        dtype=torch.float64,
+        generator=generator(1),
     )
     x = [
         torch.randn(6, n, generator=generator(n), dtype=torch.float64, requires_grad=True)
@@ -208,7 +175,7 @@ def test_settling_never_climbs(step, dtype):
             [6, 8, 8, 4], 0.01, 1.0, dtype=dtype, generator=generator(seed)
         )
         x = [3 * torch.randn(7, n, generator=generator(seed + n), dtype=dtype) for n in net.sizes]
-        settled, trace = net.infer(x, [0, 1, 2], 80, step)
+        settled, trace = net.infer(x, [0, 1, 2], 80, step=step)
         assert bool((trace.diff(dim=0) <= 0).all()) and trace.shape == (81, 7)
         torch.testing.assert_close(trace[-1], net.energy(settled))
         assert torch.equal(settled[3], x[3]) and settled[0].dtype == dtype
@@ -305,38 +272,25 @@ def reacting_plans(m, belief, depth):
 )
 def test_reacting_plans_against_all_trees(shape, depth):
     m = random_model(*shape, seed=3)
-    best = E.plan_values(m, m.D, depth).min().item()
+    best = m.plan_values(m.D, depth).min().item()
     assert abs(best - reacting_plans(m, m.D, depth)) < 1e-10
 
 
 def test_plans_take_batches_and_know_the_fixed_policies():
     m = random_model(seed=5)
     beliefs = simplex(2, 3, 4, seed=6)
-    batch = E.plan_values(m, beliefs, 2)
-    torch.testing.assert_close(batch[1, 2], E.plan_values(m, beliefs[1, 2], 2))
+    batch = m.plan_values(beliefs, 2)
+    torch.testing.assert_close(batch[1, 2], m.plan_values(beliefs[1, 2], 2))
     fixed = E.expected_free_energy(m, torch.arange(2)[:, None], beliefs[0, 0]).G
-    torch.testing.assert_close(E.plan_values(m, beliefs[0, 0], 1), fixed)
+    torch.testing.assert_close(m.plan_values(beliefs[0, 0], 1), fixed)
 
 
 def test_single_precision_plans():
-    m = E.t_maze(0.9, 1.0, 0.3)
+    m = E.DecisionModel.t_maze(0.9, 1.0, 0.3)
     single = E.DecisionModel(*(t.float() for t in m))
-    values = E.plan_values(single, single.D, 3)
+    values = single.plan_values(single.D, 3)
     assert values.dtype == torch.float32
-    torch.testing.assert_close(values.double(), E.plan_values(m, m.D, 3), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("curiosity", [0.0, 0.5, 1.0])
-def test_the_sign_is_read_when_and_only_when(curiosity):
-    for u in torch.rand(
-        60, 3, generator=generator(int(10 * curiosity)), dtype=torch.float64
-    ).tolist():
-        r, p, c = 0.5 + u[0] / 2, 0.55 + 0.45 * u[1], 4 * u[2]
-        threshold = E.sign_threshold(r, c, p, curiosity).item()
-        for side in (-1e-4, 1e-4):
-            m = E.t_maze(r, c, threshold + side, p)
-            G = E.plan_values(m, m.D, 2, curiosity)
-            assert bool(G[1] <= G.min() + 1e-10) == (side < 0), (r, p, c, side)
+    torch.testing.assert_close(values.double(), m.plan_values(m.D, 3), atol=1e-4, rtol=1e-4)
 
 
 def test_fixed_policies_ignore_the_stake():
@@ -345,13 +299,13 @@ def test_fixed_policies_ignore_the_stake():
     for r, p, c in itertools.product([0.6, 0.85, 0.97], [0.7, 0.9], [0.1, 5.0]):
         for side in (-1e-4, 1e-4):
             best = E.expected_free_energy(
-                E.t_maze(r, c, h(p) - h(r) + side, p), policies
+                E.DecisionModel.t_maze(r, c, h(p) - h(r) + side, cheese=p), policies
             ).G.argmin()
             assert (policies[best][0].item() == 1) == (side < 0)
 
 
 def test_agents_win_as_often_as_they_should():
-    m, n = E.t_maze(0.9, 2.0, 0.1, cheese=0.8), 300
+    m, n = E.DecisionModel.t_maze(0.9, 2.0, 0.1, cheese=0.8), 300
     wins = sum(E.run_agent(m, k % 2, generator=generator(k))[-1][1] == 3 for k in range(n))
     rho = 0.9 * 0.8 + 0.1 * 0.2
     assert abs(wins / n - rho) < 6 * (rho * (1 - rho) / n) ** 0.5
@@ -372,7 +326,11 @@ def test_pymdp_agrees():
     control = pytest.importorskip("pymdp.control", reason="pymdp is a peer, not a dependency")
     from pymdp import utils
 
-    for m in (E.t_maze(0.9, 1.5, 0.2), E.t_maze(0.7, 3.0), random_model(4, 5, 3, seed=8)):
+    for m in (
+        E.DecisionModel.t_maze(0.9, 1.5, 0.2),
+        E.DecisionModel.t_maze(0.7, 3.0),
+        random_model(4, 5, 3, seed=8),
+    ):
         A, B, C, qs = (utils.obj_array(1) for _ in range(4))
         A[0], B[0], C[0], qs[0] = (
             m.A.numpy(),
@@ -390,33 +348,19 @@ def test_pymdp_agrees():
         )
 
 
-# pictures
-
-
-def test_pictures_at_the_ends_of_their_sliders():
-    joint = torch.tensor([0.35, 0.05, 0.02], dtype=torch.float64)
-    for a, b in ((0, 0), (1, 0), (0, 1), (1, 1), (-0.2, 2)):
-        assert len(E.draw_bound(a, b, joint).axes) == 2
-    for r, c, k, n in itertools.product((0.5, 1.0), (0.0, 4.0), (0.0, 3.0), (0, 1)):
-        assert len(E.draw_maze(r, c, k, n).axes) == 2
-
-
 # bad input
 
-maze = E.t_maze()
+maze = E.DecisionModel.t_maze()
 net = E.PredictiveCodingNetwork([3, 2])
 BAD = {
     "q must sum to 1": lambda: E.variational_free_energy(torch.tensor([0.5, 0.2]), torch.zeros(2)),
     "q holds negative": lambda: E.variational_free_energy(torch.tensor([1.5, -0.5]), torch.zeros(2)),
     "NaN": lambda: E.variational_free_energy(torch.tensor([math.nan, 1.0]), torch.zeros(2)),
     "floating": lambda: E.variational_free_energy(torch.tensor([1, 0]), torch.zeros(2)),
-    "q is a list": lambda: E.complexity_accuracy([1.0], torch.ones(1), torch.zeros(1)),
-    "prior must sum": lambda: E.complexity_accuracy(torch.ones(1), torch.full((1,), 0.4), torch.zeros(1)),
-    "log_joint has shape (3,); it must have 2 axes": lambda: E.factorised_posterior(torch.zeros(3)),
-    "N rows": lambda: E.mixture_update(torch.zeros(4, 2), torch.ones(3, 1)),
+    "q is a list": lambda: E.variational_free_energy([1.0], torch.zeros(1)),
+    "N rows": lambda: E.GaussianMixture.m_step(torch.zeros(4, 2), torch.ones(3, 1)),
     "log_density and weights": lambda: E.mixture_responsibilities(torch.zeros(4, 3), torch.tensor([0.5, 0.5])),
-    "q spans 0 … 2": lambda: E.rbm_variational_free_energy(RBM(2, 2), torch.zeros(2), torch.tensor([2.0, 0.0])),
-    "one shape": lambda: E.gaussian_kl(torch.zeros(2), torch.zeros(3)),
+    "it must be that of mean": lambda: E.gaussian_kl(torch.zeros(2), torch.zeros(3)),
     "n_latent is 0": lambda: E.VAE(4, 0),
     "x has shape (2, 3); its last dimension must be 4": lambda: E.fit_vae(E.VAE(4), torch.zeros(2, 3)),
     "n_samples is 0": lambda: E.VAE(4).importance_bound(torch.zeros(1, 4), 0),
@@ -430,14 +374,13 @@ BAD = {
     "free is": lambda: net.infer(net.forward(torch.zeros(1, 3)), [2]),
     "states, A and log_preference": lambda: E.risk_and_ambiguity(torch.ones(2) / 2, torch.eye(3), torch.zeros(3)),
     "states is": lambda: E.information_gain(torch.ones(2) / 2, torch.eye(3)),
-    "reliability is 1.2": lambda: E.t_maze(1.2),
+    "reliability is 1.2": lambda: E.DecisionModel.t_maze(1.2),
     "policies is of dtype torch.float32": lambda: E.expected_free_energy(maze, torch.zeros(1, 2)),
     "belief must sum to 1": lambda: E.expected_free_energy(maze, torch.tensor([[0]]), maze.D * 2),
     "policies holds 4 … 4": lambda: E.expected_free_energy(maze, torch.tensor([[4]])),
     "A must sum to 1 along axis 0": lambda: E.expected_free_energy(maze._replace(A=maze.A / 2), torch.tensor([[0]])),
     "(O, S), (U, S, S)": lambda: E.expected_free_energy(maze._replace(C=maze.C[:2]), torch.tensor([[0]])),
-    "outcome 3 has probability 0": lambda: E.belief_update(maze.D, maze.A, 3),
-    "[½, 1]": lambda: E.sign_threshold(0.2, 1.0),
+    "outcome 3 has probability 0": lambda: maze.belief_after(maze.D, 3),
 }  # fmt: skip
 
 
@@ -456,9 +399,6 @@ def test_names_are_documented():
 
 LOGS = {
     "log_joint": lambda x: E.variational_free_energy(torch.full((1, 2), 0.5), x),
-    "log_likelihood": lambda x: E.complexity_accuracy(
-        torch.full((1, 2), 0.5), torch.full((2,), 0.5), x
-    ),
     "log_density": lambda x: E.mixture_responsibilities(x, torch.full((2,), 0.5)),
     "log_preference": lambda x: E.risk_and_ambiguity(torch.ones(1), torch.full((2, 1), 0.5), x),
 }
@@ -526,29 +466,25 @@ def test_a_forbidden_outcome_costs_infinity_and_only_where_it_can_come():
     assert efe.pragmatic[1] == -math.inf and efe.G[1] == math.inf
     assert efe.G[0].item() == pytest.approx(-(efe.epistemic[0] + efe.pragmatic[0]).item())
     for depth in (1, 2, 3):
-        values = E.plan_values(m, m.D, depth)
+        values = m.plan_values(m.D, depth)
         assert math.isfinite(values[0]) and values[1] == math.inf
         assert values[0].item() == pytest.approx(reacting_plans(m, m.D, depth))
-    assert [a for a, _, _ in E.run_agent(m, 1, 3, generator(0))] == [0, 0, 0]
-    assert E.plan_values(m, m.D, 2, curiosity=0.0)[1] == math.inf
+    assert [a for a, _, _ in E.run_agent(m, 1, 3, generator=generator(0))] == [0, 0, 0]
+    assert m.plan_values(m.D, 2, curiosity=0.0)[1] == math.inf
 
 
 def test_the_impossible_leaves_gradients_finite():
     q = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
     minus = torch.tensor([-1.0, -math.inf], dtype=torch.float64)
-    for f in (
-        lambda: E.variational_free_energy(q, minus),
-        lambda: E.complexity_accuracy(q, torch.tensor([1.0, 0.0]).double(), minus)[0],
-        lambda: E.complexity_accuracy(q, q.detach(), minus)[1],
-    ):  # fmt: skip
-        assert bool(torch.autograd.grad(f(), q)[0].isfinite().all())
+    free = E.variational_free_energy(q, minus)
+    assert bool(torch.autograd.grad(free, q)[0].isfinite().all())
 
 
 @pytest.mark.parametrize("lr", [1e30, 3e37])
 def test_a_diverging_autoencoder_says_so(lr):
     x = (torch.rand(40, 9, generator=generator(0)) < 0.5).float()
     with pytest.raises(FloatingPointError, match="smaller lr"):
-        E.fit_vae(E.VAE(9, 2, 8, generator=generator(1)), x, 20, 10, lr, generator(2))
+        E.fit_vae(E.VAE(9, 2, 8, generator=generator(1)), x, 20, 10, lr, generator=generator(2))
 
 
 def test_a_network_whose_weights_require_grad_learns():
@@ -564,11 +500,10 @@ def test_a_network_whose_weights_require_grad_learns():
 
 def transformed():
     q, logs, m = simplex(3, 2), torch.zeros(3, 2, dtype=torch.float64) - 1, forbidden_model()
-    rbm, vae = RBM(5, 2, dtype=torch.float64), E.VAE(5).double()
+    vae = E.VAE(5).double()
     v = torch.ones(3, 5, dtype=torch.float64)
     return {
         "variational_free_energy": (E.variational_free_energy, (q, logs)),
-        "complexity_accuracy": (lambda q: E.complexity_accuracy(q, m.D, logs[0])[0], (q,)),
         "mixture_responsibilities": (lambda d: E.mixture_responsibilities(d, m.D).sum(-1), (logs,)),
         "gaussian_kl": (E.gaussian_kl, (logs, logs)),
         "risk_and_ambiguity": (
@@ -576,10 +511,6 @@ def transformed():
             (q,),
         ),
         "information_gain": (lambda s: E.information_gain(s, m.A), (q,)),
-        "rbm_variational_free_energy": (
-            lambda q: E.rbm_variational_free_energy(rbm, v[0], q),
-            (q,),
-        ),
         "VAE.encode": (lambda x: vae.encode(x)[0].sum(-1), (v,)),
     }
 
@@ -587,10 +518,4 @@ def transformed():
 @pytest.mark.parametrize("name", transformed())
 def test_transforms_see_through_the_checks(name):
     "vmap, func.grad and compile in one graph: the values are not looked at there."
-    f, x = transformed()[name]
-    want = torch.stack([f(*row) for row in zip(*x)])
-    torch.testing.assert_close(torch.func.vmap(f)(*x), want)
-    torch.testing.assert_close(
-        torch.compile(f, fullgraph=True, backend="eager")(*(t[0] for t in x)), want[0]
-    )
-    assert torch.func.grad(lambda *t: f(*t).sum())(*(t[0] for t in x)).shape == x[0][0].shape
+    transforms(*transformed()[name], tolerance=None)

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = ["rbm", "mnist_rbm"]
+MODULES = ["coins", "rbm", "mnist_rbm"]
 
 # Programs with one fault in each line marked `# wrong`: a checker that does not know the methods lets them pass.
 WRONG = """
 import torch
+from silen_lib.coins import Coins
 from silen_lib.mnist_rbm import ProductionRBM
-from silen_lib.rbm import RBM, Coins, Trainer
+from silen_lib.rbm import RBM, Trainer
 
 v = torch.zeros(4, 6)
 rbm = RBM(6, 3)

@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
+from chapter_functions import defined_in
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
-from silen_lib.energy import (
-    boltzmann,
-    double_well,
-    gaussian_wells,
-    grid,
-    sample_states,
-    three_wells,
-    tilted_well,
-)
+from silen_lib.energy import boltzmann, gaussian_wells, sample_states
 from silen_lib.exercises import diagnose, verify
 from silen_lib.hopfield import hopfield_energy
 from silen_lib.rbm import RBM, all_states
@@ -33,8 +26,29 @@ EXERCISES = [
     "split_rhat",
 ]
 DTYPES = [torch.float32, torch.float64]
-WALLED = partial(three_wells, confinement=0.1)
-WELL = S.separable(tilted_well)
+TAUGHT = defined_in("08_sampling", vars(S))
+separable, flip_one = TAUGHT["separable"], TAUGHT["flip_one"]
+dkw_limit, cdf_distance, grid_draws = (
+    TAUGHT[name] for name in ("dkw_limit", "cdf_distance", "grid_draws")
+)
+WALLED = partial(
+    gaussian_wells,
+    centres=((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
+    depths=(3.0, 2.0, 2.5),
+    widths=(0.8, 1.0, 0.7),
+    confinement=0.1,
+)
+
+
+def double_well(x):
+    return x**4 - 2 * x**2
+
+
+def tilted_well(x):
+    return x**4 / 2 - x**3 - 2 * x**2 + 3 * x
+
+
+WELL = separable(tilted_well)
 
 
 def spring(x):
@@ -45,20 +59,30 @@ def g(seed):
     return torch.Generator().manual_seed(seed)
 
 
+def middles(low, high, n):
+    "Middles of n equal cells."
+    return low + (high - low) * (torch.arange(n, dtype=torch.float64) + 0.5) / n
+
+
+def ladder_of(T):
+    "A ladder on the spring."
+    return S.replica_exchange(spring, lambda t: S.mala(spring, 0.1, t), T)
+
+
 def gap_on_line(step, energy, low, high, T, steps, n=20_000, cells=1000):
     "Largest gap of the cumulative distribution after some steps from exact starts."
-    x, _ = grid(low, high, cells, dtype=torch.float64)
-    starts = S.grid_draws(energy, (low,), (high,), n, T, cells)
-    end = S.sample(step, starts, 1, burn=steps - 1).x
-    return S.cdf_distance(end, x, boltzmann(energy(x[:, None]), T))
+    x = middles(low, high, cells)
+    starts = grid_draws(energy, (low,), (high,), n, T, cells)
+    end = S.Chains.walk(step, starts, 1, burn=steps - 1).x
+    return cdf_distance(end, x, boltzmann(energy(x[:, None]), T))
 
 
 def gap_of_states(step, states, E, T, steps, n=20_000):
     "The same for a list of all states of spins or bits."
     starts = states[sample_states(E, n, T)]
-    end = S.sample(step, starts, 1, burn=steps - 1).x[:, 0]
+    end = S.Chains.walk(step, starts, 1, burn=steps - 1).x[:, 0]
     where = (end.unsqueeze(1) == states).all(-1).float().argmax(1)
-    return S.cdf_distance(where, torch.arange(len(states)).double(), boltzmann(E.double(), T))
+    return cdf_distance(where, torch.arange(len(states)).double(), boltzmann(E.double(), T))
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -88,22 +112,22 @@ def test_a_langevin_step_in_place_is_told_so_and_one_kick_for_the_whole_batch_is
 
 @pytest.mark.parametrize("T", [0.4, 1.0, 3.0])
 @pytest.mark.parametrize("make", [
-    lambda E, T: S.metropolis_hastings(E, S.gaussian_walk(0.7), T),
+    lambda E, T: S.metropolis_hastings(E, 0.7, T),
     lambda E, T: S.mala(E, 0.07, T),
     lambda E, T: S.mala(E, 0.25, T),
 ])  # fmt: skip
 def test_adjusted_walks_leave_the_tilted_well_alone(make, T):
-    assert gap_on_line(make(WELL, T), WELL, -4.5, 5, T, 40) < S.dkw_limit(20_000)
+    assert gap_on_line(make(WELL, T), WELL, -4.5, 5, T, 40) < dkw_limit(20_000)
 
 
 def test_adjusted_walk_on_a_landscape_with_a_kink():
-    kink = S.separable(lambda x: 2 * x.abs())
-    assert gap_on_line(S.mala(kink, 0.3), kink, -12, 12, 1.0, 40) < S.dkw_limit(20_000)
+    kink = separable(lambda x: 2 * x.abs())
+    assert gap_on_line(S.mala(kink, 0.3), kink, -12, 12, 1.0, 40) < dkw_limit(20_000)
 
 
 def test_the_limit_notices_a_wrong_temperature():
-    step = S.metropolis_hastings(spring, S.gaussian_walk(1.5), 1.6)
-    assert gap_on_line(step, spring, -8, 8, 1.0, 60) > S.dkw_limit(20_000)
+    step = S.metropolis_hastings(spring, 1.5, 1.6)
+    assert gap_on_line(step, spring, -8, 8, 1.0, 60) > dkw_limit(20_000)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +136,7 @@ def test_the_limit_notices_a_wrong_temperature():
 def test_variance_of_unadjusted_langevin(eta, k, T):
     theory = T / k / (1 - eta * k / 2)
     n, burn = 200_000, math.ceil(math.log(1e-10) / math.log((1 - eta * k) ** 2 + 1e-12)) + 1
-    x = S.sample(
+    x = S.Chains.walk(
         S.langevin(lambda x: k * x.square().sum(-1) / 2, eta, T), torch.randn(n, 1), 1, burn=burn
     ).x
     assert abs(x.var() - theory) < 6 * theory * (2 / n) ** 0.5
@@ -120,13 +144,13 @@ def test_variance_of_unadjusted_langevin(eta, k, T):
 
 
 def test_two_dimensions_by_both_coordinates():
-    points, _ = grid((-14, -14), (14, 14), 400, dtype=torch.float64)
-    p = boltzmann(WALLED(points).flatten(), 0.7).view(400, 400)
-    starts = S.grid_draws(WALLED, (-14, -14), (14, 14), 20_000, 0.7)
-    end = S.sample(S.mala(WALLED, 0.2, 0.7), starts, 1, burn=30).x[:, 0]
-    line = points[:, 0, 0]
-    assert S.cdf_distance(end[:, 0], line, p.sum(1)) < S.dkw_limit(20_000)
-    assert S.cdf_distance(end[:, 1], line, p.sum(0)) < S.dkw_limit(20_000)
+    line = middles(-14, 14, 400)
+    points = torch.cartesian_prod(line, line)
+    p = boltzmann(WALLED(points), 0.7).view(400, 400)
+    starts = grid_draws(WALLED, (-14, -14), (14, 14), 20_000, 0.7)
+    end = S.Chains.walk(S.mala(WALLED, 0.2, 0.7), starts, 1, burn=30).x[:, 0]
+    assert cdf_distance(end[:, 0], line, p.sum(1)) < dkw_limit(20_000)
+    assert cdf_distance(end[:, 1], line, p.sum(0)) < dkw_limit(20_000)
 
 
 @pytest.mark.parametrize("T", [0.5, 2.0])
@@ -135,20 +159,20 @@ def test_spins_by_flips_and_by_heat_bath(T):
     W = ((a + a.T) / 2).fill_diagonal_(0)
     states = 2 * all_states(6) - 1
     E = hopfield_energy(states, W)
-    flips = S.metropolis_hastings(partial(hopfield_energy, W=W), S.flip_one(), T)
+    flips = S.metropolis_hastings(partial(hopfield_energy, W=W), flip_one(), T)
 
     def bath(w, generator=None):
         return S.Walkers(heat_bath(w.x, W, T=T, generator=generator))
 
-    assert gap_of_states(flips, states, E, T, 15) < S.dkw_limit(20_000)
-    assert gap_of_states(bath, states, E, T, 3) < S.dkw_limit(20_000)
+    assert gap_of_states(flips, states, E, T, 15) < dkw_limit(20_000)
+    assert gap_of_states(bath, states, E, T, 3) < dkw_limit(20_000)
 
 
 def test_bits_of_an_rbm_by_flips():
     rbm = RBM(5, 3, weight_std=1.5, generator=g(2)).requires_grad_(False)
     states = all_states(5)
-    step = S.metropolis_hastings(rbm.free_energy, S.flip_one(0, 1))
-    assert gap_of_states(step, states, rbm.free_energy(states), 1.0, 20) < S.dkw_limit(20_000)
+    step = S.metropolis_hastings(rbm.free_energy, flip_one(0, 1))
+    assert gap_of_states(step, states, rbm.free_energy(states), 1.0, 20) < dkw_limit(20_000)
 
 
 def test_a_leaning_proposal_needs_its_ratio():
@@ -171,18 +195,20 @@ def test_a_leaning_proposal_needs_its_ratio():
     gaps = [
         gap_of_states(S.metropolis_hastings(energy, leaning(r)), states, E, 1.0, 15) for r in (1, 0)
     ]
-    assert gaps[0] < S.dkw_limit(20_000) < gaps[1]
+    assert gaps[0] < dkw_limit(20_000) < gaps[1]
 
 
 @pytest.mark.parametrize("R", [2, 3, 4])
 def test_every_rung_of_a_ladder_keeps_its_own_law(R):
     "Exchanges only mix rungs if the laws stay: exact starts on all of them, one gap for each."
     T = [0.4, 0.8, 1.5, 3.0][:R]
-    x, _ = grid(-4.5, 5, 1000, dtype=torch.float64)
-    starts = torch.stack([S.grid_draws(WELL, (-4.5,), (5,), 20_000, t, 1000) for t in T])
-    run = S.sample(S.tempered(WELL, T, lambda t: S.mala(WELL, 0.05, t)), starts, 1, burn=20)
+    x = middles(-4.5, 5, 1000)
+    starts = torch.stack([grid_draws(WELL, (-4.5,), (5,), 20_000, t, 1000) for t in T])
+    run = S.Chains.walk(
+        S.replica_exchange(WELL, lambda t: S.mala(WELL, 0.05, t), T), starts, 1, burn=20
+    )
     for row, t in zip(run.x, T):
-        assert S.cdf_distance(row, x, boltzmann(tilted_well(x), t)) < S.dkw_limit(20_000)
+        assert cdf_distance(row, x, boltzmann(tilted_well(x), t)) < dkw_limit(20_000)
     assert run.swaps.shape == (R - 1,) and (run.swaps > 0.05).all()
 
 
@@ -193,25 +219,25 @@ def test_tempering_spins_with_a_column_of_temperatures():
     E = hopfield_energy(states, W)
     energy = partial(hopfield_energy, W=W)
     starts = torch.stack([states[sample_states(E, 20_000, t)] for t in T])
-    run = S.sample(
-        S.tempered(energy, T, lambda t: S.metropolis_hastings(energy, S.flip_one(), t)),
+    run = S.Chains.walk(
+        S.replica_exchange(energy, lambda t: S.metropolis_hastings(energy, flip_one(), t), T),
         starts,
         1,
         burn=10,
     )
     for row, t in zip(run.x[:, :, 0], T):
         where = (row.unsqueeze(1) == states).all(-1).float().argmax(1)
-        assert S.cdf_distance(
+        assert cdf_distance(
             where, torch.arange(32.0).double(), boltzmann(E.double(), t)
-        ) < S.dkw_limit(20_000)
+        ) < dkw_limit(20_000)
 
 
 def test_a_bridge_is_crossed_by_tempering_only():
     start = torch.full((400, 1), 2.1)
-    alone = S.sample(S.mala(WELL, 0.05, 0.15), start, 1, burn=600).x
+    alone = S.Chains.walk(S.mala(WELL, 0.05, 0.15), start, 1, burn=600).x
     ladder = [0.15, 0.25, 0.4, 0.65, 1.0, 1.6, 2.5]
-    trade = S.sample(
-        S.tempered(WELL, ladder, lambda t: S.mala(WELL, 0.05, t)),
+    trade = S.Chains.walk(
+        S.replica_exchange(WELL, lambda t: S.mala(WELL, 0.05, t), ladder),
         start.expand(7, 400, 1),
         1,
         burn=600,
@@ -224,40 +250,42 @@ def test_a_bridge_is_crossed_by_tempering_only():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("make", [
-    lambda: S.metropolis_hastings(WALLED, S.gaussian_walk(0.4)), lambda: S.langevin(WALLED, 0.1),
+    lambda: S.metropolis_hastings(WALLED, 0.4), lambda: S.langevin(WALLED, 0.1),
     lambda: S.mala(WALLED, 0.1),
 ])  # fmt: skip
 def test_dtype_is_kept_and_a_generator_decides_everything(make, dtype):
     start = torch.randn(7, 2, generator=g(0)).to(dtype)
     before, state = start.clone(), torch.get_rng_state()
-    a, b = (S.sample(make(), start, 9, burn=2, thin=3, generator=g(5)) for _ in range(2))
+    a, b = (S.Chains.walk(make(), start, 9, burn=2, thin=3, generator=g(5)) for _ in range(2))
     assert torch.equal(a.x, b.x) and a.x.dtype == dtype and a.x.shape == (7, 9, 2)
     assert torch.equal(start, before) and torch.equal(torch.get_rng_state(), state)
     assert not a.x.requires_grad and not torch.equal(
-        a.x, S.sample(make(), start, 9, 2, 3, generator=g(6)).x
+        a.x, S.Chains.walk(make(), start, 9, burn=2, thin=3, generator=g(6)).x
     )
 
 
-def test_tempered_with_a_generator():
+def test_a_ladder_with_a_generator():
     start = torch.randn(3, 4, 2)
-    step = S.tempered(WALLED, [1.0, 2.0, 4.0], lambda t: S.langevin(WALLED, 0.1, t))
-    a, b = (S.sample(step, start, 6, generator=g(5)) for _ in range(2))
+    step = S.replica_exchange(WALLED, lambda t: S.langevin(WALLED, 0.1, t), [1.0, 2.0, 4.0])
+    a, b = (S.Chains.walk(step, start, 6, generator=g(5)) for _ in range(2))
     assert torch.equal(a.x, b.x) and a.x.shape == (3, 4, 6, 2) and a.acceptance is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tempered_follows_the_walkers_dtype(dtype):
-    step = S.tempered(WALLED, torch.tensor([1.0, 2.0]), lambda t: S.mala(WALLED, 0.1 * t**0.5, t))
-    last = S.sample(step, torch.randn(2, 4, 2).to(dtype), 6).last
+def test_a_ladder_follows_the_walkers_dtype(dtype):
+    step = S.replica_exchange(
+        WALLED, lambda t: S.mala(WALLED, 0.1 * t**0.5, t), torch.tensor([1.0, 2.0])
+    )
+    last = S.Chains.walk(step, torch.randn(2, 4, 2).to(dtype), 6).last
     assert last.x.dtype == last.E.dtype == last.slope.dtype == dtype
 
 
 def test_chains_go_on_where_they_stopped():
     step, start = S.mala(WALLED, 0.1), torch.randn(5, 2, generator=g(1))
     generator = g(2)
-    first = S.sample(step, start, 10, generator=generator)
-    second = S.sample(step, first.last, 10, generator=generator)
-    whole = S.sample(step, start, 20, generator=g(2))
+    first = S.Chains.walk(step, start, 10, generator=generator)
+    second = S.Chains.walk(step, first.last, 10, generator=generator)
+    whole = S.Chains.walk(step, start, 20, generator=g(2))
     assert torch.equal(torch.cat([first.x, second.x], 1), whole.x)
     assert torch.allclose(
         (first.acceptance + second.acceptance) / 2, whole.acceptance.to(first.acceptance.dtype)
@@ -266,64 +294,63 @@ def test_chains_go_on_where_they_stopped():
 
 def test_thinning_keeps_every_thin_th():
     step, start = S.langevin(WALLED, 0.1), torch.randn(5, 2)
-    every = S.sample(step, start, 12, generator=g(3)).x
-    assert torch.equal(S.sample(step, start, 4, thin=3, generator=g(3)).x, every[:, 2::3])
-    assert torch.equal(S.sample(step, start, 7, burn=5, generator=g(3)).x, every[:, 5:])
+    every = S.Chains.walk(step, start, 12, generator=g(3)).x
+    assert torch.equal(S.Chains.walk(step, start, 4, thin=3, generator=g(3)).x, every[:, 2::3])
+    assert torch.equal(S.Chains.walk(step, start, 7, burn=5, generator=g(3)).x, every[:, 5:])
 
 
 def test_what_walkers_carry_is_what_is_true_there():
     w = S.Walkers(torch.randn(6, 2))
     for _ in range(5):
         w = S.mala(WALLED, 0.4)(w)
-        E, slope = S.energy_and_gradient(WALLED, w.x)
+        E, slope = S.Walkers(w.x).slopes(WALLED)
         assert torch.equal(E, w.E) and torch.equal(slope, w.slope)
     w = S.Walkers(torch.randn(3, 6, 2))
-    step = S.tempered(WALLED, [0.5, 1.0, 2.0], lambda t: S.mala(WALLED, 0.3, t))
+    step = S.replica_exchange(WALLED, lambda t: S.mala(WALLED, 0.3, t), [0.5, 1.0, 2.0])
     for _ in range(5):
         w = step(w)
-        E, slope = S.energy_and_gradient(WALLED, w.x)
+        E, slope = S.Walkers(w.x).slopes(WALLED)
         torch.testing.assert_close(E, w.E)
         torch.testing.assert_close(slope, w.slope)
 
 
-def test_exchanges_only_permute():
-    w = S.Walkers(torch.randn(4, 50, 2))
-    w = w._replace(E=WALLED(w.x))
-    T = torch.tensor([0.5, 1.0, 2.0, 4.0])[:, None]
-    for first in (0, 1):
-        new, swap = S._exchange(w, T, first, g(1))
-        assert torch.equal(new.E.sort(0).values, w.E.sort(0).values) and swap.any()
-        torch.testing.assert_close(WALLED(new.x), new.E)
-        still = torch.ones(4, 50, dtype=torch.bool)
-        still[first:-1:2] &= ~swap
-        still[first + 1 :: 2][: len(swap)] &= ~swap
-        assert torch.equal(new.x[still], w.x[still])
+@pytest.mark.parametrize("R", [2, 3, 4, 5])
+def test_exchanges_only_permute(R):
+    "A kernel that stands still leaves the exchanges alone: who moved is told, and nothing is made or lost."
+
+    def still(T):
+        return lambda w, generator=None: w
+
+    x = torch.randn(R, 50, 2)
+    E, slope = S.Walkers(x).slopes(WALLED)
+    w = S.replica_exchange(WALLED, still, 2.0 ** torch.arange(R))(S.Walkers(x, E, slope), g(1))
+    assert torch.equal(w.E.sort(0).values, E.sort(0).values) and w.swapped.any()
+    assert w.swapped.shape == (R - 1, 50)
+    torch.testing.assert_close(WALLED(w.x), w.E)
+    torch.testing.assert_close(S.Walkers(w.x).slopes(WALLED)[1], w.slope)
+    row = torch.arange(R)[:, None].expand(R, 50).clone()
+    for first in (0, 1):  # the even pairs, then the odd ones
+        for k in range(first, R - 1, 2):
+            swap = w.swapped[k]
+            row[k], row[k + 1] = (
+                torch.where(swap, row[k + 1], row[k]),
+                torch.where(swap, row[k], row[k + 1]),
+            )
+    assert torch.equal(w.x, x.gather(0, row[..., None].expand(x.shape)))
 
 
 def test_step_sizes_and_temperatures_for_each_chain():
     "A column of step sizes is the same as running the chains one by one: a spring has variance T for each."
     T = torch.tensor([[0.2], [1.0], [5.0]])
     start = T.sqrt().unsqueeze(-1) * torch.randn(3, 20_000, 1)
-    x = S.sample(S.mala(spring, torch.tensor([[0.3], [0.5], [1.0]]), T), start, 1, burn=20).x
+    x = S.Chains.walk(S.mala(spring, torch.tensor([[0.3], [0.5], [1.0]]), T), start, 1, burn=20).x
     assert ((x.flatten(1).var(1) - T[:, 0]).abs() < 6 * T[:, 0] * (2 / 20_000) ** 0.5).all()
-
-
-def test_gradient_of_the_wells_by_hand():
-    x = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    wells = dict(
-        centres=torch.randn(6, 3),
-        depths=torch.rand(6) + 1,
-        widths=torch.rand(6) + 0.5,
-        confinement=0.3,
-    )
-    (slope,) = torch.autograd.grad(gaussian_wells(x, **wells).sum(), x)
-    torch.testing.assert_close(S.gaussian_wells_gradient(x.detach(), **wells), slope)
 
 
 def test_gradients_under_no_grad_and_of_frozen_input():
     x = torch.randn(3, 2)
     with torch.no_grad():
-        E, slope = S.energy_and_gradient(WALLED, x)
+        E, slope = S.Walkers(x).slopes(WALLED)
     assert not E.requires_grad and not slope.requires_grad and not x.requires_grad
     torch.testing.assert_close(E, WALLED(x))
 
@@ -345,7 +372,7 @@ def test_rhat_is_arviz(n):
 
 def test_convergence_is_arviz():
     x = torch.randn(4, 60, 3)
-    c = S.convergence(x)
+    c = S.Convergence.of(x)
     for k in range(3):
         a = x[..., k].double().numpy()
         got = [float(v[k]) for v in (c.error, c.ess, c.rhat)]
@@ -365,24 +392,22 @@ def test_large_and_infinite_energies():
 
 
 def test_nan_proposals_are_refused():
-    holes = S.separable(lambda x: torch.where(x.abs() > 1, math.nan, 0 * x))
-    run = S.sample(S.metropolis_hastings(holes, S.gaussian_walk(2.0)), torch.zeros(200, 1), 50)
+    holes = separable(lambda x: torch.where(x.abs() > 1, math.nan, 0 * x))
+    run = S.Chains.walk(S.metropolis_hastings(holes, 2.0), torch.zeros(200, 1), 50)
     assert run.x.abs().max() <= 1 and 0 < run.acceptance.double().mean() < 1
 
 
 def test_a_wall_is_never_crossed_and_what_is_inside_is_uniform():
-    box = S.separable(lambda x: torch.where((x > 0) & (x < 1), 0.0, math.inf))
-    end = S.sample(
-        S.metropolis_hastings(box, S.gaussian_walk(0.5)), torch.rand(20_000, 1), 1, burn=20
-    ).x
+    box = separable(lambda x: torch.where((x > 0) & (x < 1), 0.0, math.inf))
+    end = S.Chains.walk(S.metropolis_hastings(box, 0.5), torch.rand(20_000, 1), 1, burn=20).x
     assert ((end > 0) & (end < 1)).all()
-    x, _ = grid(0.0, 1.0, 100, dtype=torch.float64)
-    assert S.cdf_distance(end, x, torch.full((100,), 0.01).double()) < S.dkw_limit(20_000)
+    x = middles(0.0, 1.0, 100)
+    assert cdf_distance(end, x, torch.full((100,), 0.01).double()) < dkw_limit(20_000)
 
 
 def test_at_almost_zero_temperature_walks_only_go_down():
     w = S.Walkers(torch.randn(50, 1))
-    step = S.metropolis_hastings(WELL, S.gaussian_walk(0.3), 1e-12)
+    step = S.metropolis_hastings(WELL, 0.3, 1e-12)
     E = WELL(w.x)
     for _ in range(50):
         w = step(w)
@@ -391,73 +416,50 @@ def test_at_almost_zero_temperature_walks_only_go_down():
 
 
 def test_a_move_of_probability_1e30_never_happens():
-    step = S.metropolis_hastings(lambda x: 69.0 * (x.sum(-1) > 0), S.flip_one())
-    assert S.sample(step, -torch.ones(20_000, 1), 100).acceptance.sum() == 0
+    step = S.metropolis_hastings(lambda x: 69.0 * (x.sum(-1) > 0), flip_one())
+    assert S.Chains.walk(step, -torch.ones(20_000, 1), 100).acceptance.sum() == 0
 
 
 def test_walkers_that_fly_off_do_not_disturb_the_others():
-    quartic = S.separable(double_well)
+    quartic = separable(double_well)
     start = torch.tensor([[0.9], [30.0], [1.1]])
-    end = S.sample(S.langevin(quartic, 0.05, 1e-6), start, 1, burn=100).x
+    end = S.Chains.walk(S.langevin(quartic, 0.05, 1e-6), start, 1, burn=100).x
     assert (end[[0, 2]] - 1).abs().max() < 0.05 and not end[1].abs().max() < 1e6
-    assert S.sample(S.mala(quartic, 0.05, 1e-6), start, 1, burn=100).x.isfinite().all()
+    assert S.Chains.walk(S.mala(quartic, 0.05, 1e-6), start, 1, burn=100).x.isfinite().all()
 
 
 def test_no_chains_and_one_chain_without_a_batch():
-    assert S.sample(S.mala(spring, 0.1), torch.zeros(0, 3), 5).x.shape == (0, 5, 3)
-    assert S.sample(S.mala(spring, 0.1), torch.zeros(3), 5).x.shape == (5, 3)
-
-
-def test_flips_change_one_unit():
-    x = torch.randint(0, 2, (500, 9)).float()
-    new, ratio = S.flip_one(0, 1)(x)
-    assert (
-        ((new != x).sum(-1) == 1).all() and set(new.unique().tolist()) <= {0.0, 1.0} and ratio == 0
-    )
-    counts = (new != x).sum(0)
-    assert (counts > 0).all()
-
-
-@pytest.mark.parametrize("n", [1, 100])
-def test_dkw_limit_bounds_honest_draws(n):
-    "Measured on 2,000 sets of uniform numbers at an alarm of 1 in 10: no more than that are beyond it."
-    u = torch.rand(2000, n, dtype=torch.float64).sort(1).values
-    ranks = torch.arange(1, n + 1) / n
-    D = torch.maximum((ranks - u).amax(1), (u - ranks + 1 / n).amax(1))
-    assert (D > S.dkw_limit(n, 0.1)).double().mean() < 0.1 + 6 * (0.09 / 2000) ** 0.5
+    assert S.Chains.walk(S.mala(spring, 0.1), torch.zeros(0, 3), 5).x.shape == (0, 5, 3)
+    assert S.Chains.walk(S.mala(spring, 0.1), torch.zeros(3), 5).x.shape == (5, 3)
 
 
 # bad input
 
 
 @pytest.mark.parametrize("call,words", [
-    (lambda: S.gaussian_walk(0.0), "scale"),
-    (lambda: S.gaussian_walk(math.nan), "scale"),
-    (lambda: S.metropolis_hastings(spring, S.gaussian_walk(), T=-1.0), "T must"),
+    (lambda: S.metropolis_hastings(spring, 0.0), "propose"),
+    (lambda: S.metropolis_hastings(spring, math.nan), "propose"),
+    (lambda: S.metropolis_hastings(spring, 1.0, T=-1.0), "T must"),
     (lambda: S.langevin(spring, 0.0), "step_size"),
     (lambda: S.mala(spring, math.inf), "step_size"),
     (lambda: S.mala(spring, 0.1, T=torch.tensor([1.0, 0.0])), "T must"),
-    (lambda: S.tempered(spring, [1.0], lambda t: S.mala(spring, 0.1, t)), "temperatures"),
-    (lambda: S.tempered(spring, [1.0, -2.0], lambda t: S.mala(spring, 0.1, t)), "temperatures"),
-    (lambda: S.tempered(spring, [1.0, 2.0], lambda t: S.mala(spring, 0.1, t))(S.Walkers(torch.zeros(5, 2))), "x must"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2, dtype=torch.long), 3), "x has dtype torch.int64"),
-    (lambda: S.sample(S.langevin(spring, 0.1), [0.0], 3), "x is a list"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor(1.0), 3), r"x has shape \(\)"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.tensor([[math.nan]]), 3), "x contains NaN"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 0), "n is 0; it must be a whole number ≥ 1"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, burn=-1), "burn"),
-    (lambda: S.sample(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, thin=1.5), "thin"),
-    (lambda: S.sample(S.langevin(double_well, 0.1), torch.zeros(3, 2), 1), "energy"),
-    (lambda: S.sample(S.metropolis_hastings(double_well, S.gaussian_walk()), torch.zeros(3, 2), 1), "energy"),
-    (lambda: S.sample(S.mala(lambda x: torch.zeros(3), 0.1), torch.zeros(3, 2), 1), "does not depend"),
-    (lambda: S.flip_one(1, 1), "low and high"),
-    (lambda: S.dkw_limit(0), "n is 0; it must be a whole number ≥ 1"),
-    (lambda: S.dkw_limit(10, 1.0), "alarm"),
-    (lambda: S.cdf_distance(torch.zeros(3), torch.zeros(4), torch.zeros(5)), "points"),
+    (lambda: ladder_of([1.0]), r"\bT\b"),
+    (lambda: ladder_of([1.0, -2.0]), r"\bT\b"),
+    (lambda: ladder_of([1.0, 2.0])(S.Walkers(torch.zeros(5, 2))), "x must"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.zeros(3, 2, dtype=torch.long), 3), "x has dtype torch.int64"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), [0.0], 3), "x is a list"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.tensor(1.0), 3), r"x has shape \(\)"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.tensor([[math.nan]]), 3), "x contains NaN"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.zeros(3, 2), 0), "n is 0; it must be a whole number ≥ 1"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, burn=-1), "burn"),
+    (lambda: S.Chains.walk(S.langevin(spring, 0.1), torch.zeros(3, 2), 1, thin=1.5), "thin"),
+    (lambda: S.Chains.walk(S.langevin(double_well, 0.1), torch.zeros(3, 2), 1), "energy"),
+    (lambda: S.Chains.walk(S.metropolis_hastings(double_well, 1.0), torch.zeros(3, 2), 1), "energy"),
+    (lambda: S.Chains.walk(S.mala(lambda x: torch.zeros(3), 0.1), torch.zeros(3, 2), 1), "does not depend"),
     (lambda: S.autocorrelation(torch.zeros(3, 5), 6), "n_lags"),
     (lambda: S.split_rhat(torch.zeros(3, 3)), "x must"),
     (lambda: S.split_rhat(torch.zeros(12)), "x has shape .*; it must have 2 axes"),
-    (lambda: S.convergence(torch.zeros(1, 50, 2)), "x must"),
+    (lambda: S.Convergence.of(torch.zeros(1, 50, 2)), "x must"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
@@ -465,15 +467,12 @@ def test_bad_input_is_named(call, words):
 
 
 X, E = torch.randn(4, 2, generator=g(1)), torch.randn(4, generator=g(2))
-POINTS = torch.linspace(-1.0, 1.0, 5)
 
 
 @pytest.mark.parametrize("call,words", [
-    (lambda: S.sample(S.metropolis_hastings(spring, S.flip_one()), torch.zeros(3, 2), 1), "x must hold only -1 and 1"),
-    (lambda: S.sample(S.metropolis_hastings(spring, S.flip_one(0, 1)), -torch.ones(3, 2), 1),
-        "x must hold only 0 and 1"),
-    (lambda: S.sample(S.metropolis_hastings(lambda x: x.sum(-1) * math.nan, S.gaussian_walk()), X, 1),
+    (lambda: S.Chains.walk(S.metropolis_hastings(lambda x: x.sum(-1) * math.nan, 1.0), X, 1),
         "energy is NaN"),
+    (lambda: S.Chains.walk(S.mala(lambda x: x.sum(-1) * math.nan, 0.1), X, 1), "energy is NaN"),
     (lambda: S.langevin_step(X, X[:, :1], 0.1), "slope has shape"),
     (lambda: S.langevin_step(X, X[0], 0.1), r"slope has shape .* that of x"),
     (lambda: S.acceptance_probability(E, E[:, None]), r"E_new has shape .* that of E"),
@@ -485,14 +484,11 @@ POINTS = torch.linspace(-1.0, 1.0, 5)
     (lambda: S.acceptance_probability(E, E, torch.ones(3)), "T has shape"),
     (lambda: S.autocorrelation(torch.ones(2, 5), 3), "x goes up to 1"),
     (lambda: S.split_rhat(torch.ones(2, 6)), "x goes up to 1"),
-    (lambda: S.cdf_distance(X * math.nan, POINTS, torch.full((5,), 0.2)), "samples contains NaN"),
-    (lambda: S.cdf_distance(X, POINTS**3, torch.full((5,), 0.2)), "equal cells"),
-    (lambda: S.cdf_distance(X.numpy(), POINTS, torch.full((5,), 0.2)), "samples is a ndarray"),
-    (lambda: S.grid_draws(spring, (0.0, 0.0), (1.0, 1.0), 3, n=5000), "n is 5000"),
-    (lambda: S.grid_draws(spring, 0.0, (1.0,), 3), "low is 0.0"),
-    (lambda: S.tempered(spring, [1.0, math.nan], lambda t: None), "temperatures"),
-    (lambda: S.gaussian_wells_gradient(X, [[0.0]], [1.0], [1.0]), "centres, depths and widths"),
-    (lambda: S.gaussian_wells_gradient(X, [[0.0, 1.0]], [1.0], [0.0]), "widths"),
+    (lambda: S.replica_exchange(spring, lambda t: None, [1.0, math.nan]), r"\bT\b"),
+    (lambda: S.replica_exchange(spring, lambda t: None, [1.0, 2.0])(S.Walkers(torch.zeros(2, 3, 1))),
+        r"kernel\(T\) is"),
+    (lambda: S.replica_exchange(spring, lambda t: S.langevin(spring, 1.0, t), [1.0, 2.0])(
+        S.Walkers(torch.full((2, 3, 1), math.inf))), "energy is NaN"),
 ])  # fmt: skip
 def test_what_would_go_wrong_silently_is_named(call, words):
     with pytest.raises(ValueError, match=words):
@@ -515,13 +511,12 @@ def test_a_start_of_undefined_energy_is_looked_for_once():
         looks.append(len(looks))
         return spring(x) if len(looks) == 1 else spring(x) * math.nan
 
-    assert S.sample(S.metropolis_hastings(energy, S.gaussian_walk()), X, 3).acceptance.sum() == 0
+    assert S.Chains.walk(S.metropolis_hastings(energy, 1.0), X, 3).acceptance.sum() == 0
 
 
 @pytest.mark.parametrize("f", [
     lambda x: S.acceptance_probability(x.sum(-1), spring(x), 0.7), lambda x: S.autocorrelation(x, 2),
-    lambda x: S.mala_log_ratio(x, x.sin(), x.cos(), x, 0.1, torch.tensor(0.5)),
-    lambda x: S.gaussian_wells_gradient(x, [[0.0, 1.0]], [1.0], [1.0], 0.1)])  # fmt: skip
+    lambda x: S.mala_log_ratio(x, x.sin(), x.cos(), x, 0.1, torch.tensor(0.5))])  # fmt: skip
 def test_vmap_grad_and_compile(f):
     want = f(X)
     assert torch.allclose(torch.func.vmap(f)(X), want, atol=1e-6)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from chapter_functions import defined_in
 from torch.nn import functional as F
 
 from silen_lib import score as S
@@ -18,7 +19,13 @@ def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=generator(seed), dtype=dtype)
 
 
+TAUGHT = defined_in("09_score_matching", vars(S))
+mixture_log_density, sample_mixture = TAUGHT["mixture_log_density"], TAUGHT["sample_mixture"]
 W, MEANS = torch.tensor([0.8, 0.2]), torch.tensor([[-3.0, -4.0], [3.0, 4.0]])
+
+
+X = normal(6, 2, dtype=torch.float32)
+NET = S.ScoreNet(X, width=4)
 
 
 def islands(x, sigma=0.0):
@@ -44,7 +51,7 @@ BAD = {
         "do not fit",
     ),
     "weights must sum to 1": (
-        lambda: S.mixture_log_density(normal(3, 2), 2 * W, MEANS, 0.5),
+        lambda: S.mixture_score(normal(3, 2), 2 * W, MEANS, 0.5),
         "weights must sum to 1",
     ),
     "a negative weight": (
@@ -55,7 +62,11 @@ BAD = {
     "sigma is negative": (lambda: islands(normal(3, 2), -1.0), "sigma spans -1"),
     "sigma is NaN": (lambda: islands(normal(3, 2), math.nan), "sigma is nan"),
     "sigma is infinite": (lambda: islands(normal(3, 2), math.inf), "finite"),
-    "no draws": (lambda: S.sample_mixture(0, W, MEANS, 0.5), "n is 0"),
+    "mixture of other widths": (
+        lambda: S.mixture_score(normal(3, 2), W, MEANS, torch.ones(3)),
+        "stds has shape",
+    ),
+    "no draws": (lambda: NET.start(0, 1.0), "n is 0"),
     "score changes the shape": (
         lambda: S.score_trace(lambda x: x.sum(-1), normal(3, 2)),
         "score gave shape",
@@ -88,9 +99,9 @@ BAD = {
         lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], rate=-0.1),
         "rate is -0.1",
     ),
-    "a negative eta": (
-        lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], eta=-0.1),
-        "eta is -0.1",
+    "a negative step size": (
+        lambda: S.annealed_langevin(bell, normal(3, 2), [1.0], step_size=-0.1),
+        "step_size is -0.1",
     ),
     "a negative level": (
         lambda: S.reverse_diffusion(bell, normal(3, 2), [1.0, -0.5]),
@@ -112,34 +123,20 @@ BAD = {
         lambda: S.reverse_step(normal(3, 2), normal(3, 2), 2.0, 1.0, normal(1, 2)),
         "noise has shape",
     ),
-    "flow of no points": (
-        lambda: S.flow_log_density(bell, normal(0, 2), [1.0, 2.0], normal(9, 2)),
-        "x has shape",
-    ),
-    "flow with wider data": (
-        lambda: S.flow_log_density(bell, normal(3, 2), [1.0, 2.0], normal(9, 3)),
-        "data has shape .* to go with x",
-    ),
     "mixture in two places": (
-        lambda: S.sample_mixture(2, W, MEANS.to("meta"), 0.5),
-        "weights is on cpu and means on",
+        lambda: S.mixture_score(normal(3, 2), W, MEANS.to("meta"), 0.5),
+        "means is on meta and x on cpu",
     ),
     "net trained on wider data": (
         lambda: S.train_score(S.ScoreNet(normal(9, 2)), normal(9, 3), 1.0, 2.0),
         "data has shape .* to go with net",
     ),
-    "net's draws from wider data": (
-        lambda: S.sample_diffusion(S.ScoreNet(normal(9, 2)), normal(9, 3), 2, [2.0, 1.0]),
-        "data has shape",
-    ),
-    "draws from data without numbers": (
-        lambda: S.sample_diffusion(bell, normal(9, 2).to("meta"), 2, [2.0, 1.0]),
+    "net made of data without numbers": (
+        lambda: S.ScoreNet(normal(9, 2).to("meta")),
         "data is on meta",
     ),
-    "start from data without numbers": (
-        lambda: S.noise_start(2, normal(9, 2).to("meta"), 1.0),
-        "data is on meta",
-    ),
+    "draws from rising levels": (lambda: NET.sample(3, [1.0, 2.0]), "sigmas are"),
+    "draws from a level below 0": (lambda: NET.start(3, -1.0), "sigma is -1.0"),
     "flow with equal levels": (
         lambda: S.probability_flow(bell, normal(3, 2), [1.0, 1.0]),
         "sigmas are",
@@ -164,7 +161,7 @@ def test_bad_input(name):
 @pytest.mark.parametrize("shape", [(2,), (7, 2), (3, 4, 2), (0, 2)])
 def test_shapes_and_dtypes(shape, dtype):
     x = normal(*shape, dtype=dtype)
-    s, log_p = islands(x, 0.3), S.mixture_log_density(x, W, MEANS, 0.5, 0.3)
+    s, log_p = islands(x, 0.3), mixture_log_density(x, W, MEANS, 0.5, 0.3)
     assert s.shape == shape and s.dtype == dtype
     assert log_p.shape == shape[:-1] and log_p.dtype == dtype
 
@@ -186,7 +183,7 @@ def test_far_away_nothing_overflows():
     x = torch.tensor([[1e4, -1e4], [-1e6, 0.0]])
     assert (
         torch.isfinite(islands(x)).all()
-        and torch.isfinite(S.mixture_log_density(x, W, MEANS, 0.5)).all()
+        and torch.isfinite(mixture_log_density(x, W, MEANS, 0.5)).all()
     )
 
 
@@ -195,16 +192,6 @@ def test_great_noise_sees_one_gaussian():
     x, sigma = 1e3 * normal(20, 2), 1e3
     want = -(x - (W[:, None] * MEANS).sum(0)) / sigma**2
     assert torch.allclose(islands(x, sigma), want, rtol=2e-3, atol=1e-9)
-
-
-def test_sample_mixture_has_the_moments():
-    x = S.sample_mixture(
-        40_000, W.double(), MEANS.double(), torch.tensor([0.5, 2.0]).double(), generator(1)
-    )
-    mean = (W[:, None] * MEANS).sum(0).double()
-    assert (x.mean(0) - mean).abs().max() < 6 * 4 / 200  # six standard errors
-    on_second = x[x @ MEANS[1].double() > 12]
-    assert abs(len(on_second) / 40_000 - 0.2) < 0.05 and x.dtype == torch.float64
 
 
 # traces and losses
@@ -284,24 +271,36 @@ def test_keep_returns_every_state():
         assert states.shape == (7, 4, 2) and torch.equal(states[0], normal(4, 2))
 
 
+def test_keep_holds_the_start_and_the_last_of_each_level():
+    "A chain that is kept is the chain that is walked level by level."
+    x, g = normal(4, 2), generator(3)
+    states = S.annealed_langevin(bell, x, [2.0, 1.0], steps=3, keep=True, generator=generator(3))
+    walked = [x]
+    for sigma in (2.0, 1.0):
+        walked.append(S.annealed_langevin(bell, walked[-1], [sigma], steps=3, generator=g))
+    assert torch.equal(states, torch.stack(walked))
+
+
 def test_langevin_has_the_unadjusted_bias():
     "One level, one step size: the stationary variance of a unit normal is 1/(1 − η/2)."
     x = S.annealed_langevin(
-        lambda x, s: -x, normal(20_000, 1), [1.0], steps=60, eta=0.5, generator=generator(6)
+        lambda x, s: -x, normal(20_000, 1), [1.0], steps=60, step_size=0.5, generator=generator(6)
     )
     assert abs(x.var().item() - 1 / 0.75) < 7 * 1.34 * math.sqrt(2 / 20_000)
 
 
 def test_rate_means_sigma_squared():
     a = S.annealed_langevin(bell, normal(5, 2), [2.0], steps=3, rate=0.1, generator=generator(7))
-    b = S.annealed_langevin(bell, normal(5, 2), [2.0], steps=3, eta=0.4, generator=generator(7))
+    b = S.annealed_langevin(
+        bell, normal(5, 2), [2.0], steps=3, step_size=0.4, generator=generator(7)
+    )
     assert torch.allclose(a, b)
 
 
 def test_shares_of_two_modes():
     "The reverse process within .05, the flow within .05, the circulating recipe .58: 20,000 walkers, error .003."
-    data = S.sample_mixture(20_000, W, MEANS, 0.5, generator(8))
-    start, ladder = S.noise_start(20_000, data, 20, generator(9)), S.sigma_ladder(20, 0.1, 101)
+    net = S.ScoreNet(sample_mixture(20_000, W, MEANS, 0.5))
+    start, ladder = net.start(20_000, 20, generator=generator(9)), S.sigma_ladder(20, 0.1, 101)
     share = lambda x: (x @ MEANS[0] > 0).float().mean().item()
     assert (
         abs(share(S.reverse_diffusion(islands, start, ladder, generator=generator(10))) - 0.8)
@@ -312,47 +311,49 @@ def test_shares_of_two_modes():
         islands,
         2 * normal(20_000, 2, dtype=torch.float32),
         [2, 1, 0.5, 0.1],
-        eta=0.01,
+        step_size=0.01,
         generator=generator(11),
     )
     assert abs(share(recipe) - 0.583) < 0.03
 
 
 @pytest.mark.parametrize("call", [
-    lambda g: S.sample_mixture(9, W, MEANS, 0.5, g),
-    lambda g: S.noise_start(9, normal(20, 2), 1.0, g),
+    lambda g: NET.start(9, 1.0, generator=g),
+    lambda g: NET.sample(9, [2.0, 1.0], generator=g),
     lambda g: S.annealed_langevin(bell, normal(5, 2), [2.0, 1.0], steps=3, generator=g),
     lambda g: S.reverse_diffusion(bell, normal(5, 2), [2.0, 1.0], generator=g),
-    lambda g: S.sample_diffusion(S.ScoreNet(normal(9, 2)), normal(9, 2), 5, [2.0, 1.0], g),
 ])  # fmt: skip
 def test_a_generator_decides_and_the_global_one_is_untouched(call):
     torch.manual_seed(0)
     call(generator(1))
-    net_free = torch.get_rng_state()
+    before = torch.get_rng_state()
     a, b, c = call(generator(1)), call(generator(1)), call(generator(2))
     assert a.shape == b.shape and not torch.equal(a, c)
-    if "ScoreNet" not in call.__code__.co_names:  # building a net draws its weights
-        assert torch.equal(a, b) and torch.equal(torch.get_rng_state(), net_free)
+    assert torch.equal(a, b) and torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("sampler", [S.annealed_langevin, S.reverse_diffusion, S.probability_flow])
+def test_samplers_keep_the_dtype_and_refuse_a_score_of_another(sampler):
+    for dtype in (torch.float32, torch.float64):
+        x = normal(3, 2, dtype=dtype)
+        assert sampler(bell, x, [2.0, 1.0]).dtype == dtype
+        assert sampler(bell, x, [2.0, 1.0], keep=True)[0].equal(x)
+    with pytest.raises(ValueError, match="score is torch.float64 and x is torch.float32"):
+        sampler(lambda x, sigma: bell(x, sigma).double(), X, [2.0, 1.0])
+
+
+def test_a_net_with_a_generator_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    a, b, c = (S.ScoreNet(X, width=4, generator=generator(k)) for k in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(a.first.weight, b.first.weight)
+    assert not torch.equal(a.first.weight, c.first.weight)
 
 
 def test_samplers_keep_no_graph():
     x = normal(3, 2).requires_grad_()
     assert not S.probability_flow(bell, x, [2.0, 1.0]).requires_grad
     assert not S.reverse_diffusion(bell, x, [2.0, 1.0]).requires_grad
-
-
-# density
-
-
-def test_flow_density_of_a_gaussian():
-    data = normal(50_000, 2)
-    data = (data - data.mean(0)) @ torch.linalg.inv(
-        torch.linalg.cholesky(torch.cov(data.T)).T
-    )  # moments exactly 0, 1
-    x = normal(50, 2, seed=1)
-    got = S.flow_log_density(bell, x, S.sigma_ladder(30, 0.01, 200)[::-1], data)
-    want = -x.square().sum(1) / 2 / 1.0001 - math.log(2 * math.pi * 1.0001)
-    assert torch.allclose(got, want, atol=1e-2)
 
 
 # network
@@ -376,6 +377,26 @@ def test_net_survives_pixels_that_never_change():
     net = S.ScoreNet(data, width=8)
     losses = S.train_score(net, data, 0.1, 3.0, steps=20, batch=16, generator=generator(0))
     assert all(math.isfinite(v) for v in losses) and torch.isfinite(net(data, 0.01)).all()
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_the_start_has_the_moments_of_noisy_data_and_a_net_without_layers_works():
+    "Six standard errors of 40,000 draws; the second axis of the data has no spread at all."
+    data = torch.tensor([[-3.0, 1.0], [5.0, 1.0]]).double()
+    net = S.ScoreNet(data, depth=0)
+    x = net.start(40_000, 2.0, generator=generator(1))
+    want = torch.tensor([32.0 + 4.0, 4.0]).double()
+    assert ((x.mean(0) - data.mean(0)).abs() < 6 * (want / 40_000).sqrt()).all()
+    assert ((x.var(0) - want).abs() < 6 * want * (2 / 40_000) ** 0.5).all()
+    assert torch.allclose(net(x, 2.0), -(x - data.mean(0)) / want)
+
+
+def test_sample_is_start_and_reverse_process_and_a_last_step():
+    ladder = S.sigma_ladder(3.0, 0.1, 9)
+    g = generator(2)
+    x = S.reverse_diffusion(NET, NET.start(5, 3.0, generator=g), ladder, generator=g)
+    want = x + 0.1**2 * NET(x, 0.1).detach()
+    assert torch.allclose(NET.sample(5, ladder, generator=generator(2)), want, atol=1e-6)
 
 
 def test_net_state_dict_round_trip():
@@ -466,7 +487,7 @@ def test_a_mixture_anywhere_is_the_mixture_at_the_origin(offset, width):
         got.dtype == torch.float32
         and ((got - score).norm(dim=1) <= 1e-5 * (1 + score.norm(dim=1))).all()
     )
-    log_p = S.mixture_log_density(x, w, means, width)
+    log_p = mixture_log_density(x, w, means, width)
     assert log_p.dtype == torch.float32 and torch.allclose(
         log_p.double(), log_f.logsumexp(-1), rtol=1e-5, atol=1e-5
     )
@@ -474,8 +495,8 @@ def test_a_mixture_anywhere_is_the_mixture_at_the_origin(offset, width):
 
 def test_components_keep_the_points_dtype_and_the_shares():
     x = normal(9, 2, dtype=torch.float32) * 1e3
-    log_f, variance = S._components(x, W, MEANS, 0.5, 0.0)
-    exact, _ = S._log_components(x, W, MEANS, 0.5, 0.0)
+    log_f, variance = TAUGHT["components"](x, W, MEANS, 0.5)
+    exact, _ = TAUGHT["log_components"](x, W, MEANS, 0.5)
     assert log_f.dtype == variance.dtype == torch.float32 and (log_f.amax(-1) == 0).all()
     assert torch.allclose(log_f.softmax(-1).double(), exact.softmax(-1), atol=1e-6)
 
@@ -483,15 +504,11 @@ def test_components_keep_the_points_dtype_and_the_shares():
 def test_a_density_can_be_differentiated_twice():
     x = normal(3, 2).requires_grad_()
     assert torch.autograd.gradgradcheck(
-        lambda x: S.mixture_log_density(x, W.double(), MEANS.double(), 0.9), x
+        lambda x: mixture_log_density(x, W.double(), MEANS.double(), 0.9), x
     )
 
 
 # what is refused
-
-
-X = normal(6, 2, dtype=torch.float32)
-NET = S.ScoreNet(X, width=4)
 
 
 @pytest.mark.parametrize(
@@ -505,7 +522,6 @@ NET = S.ScoreNet(X, width=4)
         (lambda: S.info_nce(normal(3, 3) * 1e30, 1e-300), "temperature is 1e-300"),
         (lambda: S.train_score(torch.nn.Identity(), X, 0.1, 1.0), "net has no parameters"),
         (lambda: S.train_score(NET, X.double(), 0.1, 1.0), "data is torch.float64"),
-        (lambda: S.sample_mixture(2, W, MEANS, torch.ones(3)), "stds has shape"),
     ],
 )
 def test_what_would_go_wrong_silently_is_named(call, message):
@@ -523,7 +539,7 @@ def test_training_that_diverges_stops_at_once():
 
 
 @pytest.mark.parametrize("f", [
-    lambda x: S.mixture_score(x, W, MEANS, 0.9, 0.3), lambda x: S.mixture_log_density(x, W, MEANS, 0.9),
+    lambda x: S.mixture_score(x, W, MEANS, 0.9, 0.3),
     lambda x: S.reverse_step(x, -x, 2.0, 1.0, x), lambda x: NET(x, 0.5)])  # fmt: skip
 def test_vmap_grad_and_compile(f):
     want = f(X)

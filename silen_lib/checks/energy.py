@@ -302,7 +302,7 @@ _gradient_descent_mistakes += [
         _stores_before_the_step,
     ),
     Mistake(
-        "That is the slope of one particular landscape. Ask for the slope of any: gradient(energy, x).",
+        "That is the slope of one particular landscape. Ask for the slope of any: energy_gradient(energy, x).",
         _steps(lambda e, x, s, lr: x - lr * (4 * x**3 - 4 * x)),
     ),
     Mistake(
@@ -315,11 +315,11 @@ _gradient_descent_mistakes += [
     ),
     Mistake(
         "Only the tensor you made a leaf gets a .grad; the next one is computed from it and has none. "
-        "gradient(energy, x) takes care of that.",
+        "energy_gradient(energy, x) takes care of that.",
         _uses_backward,
     ),
     Mistake(
-        "A loop over balls fails for vectors and for a single ball. gradient(energy, x) takes the whole batch.",
+        "A loop over balls fails for vectors and for a single ball. energy_gradient(energy, x) takes the whole batch.",
         _one_ball_at_a_time,
     ),
     Mistake(

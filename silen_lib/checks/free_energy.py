@@ -267,6 +267,8 @@ _DRIVE_CASES = [
     .note("the errors ask for gradients"),
     Case(*views(*(_random(4, n, seed=s) for n, s in ((3, 105), (3, 106), (2, 107))), _random(2, 3, seed=108)))
     .note("transposed views"),
+    Case(*(_random(1, n, seed=s) for n, s in ((3, 111), (3, 112), (2, 113))), _random(2, 3, seed=114))
+    .note("one example"),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/10_free_energy.ipynb #49ccd9de

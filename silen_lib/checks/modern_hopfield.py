@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from .energy import differentiable, views
 from ..exercises import Case, Mistake, exercise
-from ..modern_hopfield import _Heads
+from ..layers import MultiheadLayer
 
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #90b599d0
@@ -658,22 +658,20 @@ def _wrong(split=_split, join=_join, loop=lambda n: n - 1, middle="k", middle_ma
            need=_same, out=True, average=_same, leave=True, again=False, early=False, between=_same):  # fmt: skip
     "A layer with one or more of its parts done wrongly."
 
-    class HopfieldAttention(_Heads):
+    class HopfieldAttention(MultiheadLayer):
         def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
                     average_attn_weights=True, is_causal=False):  # fmt: skip
-            q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask)
+            q, k, v, mask = self.enter(query, key, value, key_padding_mask, attn_mask)
             q, k, v = (split(x, self.num_heads) for x in (q, k, v))
             for _ in range(loop(self.n_steps)):
-                q = self._step(
-                    q, k, v if middle == "v" else k, mask if middle_mask else None, early
-                )
+                q = self.step(q, k, v if middle == "v" else k, mask if middle_mask else None, early)
                 q = q if middle == "pair" else q[0] if between is _same else between(self, q[0])
             mask = mask if final_mask else None
-            state, weights = self._step(q, k, k if again else v, mask, last, need(need_weights))
+            state, weights = self.step(q, k, k if again else v, mask, last, need(need_weights))
             state = join(state)
             result = self.out_proj(state) if out else state
             return (
-                self._leave(result, weights, query, average(average_attn_weights))
+                self.leave(result, weights, query, average(average_attn_weights))
                 if leave
                 else (result, weights)
             )
@@ -687,7 +685,7 @@ class _Bare(_wrong()):
         return super().forward(*args, **kwargs)[0]
 
 
-class _Swapped(_Heads):
+class _Swapped(MultiheadLayer):
     def forward(
         self,
         query,
@@ -699,10 +697,10 @@ class _Swapped(_Heads):
         *rest,
         **more,
     ):
-        self._enter(query, key, value, attn_mask, key_padding_mask)
+        self.enter(query, key, value, attn_mask, key_padding_mask)
 
 
-class _MovingKeys(_Heads):
+class _MovingKeys(MultiheadLayer):
     def forward(
         self,
         query,
@@ -714,20 +712,20 @@ class _MovingKeys(_Heads):
         *rest,
         **more,
     ):
-        q, k, v, mask = self._enter(query, key, value, key_padding_mask, attn_mask)
+        q, k, v, mask = self.enter(query, key, value, key_padding_mask, attn_mask)
         q, k, v = (_split(x, self.num_heads) for x in (q, k, v))
         for _ in range(self.n_steps - 1):
-            k, _ = self._step(q, k, k, mask)
-        return self._step(q, k, v, mask, True, need_weights)
+            k, _ = self.step(q, k, k, mask)
+        return self.step(q, k, v, mask, True, need_weights)
 
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #ebdf30ad
 _LAYER_MISTAKES = [
     Mistake("Only one step is taken. Loop n_steps − 1 times before the last one.", _wrong(loop=lambda n: 0)),
     Mistake("One step too many: n_steps counts the last one, which reads the values.", _wrong(loop=lambda n: n)),
-    Mistake("The steps before the last read the values. They must stay among the keys: self._step(q, k, k, mask).",
+    Mistake("The steps before the last read the values. They must stay among the keys: self.step(q, k, k, mask).",
             _wrong(middle="v")),
-    Mistake("The last step must read the values: self._step(q, k, v, …).", _wrong(again=True),
+    Mistake("The last step must read the values: self.step(q, k, v, …).", _wrong(again=True),
             _wrong(again=True, last=False), _wrong(again=True, early=True)),
     Mistake("The last linear map is missing: self.out_proj.", _wrong(out=False)),
     Mistake("The heads are strung together in the wrong order: join_heads first exchanges two axes.",
@@ -740,21 +738,21 @@ _LAYER_MISTAKES = [
     Mistake("No step sees the mask.", _wrong(middle_mask=False, final_mask=False)),
     Mistake("Dropout belongs to the last step: tell it so with last=True.", _wrong(last=False)),
     Mistake("The weights are missing: hand need_weights on to the last step.", _wrong(need=lambda wanted: False)),
-    Mistake("Hand average_attn_weights on to self._leave: it averages the weights over the heads, or not.",
+    Mistake("Hand average_attn_weights on to self.leave: it averages the weights over the heads, or not.",
             _wrong(average=lambda wanted: False), _wrong(average=lambda wanted: True)),
-    Mistake("self._leave puts outputs and weights into the caller's layout. Without it: batch first, head by head.",
+    Mistake("self.leave puts outputs and weights into the caller's layout. Without it: batch first, head by head.",
             _wrong(leave=False)),
-    Mistake("Two things are wanted: outputs and weights, as self._leave returns them.", _Bare),
+    Mistake("Two things are wanted: outputs and weights, as self.leave returns them.", _Bare),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #1c0a570e
 _LAYER_MISTAKES += [
-    Mistake("self._step returns two things, states and weights. Keep the first: q, _ = self._step(…).",
+    Mistake("self.step returns two things, states and weights. Keep the first: q, _ = self.step(…).",
             _wrong(middle="pair")),
     Mistake("The heads are not cut: split_heads for q, k and v.", _wrong(split=lambda x, h: x)),
     Mistake("Join the heads before the last linear map: self.out_proj(join_heads(out)).", _wrong(join=_same)),
-    Mistake("self._enter takes the padding mask first, then attn_mask.", _Swapped),
-    Mistake("The query moves. The keys stay where they are: q, _ = self._step(q, k, k, mask).", _MovingKeys),
+    Mistake("self.enter takes the padding mask first, then attn_mask.", _Swapped),
+    Mistake("The query moves. The keys stay where they are: q, _ = self.step(q, k, k, mask).", _MovingKeys),
     Mistake("self.out_proj comes once, after the last step. Between the steps the query stays among the keys.",
             _wrong(between=lambda self, q: _split(self.out_proj(_join(q)), self.num_heads))),
     Mistake("Nobody asked for the weights here: hand need_weights on to the last step.",
@@ -834,13 +832,13 @@ def _layer_cases():
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #c9fad6ae
 def _call(layer, *args, **kwargs):
     "The layer's answer; with dropout, a remark instead when an earlier step was told to be the last."
-    told, step = [], layer._step
+    told, step = [], layer.step
 
     def listen(q, k, v, mask=None, last=False, need_weights=False):
         told.append(bool(last))
         return step(q, k, v, mask, last, need_weights)
 
-    layer._step = listen
+    layer.step = listen
     layer.train("is_causal" not in kwargs)  # as nn.TransformerEncoderLayer calls it, in evaluation
     answer = layer(*args, **kwargs)
     return "last=True before the last step" if layer.dropout and any(told[:-1]) else answer

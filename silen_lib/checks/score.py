@@ -77,7 +77,7 @@ _MIXTURE_MISTAKES = [
             _mixture_with(lambda f, v, x, m: -_pull(f.softmax(-1), v, x, m))),
     Mistake("The pull is not divided by the variance: (μ − x) / (s² + σ²).",
             _mixture_with(lambda f, v, x, m: f.softmax(-1) @ m.to(f) - x)),
-    Mistake("Divide by the variance s² + σ², which is what _components returns, not by its root or its square.",
+    Mistake("Divide by the variance s² + σ², which is what components returns, not by its root or its square.",
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v.sqrt(), x, m)),
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v**2, x, m))),
     Mistake("The shares must sum to 1: exp(log f) alone does not. Use softmax over the components.",
@@ -93,7 +93,7 @@ _MIXTURE_MISTAKES = [
 _MIXTURE_MISTAKES += [
     Mistake("The weights alone are not the shares: how near x is to each centre counts too.",
             lambda x, w, m, s, sigma=0.0: _pull(w.expand(*x.shape[:-1], len(w)), _variance(x, w, s, sigma), x, m)),
-    Mistake("The weights are missing from the shares. (_components has included them in log f.)",
+    Mistake("The weights are missing from the shares. (components has included them in log f.)",
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v, x, m), weights=False)),
     Mistake("A wide component is also lower: its density carries (s² + σ²) to the power −d/2.",
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v, x, m), volume=False)),
