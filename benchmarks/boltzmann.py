@@ -14,7 +14,7 @@ import torch
 from timing import ratio, speeds_in_turn
 
 from silen_lib.boltzmann import anneal, cooling_schedule, heat_bath, metropolis
-from silen_lib.hopfield import random_patterns
+from silen_lib.spins import random_patterns
 
 try:
     import dimod

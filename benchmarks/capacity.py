@@ -16,7 +16,8 @@ import torch
 from timing import in_turn, ratio, speeds_in_turn
 
 from silen_lib.capacity import critical_capacity, glauber, measure_wall
-from silen_lib.hopfield import build_hopfield_weights, random_patterns
+from silen_lib.hopfield import build_hopfield_weights
+from silen_lib.spins import random_patterns
 
 COUNTS = range(1, 26)
 
@@ -58,7 +59,7 @@ def accuracy(generator, n_neurons=100, trials=5):
         xi = random_patterns(trials * P, n_neurons, generator=generator).view(trials, P, n_neurons)
         flip = torch.rand(xi.shape, generator=generator).argsort(-1)[..., : n_neurons // 10]
         cues = xi.scatter(-1, flip, -xi.gather(-1, flip))
-        out.append((glauber(cues, xi, 0.0, None, ties="up") == xi).float().mean())
+        out.append((glauber(cues, xi, 0.0, sweeps=None, ties="up") == xi).float().mean())
     return torch.stack(out)
 
 

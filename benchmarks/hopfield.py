@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from timing import ratio, speeds_in_turn
 
+from silen_lib.data import wave_pictures
 from silen_lib.hopfield import (
     build_hopfield_weights,
     corrupt_pattern,
     identify,
-    random_patterns,
     recall,
     recall_patterns,
-    wave_pictures,
 )
+from silen_lib.spins import random_patterns
 
 
 def textbook_loop(s, W, order):

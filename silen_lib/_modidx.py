@@ -29,6 +29,7 @@ d = {
             "silen_lib.args.bits": ("lib/args.html#bits", "silen_lib/args.py"),
             "silen_lib.args.broadcast": ("lib/args.html#broadcast", "silen_lib/args.py"),
             "silen_lib.args.choice": ("lib/args.html#choice", "silen_lib/args.py"),
+            "silen_lib.args.columns": ("lib/args.html#columns", "silen_lib/args.py"),
             "silen_lib.args.concrete": ("lib/args.html#concrete", "silen_lib/args.py"),
             "silen_lib.args.couplings": ("lib/args.html#couplings", "silen_lib/args.py"),
             "silen_lib.args.distribution": ("lib/args.html#distribution", "silen_lib/args.py"),
@@ -45,12 +46,11 @@ d = {
             "silen_lib.args.labels": ("lib/args.html#labels", "silen_lib/args.py"),
             "silen_lib.args.leading": ("lib/args.html#leading", "silen_lib/args.py"),
             "silen_lib.args.levels": ("lib/args.html#levels", "silen_lib/args.py"),
-            "silen_lib.args.listed": ("lib/args.html#listed", "silen_lib/args.py"),
             "silen_lib.args.logarithms": ("lib/args.html#logarithms", "silen_lib/args.py"),
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
-            "silen_lib.args.mixture": ("lib/args.html#mixture", "silen_lib/args.py"),
+            "silen_lib.args.numbers": ("lib/args.html#numbers", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
             "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
             "silen_lib.args.pairs": ("lib/args.html#pairs", "silen_lib/args.py"),
@@ -61,9 +61,7 @@ d = {
             "silen_lib.args.probabilities": ("lib/args.html#probabilities", "silen_lib/args.py"),
             "silen_lib.args.products": ("lib/args.html#products", "silen_lib/args.py"),
             "silen_lib.args.readable": ("lib/args.html#readable", "silen_lib/args.py"),
-            "silen_lib.args.readout": ("lib/args.html#readout", "silen_lib/args.py"),
             "silen_lib.args.real": ("lib/args.html#real", "silen_lib/args.py"),
-            "silen_lib.args.returned": ("lib/args.html#returned", "silen_lib/args.py"),
             "silen_lib.args.rows": ("lib/args.html#rows", "silen_lib/args.py"),
             "silen_lib.args.same_shape": ("lib/args.html#same_shape", "silen_lib/args.py"),
             "silen_lib.args.scale": ("lib/args.html#scale", "silen_lib/args.py"),
@@ -90,10 +88,6 @@ d = {
                 "attention.html#sparsedistributedmemory.__init__",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.SparseDistributedMemory._crowd": (
-                "attention.html#sparsedistributedmemory._crowd",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.SparseDistributedMemory._portions": (
                 "attention.html#sparsedistributedmemory._portions",
                 "silen_lib/attention.py",
@@ -102,20 +96,8 @@ d = {
                 "attention.html#sparsedistributedmemory.active",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.SparseDistributedMemory.best_radius": (
-                "attention.html#sparsedistributedmemory.best_radius",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
-                "attention.html#sparsedistributedmemory.expected_shared",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.SparseDistributedMemory.read": (
                 "attention.html#sparsedistributedmemory.read",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_errors": (
-                "attention.html#sparsedistributedmemory.read_errors",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.SparseDistributedMemory.read_sums": (
@@ -130,12 +112,15 @@ d = {
                 "attention.html#sparsedistributedmemory.shared",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
-                "attention.html#sparsedistributedmemory.signal_to_noise",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.SparseDistributedMemory.write": (
                 "attention.html#sparsedistributedmemory.write",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention._alpha": ("attention.html#_alpha", "silen_lib/attention.py"),
+            "silen_lib.attention._chances": ("attention.html#_chances", "silen_lib/attention.py"),
+            "silen_lib.attention._crowd": ("attention.html#_crowd", "silen_lib/attention.py"),
+            "silen_lib.attention._kernel_weights": (
+                "attention.html#_kernel_weights",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.attention_free_energy": (
@@ -146,8 +131,16 @@ d = {
                 "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
+            "silen_lib.attention.expected_shared": (
+                "attention.html#expected_shared",
+                "silen_lib/attention.py",
+            ),
             "silen_lib.attention.hamming_distances": (
                 "attention.html#hamming_distances",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.kanerva_radius": (
+                "attention.html#kanerva_radius",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.leave_one_out_error": (
@@ -160,6 +153,14 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.sdm_read_errors": (
+                "attention.html#sdm_read_errors",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.sdm_signal_to_noise": (
+                "attention.html#sdm_signal_to_noise",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -273,12 +274,7 @@ d = {
                 "lib/authoring.html#_loose_role",
                 "silen_lib/authoring.py",
             ),
-            "silen_lib.authoring._made": ("lib/authoring.html#_made", "silen_lib/authoring.py"),
             "silen_lib.authoring._marked": ("lib/authoring.html#_marked", "silen_lib/authoring.py"),
-            "silen_lib.authoring._names_in": (
-                "lib/authoring.html#_names_in",
-                "silen_lib/authoring.py",
-            ),
             "silen_lib.authoring._parse": ("lib/authoring.html#_parse", "silen_lib/authoring.py"),
             "silen_lib.authoring._parser": ("lib/authoring.html#_parser", "silen_lib/authoring.py"),
             "silen_lib.authoring._pieces": ("lib/authoring.html#_pieces", "silen_lib/authoring.py"),
@@ -314,14 +310,6 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._texts": ("lib/authoring.html#_texts", "silen_lib/authoring.py"),
-            "silen_lib.authoring._verdicts": (
-                "lib/authoring.html#_verdicts",
-                "silen_lib/authoring.py",
-            ),
-            "silen_lib.authoring._with_answers": (
-                "lib/authoring.html#_with_answers",
-                "silen_lib/authoring.py",
-            ),
             "silen_lib.authoring._without_answers": (
                 "lib/authoring.html#_without_answers",
                 "silen_lib/authoring.py",
@@ -357,7 +345,6 @@ d = {
             ),
         },
         "silen_lib.board": {
-            "silen_lib.board.Chapter": ("lib/board.html#chapter", "silen_lib/board.py"),
             "silen_lib.board._Board": ("lib/board.html#_board", "silen_lib/board.py"),
             "silen_lib.board._Board.__init__": (
                 "lib/board.html#_board.__init__",
@@ -411,44 +398,32 @@ d = {
                 "boltzmann.html#boltzmannmachine",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
-                "boltzmann.html#boltzmannmachine.__init__",
+            "silen_lib.boltzmann.BoltzmannMachine.Learned": (
+                "boltzmann.html#boltzmannmachine.learned",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._by_hidden": (
-                "boltzmann.html#boltzmannmachine._by_hidden",
+            "silen_lib.boltzmann.BoltzmannMachine.Phases": (
+                "boltzmann.html#boltzmannmachine.phases",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
+                "boltzmann.html#boltzmannmachine.__init__",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine._carry_on": (
                 "boltzmann.html#boltzmannmachine._carry_on",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._chains": (
-                "boltzmann.html#boltzmannmachine._chains",
+            "silen_lib.boltzmann.BoltzmannMachine._data": (
+                "boltzmann.html#boltzmannmachine._data",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._distance": (
-                "boltzmann.html#boltzmannmachine._distance",
+            "silen_lib.boltzmann.BoltzmannMachine._shares": (
+                "boltzmann.html#boltzmannmachine._shares",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_gradient": (
-                "boltzmann.html#boltzmannmachine._exact_gradient",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._exact_steps": (
-                "boltzmann.html#boltzmannmachine._exact_steps",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._pictures": (
-                "boltzmann.html#boltzmannmachine._pictures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._rows_of": (
-                "boltzmann.html#boltzmannmachine._rows_of",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._sampled_steps": (
-                "boltzmann.html#boltzmannmachine._sampled_steps",
+            "silen_lib.boltzmann.BoltzmannMachine._states": (
+                "boltzmann.html#boltzmannmachine._states",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.energy": (
@@ -471,12 +446,20 @@ d = {
                 "boltzmann.html#boltzmannmachine.free_energy",
                 "silen_lib/boltzmann.py",
             ),
+            "silen_lib.boltzmann.BoltzmannMachine.hidden_energies": (
+                "boltzmann.html#boltzmannmachine.hidden_energies",
+                "silen_lib/boltzmann.py",
+            ),
             "silen_lib.boltzmann.BoltzmannMachine.log_likelihood": (
                 "boltzmann.html#boltzmannmachine.log_likelihood",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.log_partition": (
                 "boltzmann.html#boltzmannmachine.log_partition",
+                "silen_lib/boltzmann.py",
+            ),
+            "silen_lib.boltzmann.BoltzmannMachine.relative_entropy": (
+                "boltzmann.html#boltzmannmachine.relative_entropy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.BoltzmannMachine.sample": (
@@ -487,76 +470,7 @@ d = {
                 "boltzmann.html#boltzmannmachine.sampled_gradient",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.Learned": ("boltzmann.html#learned", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.Learned.add": (
-                "boltzmann.html#learned.add",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.Tempered": ("boltzmann.html#tempered", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder": ("boltzmann.html#_ladder", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Ladder.__init__": (
-                "boltzmann.html#_ladder.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.swap": (
-                "boltzmann.html#_ladder.swap",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Ladder.sweep": (
-                "boltzmann.html#_ladder.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper": ("boltzmann.html#_sweeper", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._Sweeper.__init__": (
-                "boltzmann.html#_sweeper.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper._sweep_there": (
-                "boltzmann.html#_sweeper._sweep_there",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.sweep": (
-                "boltzmann.html#_sweeper.sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.thresholds": (
-                "boltzmann.html#_sweeper.thresholds",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._Sweeper.walk": (
-                "boltzmann.html#_sweeper.walk",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._averages": ("boltzmann.html#_averages", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._climb": ("boltzmann.html#_climb", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._difference": (
-                "boltzmann.html#_difference",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._distinct": ("boltzmann.html#_distinct", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._energy": ("boltzmann.html#_energy", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._held": ("boltzmann.html#_held", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._machine": ("boltzmann.html#_machine", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._random_spins": (
-                "boltzmann.html#_random_spins",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._random_visits": (
-                "boltzmann.html#_random_visits",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._step": ("boltzmann.html#_step", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._sweeps": ("boltzmann.html#_sweeps", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._temperatures": (
-                "boltzmann.html#_temperatures",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann._transfer": ("boltzmann.html#_transfer", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._uniform": ("boltzmann.html#_uniform", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann._weights_of": (
-                "boltzmann.html#_weights_of",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.anneal": ("boltzmann.html#anneal", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.boltzmann_update": (
                 "boltzmann.html#boltzmann_update",
@@ -570,29 +484,9 @@ d = {
                 "boltzmann.html#detailed_balance_gap",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.exact_distribution": (
-                "boltzmann.html#exact_distribution",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_ground_energy": (
-                "boltzmann.html#grid_ground_energy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_log_partition": (
-                "boltzmann.html#grid_log_partition",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.grid_spin_glass": (
-                "boltzmann.html#grid_spin_glass",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.heat_bath": ("boltzmann.html#heat_bath", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.heat_bath_sweep": (
                 "boltzmann.html#heat_bath_sweep",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.ising_energy": (
-                "boltzmann.html#ising_energy",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.learning_gradient": (
@@ -615,14 +509,6 @@ d = {
                 "boltzmann.html#simulated_annealing",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.spin_states": (
-                "boltzmann.html#spin_states",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.spin_transition_matrix": (
-                "boltzmann.html#spin_transition_matrix",
-                "silen_lib/boltzmann.py",
-            ),
             "silen_lib.boltzmann.spin_up_probability": (
                 "boltzmann.html#spin_up_probability",
                 "silen_lib/boltzmann.py",
@@ -637,51 +523,42 @@ d = {
                 "capacity.html#retrievalstate",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.RetrievalState.at_noise": (
+                "capacity.html#retrievalstate.at_noise",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.at_wall": (
+                "capacity.html#retrievalstate.at_wall",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.free_energy": (
+                "capacity.html#retrievalstate.free_energy",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.load": (
+                "capacity.html#retrievalstate.load",
+                "silen_lib/capacity.py",
+            ),
+            "silen_lib.capacity.RetrievalState.mean_spin": (
+                "capacity.html#retrievalstate.mean_spin",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.Wall": ("capacity.html#wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._cold": ("capacity.html#_cold", "silen_lib/capacity.py"),
-            "silen_lib.capacity._columns": ("capacity.html#_columns", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_load": ("capacity.html#_draw_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity._draw_map": ("capacity.html#_draw_map", "silen_lib/capacity.py"),
-            "silen_lib.capacity._free_energy": (
-                "capacity.html#_free_energy",
+            "silen_lib.capacity.Wall.from_halves": (
+                "capacity.html#wall.from_halves",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._glass": ("capacity.html#_glass", "silen_lib/capacity.py"),
-            "silen_lib.capacity._home": ("capacity.html#_home", "silen_lib/capacity.py"),
-            "silen_lib.capacity._load_for": ("capacity.html#_load_for", "silen_lib/capacity.py"),
-            "silen_lib.capacity._logistic": ("capacity.html#_logistic", "silen_lib/capacity.py"),
-            "silen_lib.capacity._networks": ("capacity.html#_networks", "silen_lib/capacity.py"),
-            "silen_lib.capacity._number": ("capacity.html#_number", "silen_lib/capacity.py"),
-            "silen_lib.capacity._phase_lines": (
-                "capacity.html#_phase_lines",
+            "silen_lib.capacity.Wall.half_load": (
+                "capacity.html#wall.half_load",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._response": ("capacity.html#_response", "silen_lib/capacity.py"),
-            "silen_lib.capacity._retrieval": ("capacity.html#_retrieval", "silen_lib/capacity.py"),
-            "silen_lib.capacity._sweep": ("capacity.html#_sweep", "silen_lib/capacity.py"),
-            "silen_lib.capacity._temperature": (
-                "capacity.html#_temperature",
+            "silen_lib.capacity.Wall.retained": (
+                "capacity.html#wall.retained",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity._walk": ("capacity.html#_walk", "silen_lib/capacity.py"),
-            "silen_lib.capacity._walk_there": (
-                "capacity.html#_walk_there",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity._wall": ("capacity.html#_wall", "silen_lib/capacity.py"),
-            "silen_lib.capacity._wall_from": ("capacity.html#_wall_from", "silen_lib/capacity.py"),
-            "silen_lib.capacity._warm": ("capacity.html#_warm", "silen_lib/capacity.py"),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ags_overlap": (
-                "capacity.html#ags_overlap",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.ags_state": ("capacity.html#ags_state", "silen_lib/capacity.py"),
             "silen_lib.capacity.bit_error": ("capacity.html#bit_error", "silen_lib/capacity.py"),
-            "silen_lib.capacity.coexistence_temperature": (
-                "capacity.html#coexistence_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.critical_capacity": (
                 "capacity.html#critical_capacity",
                 "silen_lib/capacity.py",
@@ -690,47 +567,17 @@ d = {
                 "capacity.html#extrapolate",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.glass_temperature": (
-                "capacity.html#glass_temperature",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.glauber": ("capacity.html#glauber", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ground_state_capacity": (
-                "capacity.html#ground_state_capacity",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.half_load": ("capacity.html#half_load", "silen_lib/capacity.py"),
             "silen_lib.capacity.measure_wall": (
                 "capacity.html#measure_wall",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.melting_temperature": (
-                "capacity.html#melting_temperature",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.plot_phase_diagram": (
-                "capacity.html#plot_phase_diagram",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.pseudo_inverse_weights": (
                 "capacity.html#pseudo_inverse_weights",
                 "silen_lib/capacity.py",
             ),
-            "silen_lib.capacity.retained": ("capacity.html#retained", "silen_lib/capacity.py"),
-            "silen_lib.capacity.sample_minima": (
-                "capacity.html#sample_minima",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.spin_threshold": (
                 "capacity.html#spin_threshold",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_load": (
-                "capacity.html#stable_load",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.stable_states": (
-                "capacity.html#stable_states",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),
@@ -2082,21 +1929,6 @@ d = {
                 "silen_lib/checks/score.py",
             ),
         },
-        "silen_lib.coins": {
-            "silen_lib.coins.Coins": ("lib/coins.html#coins", "silen_lib/coins.py"),
-            "silen_lib.coins.Coins.__init__": (
-                "lib/coins.html#coins.__init__",
-                "silen_lib/coins.py",
-            ),
-            "silen_lib.coins.Coins._check": ("lib/coins.html#coins._check", "silen_lib/coins.py"),
-            "silen_lib.coins.Coins._random_int16": (
-                "lib/coins.html#coins._random_int16",
-                "silen_lib/coins.py",
-            ),
-            "silen_lib.coins.Coins.restore": ("lib/coins.html#coins.restore", "silen_lib/coins.py"),
-            "silen_lib.coins.Coins.state": ("lib/coins.html#coins.state", "silen_lib/coins.py"),
-            "silen_lib.coins.Coins.toss_": ("lib/coins.html#coins.toss_", "silen_lib/coins.py"),
-        },
         "silen_lib.core": {
             "silen_lib.core._create": ("lib/core.html#_create", "silen_lib/core.py"),
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
@@ -2179,11 +2011,13 @@ d = {
                 "lib/data.html#import_torchvision",
                 "silen_lib/data.py",
             ),
+            "silen_lib.data.letters": ("lib/data.html#letters", "silen_lib/data.py"),
             "silen_lib.data.load": ("lib/data.html#load", "silen_lib/data.py"),
             "silen_lib.data.load_digits": ("lib/data.html#load_digits", "silen_lib/data.py"),
             "silen_lib.data.load_mnist": ("lib/data.html#load_mnist", "silen_lib/data.py"),
             "silen_lib.data.mnist_state": ("lib/data.html#mnist_state", "silen_lib/data.py"),
             "silen_lib.data.shapes_8x8": ("lib/data.html#shapes_8x8", "silen_lib/data.py"),
+            "silen_lib.data.wave_pictures": ("lib/data.html#wave_pictures", "silen_lib/data.py"),
         },
         "silen_lib.doctor": {
             "silen_lib.doctor.Finding": ("lib/doctor.html#finding", "silen_lib/doctor.py"),
@@ -2215,28 +2049,49 @@ d = {
         },
         "silen_lib.energy": {
             "silen_lib.energy.Grid": ("energy.html#grid", "silen_lib/energy.py"),
-            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
-            "silen_lib.energy.energy_gradient": (
-                "energy.html#energy_gradient",
+            "silen_lib.energy.StationaryPoints": (
+                "energy.html#stationarypoints",
                 "silen_lib/energy.py",
             ),
+            "silen_lib.energy._bisect": ("energy.html#_bisect", "silen_lib/energy.py"),
+            "silen_lib.energy._follow": ("energy.html#_follow", "silen_lib/energy.py"),
+            "silen_lib.energy._list": ("energy.html#_list", "silen_lib/energy.py"),
+            "silen_lib.energy._per_row": ("energy.html#_per_row", "silen_lib/energy.py"),
+            "silen_lib.energy._slope": ("energy.html#_slope", "silen_lib/energy.py"),
+            "silen_lib.energy.basin": ("energy.html#basin", "silen_lib/energy.py"),
+            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
+            "silen_lib.energy.curvature": ("energy.html#curvature", "silen_lib/energy.py"),
+            "silen_lib.energy.diverged": ("energy.html#diverged", "silen_lib/energy.py"),
+            "silen_lib.energy.double_well": ("energy.html#double_well", "silen_lib/energy.py"),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
                 "silen_lib/energy.py",
             ),
+            "silen_lib.energy.gradient": ("energy.html#gradient", "silen_lib/energy.py"),
             "silen_lib.energy.gradient_descent": (
                 "energy.html#gradient_descent",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.grid_points": ("energy.html#grid_points", "silen_lib/energy.py"),
+            "silen_lib.energy.grid": ("energy.html#grid", "silen_lib/energy.py"),
             "silen_lib.energy.log_partition": ("energy.html#log_partition", "silen_lib/energy.py"),
             "silen_lib.energy.macrostate_free_energy": (
                 "energy.html#macrostate_free_energy",
                 "silen_lib/energy.py",
             ),
+            "silen_lib.energy.mean_energy": ("energy.html#mean_energy", "silen_lib/energy.py"),
+            "silen_lib.energy.narrow_and_wide": (
+                "energy.html#narrow_and_wide",
+                "silen_lib/energy.py",
+            ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
+            "silen_lib.energy.stationary_points": (
+                "energy.html#stationary_points",
+                "silen_lib/energy.py",
+            ),
+            "silen_lib.energy.three_wells": ("energy.html#three_wells", "silen_lib/energy.py"),
+            "silen_lib.energy.tilted_well": ("energy.html#tilted_well", "silen_lib/energy.py"),
             "silen_lib.energy.tilted_well_gradient": (
                 "energy.html#tilted_well_gradient",
                 "silen_lib/energy.py",
@@ -2682,22 +2537,6 @@ d = {
                 "free_energy.html#decisionmodel",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.DecisionModel._check": (
-                "free_energy.html#decisionmodel._check",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.DecisionModel.belief_after": (
-                "free_energy.html#decisionmodel.belief_after",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.DecisionModel.plan_values": (
-                "free_energy.html#decisionmodel.plan_values",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.DecisionModel.t_maze": (
-                "free_energy.html#decisionmodel.t_maze",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.ExpectedFreeEnergy": (
                 "free_energy.html#expectedfreeenergy",
                 "silen_lib/free_energy.py",
@@ -2706,20 +2545,8 @@ d = {
                 "free_energy.html#gaussianmixture",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.GaussianMixture.log_density": (
-                "free_energy.html#gaussianmixture.log_density",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.GaussianMixture.log_joint": (
                 "free_energy.html#gaussianmixture.log_joint",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.m_step": (
-                "free_energy.html#gaussianmixture.m_step",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.mean_free_energy": (
-                "free_energy.html#gaussianmixture.mean_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (
@@ -2799,16 +2626,8 @@ d = {
                 "free_energy.html#vae.__init__",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.VAE._layers": (
-                "free_energy.html#vae._layers",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.VAE._picture": (
                 "free_energy.html#vae._picture",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.draw_latent": (
-                "free_energy.html#vae.draw_latent",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.VAE.elbo": (
@@ -2823,20 +2642,66 @@ d = {
                 "free_energy.html#vae.importance_bound",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.VAE.log_conditional": (
-                "free_energy.html#vae.log_conditional",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.VAE.log_evidence": (
                 "free_energy.html#vae.log_evidence",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.VAE.log_likelihood": (
+                "free_energy.html#vae.log_likelihood",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._belief_surface": (
+                "free_energy.html#_belief_surface",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._check_model": (
+                "free_energy.html#_check_model",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._gaussian_log_density": (
+                "free_energy.html#_gaussian_log_density",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._kl": ("free_energy.html#_kl", "silen_lib/free_energy.py"),
+            "silen_lib.free_energy._layers": (
+                "free_energy.html#_layers",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._maze_moves": (
+                "free_energy.html#_maze_moves",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy._maze_outcomes": (
+                "free_energy.html#_maze_outcomes",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy._where_believed": (
                 "free_energy.html#_where_believed",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy._wide": ("free_energy.html#_wide", "silen_lib/free_energy.py"),
+            "silen_lib.free_energy.belief_update": (
+                "free_energy.html#belief_update",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.complexity_accuracy": (
+                "free_energy.html#complexity_accuracy",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.draw_bound": (
+                "free_energy.html#draw_bound",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.draw_maze": (
+                "free_energy.html#draw_maze",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.expected_free_energy": (
                 "free_energy.html#expected_free_energy",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.factorised_posterior": (
+                "free_energy.html#factorised_posterior",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.fit_vae": (
@@ -2851,12 +2716,32 @@ d = {
                 "free_energy.html#information_gain",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.mixture_free_energy": (
+                "free_energy.html#mixture_free_energy",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.mixture_responsibilities": (
                 "free_energy.html#mixture_responsibilities",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.mixture_update": (
+                "free_energy.html#mixture_update",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.pc_drive": (
                 "free_energy.html#pc_drive",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.plan_values": (
+                "free_energy.html#plan_values",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.rbm_variational_free_energy": (
+                "free_energy.html#rbm_variational_free_energy",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.reparameterise": (
+                "free_energy.html#reparameterise",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.risk_and_ambiguity": (
@@ -2867,6 +2752,11 @@ d = {
                 "free_energy.html#run_agent",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.sign_threshold": (
+                "free_energy.html#sign_threshold",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.t_maze": ("free_energy.html#t_maze", "silen_lib/free_energy.py"),
             "silen_lib.free_energy.variational_free_energy": (
                 "free_energy.html#variational_free_energy",
                 "silen_lib/free_energy.py",
@@ -2999,6 +2889,10 @@ d = {
                 "hopfield.html#patternmemory._ipython_display_",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield.PatternMemory._landing": (
+                "hopfield.html#patternmemory._landing",
+                "silen_lib/hopfield.py",
+            ),
             "silen_lib.hopfield.PatternMemory._lay_out": (
                 "hopfield.html#patternmemory._lay_out",
                 "silen_lib/hopfield.py",
@@ -3047,94 +2941,6 @@ d = {
                 "hopfield.html#patternmemory.store",
                 "silen_lib/hopfield.py",
             ),
-            "silen_lib.hopfield._FieldsFromPatterns": (
-                "hopfield.html#_fieldsfrompatterns",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.__init__": (
-                "hopfield.html#_fieldsfrompatterns.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.commit": (
-                "hopfield.html#_fieldsfrompatterns.commit",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.couplings": (
-                "hopfield.html#_fieldsfrompatterns.couplings",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.field": (
-                "hopfield.html#_fieldsfrompatterns.field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.keep": (
-                "hopfield.html#_fieldsfrompatterns.keep",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromPatterns.refresh": (
-                "hopfield.html#_fieldsfrompatterns.refresh",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights": (
-                "hopfield.html#_fieldsfromweights",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.__init__": (
-                "hopfield.html#_fieldsfromweights.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.commit": (
-                "hopfield.html#_fieldsfromweights.commit",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.couplings": (
-                "hopfield.html#_fieldsfromweights.couplings",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.field": (
-                "hopfield.html#_fieldsfromweights.field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.keep": (
-                "hopfield.html#_fieldsfromweights.keep",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._FieldsFromWeights.refresh": (
-                "hopfield.html#_fieldsfromweights.refresh",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._all_at_once": (
-                "hopfield.html#_all_at_once",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._backed": ("hopfield.html#_backed", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._here": ("hopfield.html#_here", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._landing": ("hopfield.html#_landing", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._memory_figure": (
-                "hopfield.html#_memory_figure",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._outvoted": ("hopfield.html#_outvoted", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._permutation": (
-                "hopfield.html#_permutation",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._recall": ("hopfield.html#_recall", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._settle": ("hopfield.html#_settle", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._settle_there": (
-                "hopfield.html#_settle_there",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._sweep_once": (
-                "hopfield.html#_sweep_once",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._tie": ("hopfield.html#_tie", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._ties_up": ("hopfield.html#_ties_up", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield._update_block": (
-                "hopfield.html#_update_block",
-                "silen_lib/hopfield.py",
-            ),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",
@@ -3142,10 +2948,6 @@ d = {
             ),
             "silen_lib.hopfield.corrupt_pattern": (
                 "hopfield.html#corrupt_pattern",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.draw_recall": (
-                "hopfield.html#draw_recall",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.energy_change": (
@@ -3161,7 +2963,6 @@ d = {
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.identify": ("hopfield.html#identify", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield.letters": ("hopfield.html#letters", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.local_field": (
                 "hopfield.html#local_field",
                 "silen_lib/hopfield.py",
@@ -3169,10 +2970,6 @@ d = {
             "silen_lib.hopfield.overlaps": ("hopfield.html#overlaps", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.pattern_field": (
                 "hopfield.html#pattern_field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.random_patterns": (
-                "hopfield.html#random_patterns",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.recall": ("hopfield.html#recall", "silen_lib/hopfield.py"),
@@ -3187,84 +2984,6 @@ d = {
             "silen_lib.hopfield.unstable_bits": (
                 "hopfield.html#unstable_bits",
                 "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.wave_pictures": (
-                "hopfield.html#wave_pictures",
-                "silen_lib/hopfield.py",
-            ),
-        },
-        "silen_lib.layers": {
-            "silen_lib.layers.MultiheadLayer": (
-                "lib/layers.html#multiheadlayer",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.__init__": (
-                "lib/layers.html#multiheadlayer.__init__",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.__prepare_scriptable__": (
-                "lib/layers.html#multiheadlayer.__prepare_scriptable__",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._check": (
-                "lib/layers.html#multiheadlayer._check",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._load_from_state_dict": (
-                "lib/layers.html#multiheadlayer._load_from_state_dict",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._mask": (
-                "lib/layers.html#multiheadlayer._mask",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._padded": (
-                "lib/layers.html#multiheadlayer._padded",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._project": (
-                "lib/layers.html#multiheadlayer._project",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._reset_parameters": (
-                "lib/layers.html#multiheadlayer._reset_parameters",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._save_to_state_dict": (
-                "lib/layers.html#multiheadlayer._save_to_state_dict",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer._settings": (
-                "lib/layers.html#multiheadlayer._settings",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.as_multihead_attention": (
-                "lib/layers.html#multiheadlayer.as_multihead_attention",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.enter": (
-                "lib/layers.html#multiheadlayer.enter",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.extra_repr": (
-                "lib/layers.html#multiheadlayer.extra_repr",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.leave": (
-                "lib/layers.html#multiheadlayer.leave",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers.MultiheadLayer.step": (
-                "lib/layers.html#multiheadlayer.step",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers._same_setting": (
-                "lib/layers.html#_same_setting",
-                "silen_lib/layers.py",
-            ),
-            "silen_lib.layers._scores_mask": (
-                "lib/layers.html#_scores_mask",
-                "silen_lib/layers.py",
             ),
         },
         "silen_lib.mnist_rbm": {
@@ -3414,8 +3133,108 @@ d = {
                 "modern_hopfield.html#hopfieldattention.forward",
                 "silen_lib/modern_hopfield.py",
             ),
+            "silen_lib.modern_hopfield._Heads": (
+                "modern_hopfield.html#_heads",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads.__init__": (
+                "modern_hopfield.html#_heads.__init__",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads.__prepare_scriptable__": (
+                "modern_hopfield.html#_heads.__prepare_scriptable__",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._check": (
+                "modern_hopfield.html#_heads._check",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._enter": (
+                "modern_hopfield.html#_heads._enter",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._leave": (
+                "modern_hopfield.html#_heads._leave",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._load_from_state_dict": (
+                "modern_hopfield.html#_heads._load_from_state_dict",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._mask": (
+                "modern_hopfield.html#_heads._mask",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._padded": (
+                "modern_hopfield.html#_heads._padded",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._project": (
+                "modern_hopfield.html#_heads._project",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._reset_parameters": (
+                "modern_hopfield.html#_heads._reset_parameters",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._save_to_state_dict": (
+                "modern_hopfield.html#_heads._save_to_state_dict",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._settings": (
+                "modern_hopfield.html#_heads._settings",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads._step": (
+                "modern_hopfield.html#_heads._step",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads.as_multihead_attention": (
+                "modern_hopfield.html#_heads.as_multihead_attention",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._Heads.extra_repr": (
+                "modern_hopfield.html#_heads.extra_repr",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._attend": (
+                "modern_hopfield.html#_attend",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._bent": (
+                "modern_hopfield.html#_bent",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._lambert_w": (
+                "modern_hopfield.html#_lambert_w",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._read_out": (
+                "modern_hopfield.html#_read_out",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._same_setting": (
+                "modern_hopfield.html#_same_setting",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield._scores_mask": (
+                "modern_hopfield.html#_scores_mask",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.add_noise_snr": (
+                "modern_hopfield.html#add_noise_snr",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.dense_capacity": (
+                "modern_hopfield.html#dense_capacity",
+                "silen_lib/modern_hopfield.py",
+            ),
             "silen_lib.modern_hopfield.dense_energy": (
                 "modern_hopfield.html#dense_energy",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.dense_error": (
+                "modern_hopfield.html#dense_error",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.dense_update": (
@@ -3430,6 +3249,22 @@ d = {
                 "modern_hopfield.html#entmax15",
                 "silen_lib/modern_hopfield.py",
             ),
+            "silen_lib.modern_hopfield.flip_costs": (
+                "modern_hopfield.html#flip_costs",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.guaranteed_patterns": (
+                "modern_hopfield.html#guaranteed_patterns",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.half_capacity": (
+                "modern_hopfield.html#half_capacity",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.hopfield_settle": (
+                "modern_hopfield.html#hopfield_settle",
+                "silen_lib/modern_hopfield.py",
+            ),
             "silen_lib.modern_hopfield.join_heads": (
                 "modern_hopfield.html#join_heads",
                 "silen_lib/modern_hopfield.py",
@@ -3442,12 +3277,20 @@ d = {
                 "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.modern_hopfield_settle": (
-                "modern_hopfield.html#modern_hopfield_settle",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
                 "modern_hopfield.html#modern_hopfield_update",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.one_step_bound": (
+                "modern_hopfield.html#one_step_bound",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.pattern_separation": (
+                "modern_hopfield.html#pattern_separation",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.separation_bound": (
+                "modern_hopfield.html#separation_bound",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.sparsemax": (
@@ -3469,13 +3312,8 @@ d = {
                 "lib/notebooks.html#_client.async_execute_cell",
                 "silen_lib/notebooks.py",
             ),
-            "silen_lib.notebooks._gather": ("lib/notebooks.html#_gather", "silen_lib/notebooks.py"),
             "silen_lib.notebooks._is_skipped": (
                 "lib/notebooks.html#_is_skipped",
-                "silen_lib/notebooks.py",
-            ),
-            "silen_lib.notebooks._strip_widget_views": (
-                "lib/notebooks.html#_strip_widget_views",
                 "silen_lib/notebooks.py",
             ),
             "silen_lib.notebooks._work": ("lib/notebooks.html#_work", "silen_lib/notebooks.py"),
@@ -3488,22 +3326,13 @@ d = {
                 "lib/notebooks.html#answers_in_place",
                 "silen_lib/notebooks.py",
             ),
-            "silen_lib.notebooks.clean_notebook": (
-                "lib/notebooks.html#clean_notebook",
-                "silen_lib/notebooks.py",
-            ),
+            "silen_lib.notebooks.clean": ("lib/notebooks.html#clean", "silen_lib/notebooks.py"),
             "silen_lib.notebooks.execute": ("lib/notebooks.html#execute", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.export_library": (
-                "lib/notebooks.html#export_library",
-                "silen_lib/notebooks.py",
-            ),
+            "silen_lib.notebooks.export": ("lib/notebooks.html#export", "silen_lib/notebooks.py"),
             "silen_lib.notebooks.main": ("lib/notebooks.html#main", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.public_names": (
-                "lib/notebooks.html#public_names",
-                "silen_lib/notebooks.py",
-            ),
-            "silen_lib.notebooks.run_notebook": (
-                "lib/notebooks.html#run_notebook",
+            "silen_lib.notebooks.run": ("lib/notebooks.html#run", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.strip_widget_views": (
+                "lib/notebooks.html#strip_widget_views",
                 "silen_lib/notebooks.py",
             ),
         },
@@ -3541,13 +3370,20 @@ d = {
         "silen_lib.rbm": {
             "silen_lib.rbm.AIS": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.AIS.__str__": ("rbm.html#ais.__str__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.AIS.from_weights": ("rbm.html#ais.from_weights", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins": ("rbm.html#coins", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins.__init__": ("rbm.html#coins.__init__", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins._random_int16": (
+                "rbm.html#coins._random_int16",
+                "silen_lib/rbm.py",
+            ),
+            "silen_lib.rbm.Coins._toss": ("rbm.html#coins._toss", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins.restore": ("rbm.html#coins.restore", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins.state": ("rbm.html#coins.state", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Coins.toss_": ("rbm.html#coins.toss_", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM": ("rbm.html#rbm", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.__init__": ("rbm.html#rbm.__init__", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.at_temperature": ("rbm.html#rbm.at_temperature", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.complete": ("rbm.html#rbm.complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.energy": ("rbm.html#rbm.energy", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.exact_samples": ("rbm.html#rbm.exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.extra_repr": ("rbm.html#rbm.extra_repr", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.free_energy": ("rbm.html#rbm.free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.gibbs": ("rbm.html#rbm.gibbs", "silen_lib/rbm.py"),
@@ -3556,10 +3392,6 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.RBM.log_partition": ("rbm.html#rbm.log_partition", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.relaxation_time": (
-                "rbm.html#rbm.relaxation_time",
-                "silen_lib/rbm.py",
-            ),
             "silen_lib.rbm.RBM.sample_hidden": ("rbm.html#rbm.sample_hidden", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.sample_visible": ("rbm.html#rbm.sample_visible", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.visible_probability": (
@@ -3572,10 +3404,6 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer.__init__": ("rbm.html#trainer.__init__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._add_product": (
-                "rbm.html#trainer._add_product",
-                "silen_lib/rbm.py",
-            ),
             "silen_lib.rbm.Trainer._check_batch": (
                 "rbm.html#trainer._check_batch",
                 "silen_lib/rbm.py",
@@ -3589,10 +3417,6 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer._move": ("rbm.html#trainer._move", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._probability": (
-                "rbm.html#trainer._probability",
-                "silen_lib/rbm.py",
-            ),
             "silen_lib.rbm.Trainer._rows": ("rbm.html#trainer._rows", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._up": ("rbm.html#trainer._up", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._update": ("rbm.html#trainer._update", "silen_lib/rbm.py"),
@@ -3606,50 +3430,51 @@ d = {
             ),
             "silen_lib.rbm.Trainer.state_dict": ("rbm.html#trainer.state_dict", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer.step": ("rbm.html#trainer.step", "silen_lib/rbm.py"),
+            "silen_lib.rbm._add_product": ("rbm.html#_add_product", "silen_lib/rbm.py"),
+            "silen_lib.rbm._ais_start": ("rbm.html#_ais_start", "silen_lib/rbm.py"),
             "silen_lib.rbm._anneal": ("rbm.html#_anneal", "silen_lib/rbm.py"),
+            "silen_lib.rbm._beside": ("rbm.html#_beside", "silen_lib/rbm.py"),
+            "silen_lib.rbm._cd_stages": ("rbm.html#_cd_stages", "silen_lib/rbm.py"),
             "silen_lib.rbm._coin": ("rbm.html#_coin", "silen_lib/rbm.py"),
+            "silen_lib.rbm._grid": ("rbm.html#_grid", "silen_lib/rbm.py"),
+            "silen_lib.rbm._log_mean": ("rbm.html#_log_mean", "silen_lib/rbm.py"),
             "silen_lib.rbm._parameters": ("rbm.html#_parameters", "silen_lib/rbm.py"),
+            "silen_lib.rbm._probability": ("rbm.html#_probability", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais_increment": ("rbm.html#ais_increment", "silen_lib/rbm.py"),
             "silen_lib.rbm.all_states": ("rbm.html#all_states", "silen_lib/rbm.py"),
             "silen_lib.rbm.block_gibbs": ("rbm.html#block_gibbs", "silen_lib/rbm.py"),
             "silen_lib.rbm.cd_gradient": ("rbm.html#cd_gradient", "silen_lib/rbm.py"),
+            "silen_lib.rbm.complete": ("rbm.html#complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.contrastive_divergence": (
                 "rbm.html#contrastive_divergence",
                 "silen_lib/rbm.py",
             ),
+            "silen_lib.rbm.draw_cd": ("rbm.html#draw_cd", "silen_lib/rbm.py"),
+            "silen_lib.rbm.draw_dream": ("rbm.html#draw_dream", "silen_lib/rbm.py"),
+            "silen_lib.rbm.exact_samples": ("rbm.html#exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.log_likelihood": ("rbm.html#log_likelihood", "silen_lib/rbm.py"),
+            "silen_lib.rbm.plot_bipartite": ("rbm.html#plot_bipartite", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_energy": ("rbm.html#rbm_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_free_energy": ("rbm.html#rbm_free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_log_partition": ("rbm.html#rbm_log_partition", "silen_lib/rbm.py"),
+            "silen_lib.rbm.relaxation_time": ("rbm.html#relaxation_time", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Chains.walk": (
-                "sampling.html#chains.walk",
-                "silen_lib/sampling.py",
-            ),
             "silen_lib.sampling.Convergence": (
                 "sampling.html#convergence",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.Convergence.of": (
-                "sampling.html#convergence.of",
-                "silen_lib/sampling.py",
-            ),
             "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Walkers.energies": (
-                "sampling.html#walkers.energies",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.moved": (
-                "sampling.html#walkers.moved",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.slopes": (
-                "sampling.html#walkers.slopes",
-                "silen_lib/sampling.py",
-            ),
+            "silen_lib.sampling._decide": ("sampling.html#_decide", "silen_lib/sampling.py"),
+            "silen_lib.sampling._energies": ("sampling.html#_energies", "silen_lib/sampling.py"),
+            "silen_lib.sampling._exchange": ("sampling.html#_exchange", "silen_lib/sampling.py"),
+            "silen_lib.sampling._ladder": ("sampling.html#_ladder", "silen_lib/sampling.py"),
+            "silen_lib.sampling._one_each": ("sampling.html#_one_each", "silen_lib/sampling.py"),
+            "silen_lib.sampling._per_chain": ("sampling.html#_per_chain", "silen_lib/sampling.py"),
+            "silen_lib.sampling._start": ("sampling.html#_start", "silen_lib/sampling.py"),
+            "silen_lib.sampling._started": ("sampling.html#_started", "silen_lib/sampling.py"),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
@@ -3658,6 +3483,29 @@ d = {
                 "sampling.html#autocorrelation",
                 "silen_lib/sampling.py",
             ),
+            "silen_lib.sampling.cdf_distance": (
+                "sampling.html#cdf_distance",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.convergence": (
+                "sampling.html#convergence",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.dkw_limit": ("sampling.html#dkw_limit", "silen_lib/sampling.py"),
+            "silen_lib.sampling.energy_and_gradient": (
+                "sampling.html#energy_and_gradient",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.flip_one": ("sampling.html#flip_one", "silen_lib/sampling.py"),
+            "silen_lib.sampling.gaussian_walk": (
+                "sampling.html#gaussian_walk",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.gaussian_wells_gradient": (
+                "sampling.html#gaussian_wells_gradient",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.grid_draws": ("sampling.html#grid_draws", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin_step": (
                 "sampling.html#langevin_step",
@@ -3672,11 +3520,10 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.replica_exchange": (
-                "sampling.html#replica_exchange",
-                "silen_lib/sampling.py",
-            ),
+            "silen_lib.sampling.sample": ("sampling.html#sample", "silen_lib/sampling.py"),
+            "silen_lib.sampling.separable": ("sampling.html#separable", "silen_lib/sampling.py"),
             "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
+            "silen_lib.sampling.tempered": ("sampling.html#tempered", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
@@ -3688,14 +3535,30 @@ d = {
                 "score_matching.html#scorenet.forward",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.ScoreNet.sample": (
-                "score_matching.html#scorenet.sample",
+            "silen_lib.score._all_finite": (
+                "score_matching.html#_all_finite",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.ScoreNet.start": (
-                "score_matching.html#scorenet.start",
+            "silen_lib.score._beside": ("score_matching.html#_beside", "silen_lib/score.py"),
+            "silen_lib.score._components": (
+                "score_matching.html#_components",
                 "silen_lib/score.py",
             ),
+            "silen_lib.score._either_way": (
+                "score_matching.html#_either_way",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score._level": ("score_matching.html#_level", "silen_lib/score.py"),
+            "silen_lib.score._log_components": (
+                "score_matching.html#_log_components",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score._mixture": ("score_matching.html#_mixture", "silen_lib/score.py"),
+            "silen_lib.score._pace": ("score_matching.html#_pace", "silen_lib/score.py"),
+            "silen_lib.score._principal": ("score_matching.html#_principal", "silen_lib/score.py"),
+            "silen_lib.score._scored": ("score_matching.html#_scored", "silen_lib/score.py"),
+            "silen_lib.score._trainable": ("score_matching.html#_trainable", "silen_lib/score.py"),
+            "silen_lib.score._walk": ("score_matching.html#_walk", "silen_lib/score.py"),
             "silen_lib.score.annealed_langevin": (
                 "score_matching.html#annealed_langevin",
                 "silen_lib/score.py",
@@ -3704,15 +3567,28 @@ d = {
                 "score_matching.html#denoising_score_matching",
                 "silen_lib/score.py",
             ),
+            "silen_lib.score.flow_log_density": (
+                "score_matching.html#flow_log_density",
+                "silen_lib/score.py",
+            ),
             "silen_lib.score.implicit_score_matching": (
                 "score_matching.html#implicit_score_matching",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.info_nce": ("score_matching.html#info_nce", "silen_lib/score.py"),
+            "silen_lib.score.mixture_log_density": (
+                "score_matching.html#mixture_log_density",
+                "silen_lib/score.py",
+            ),
             "silen_lib.score.mixture_score": (
                 "score_matching.html#mixture_score",
                 "silen_lib/score.py",
             ),
+            "silen_lib.score.noise_start": (
+                "score_matching.html#noise_start",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score.plot_field": ("score_matching.html#plot_field", "silen_lib/score.py"),
             "silen_lib.score.probability_flow": (
                 "score_matching.html#probability_flow",
                 "silen_lib/score.py",
@@ -3723,6 +3599,14 @@ d = {
             ),
             "silen_lib.score.reverse_step": (
                 "score_matching.html#reverse_step",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score.sample_diffusion": (
+                "score_matching.html#sample_diffusion",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score.sample_mixture": (
+                "score_matching.html#sample_mixture",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.score_trace": (
@@ -3737,6 +3621,169 @@ d = {
                 "score_matching.html#train_score",
                 "silen_lib/score.py",
             ),
+        },
+        "silen_lib.spins": {
+            "silen_lib.spins.Couplings": ("lib/spins.html#couplings", "silen_lib/spins.py"),
+            "silen_lib.spins.Couplings.__init__": (
+                "lib/spins.html#couplings.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Couplings._fields": (
+                "lib/spins.html#couplings._fields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Couplings._rows": (
+                "lib/spins.html#couplings._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns": ("lib/spins.html#patterns", "silen_lib/spins.py"),
+            "silen_lib.spins.Patterns.__init__": (
+                "lib/spins.html#patterns.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns._fields": (
+                "lib/spins.html#patterns._fields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Patterns._rows": (
+                "lib/spins.html#patterns._rows",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk": ("lib/spins.html#spinwalk", "silen_lib/spins.py"),
+            "silen_lib.spins.SpinWalk.__init__": (
+                "lib/spins.html#spinwalk.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.state": (
+                "lib/spins.html#spinwalk.state",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.SpinWalk.sweep": (
+                "lib/spins.html#spinwalk.sweep",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.Swept": ("lib/spins.html#swept", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine": ("lib/spins.html#_engine", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.__init__": (
+                "lib/spins.html#_engine.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine._run_there": (
+                "lib/spins.html#_engine._run_there",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine._settle": (
+                "lib/spins.html#_engine._settle",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.decide": (
+                "lib/spins.html#_engine.decide",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.here": ("lib/spins.html#_engine.here", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.offsets": (
+                "lib/spins.html#_engine.offsets",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Engine.run": ("lib/spins.html#_engine.run", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.same": ("lib/spins.html#_engine.same", "silen_lib/spins.py"),
+            "silen_lib.spins._Engine.sweep": ("lib/spins.html#_engine.sweep", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields": ("lib/spins.html#_fields", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.__init__": (
+                "lib/spins.html#_fields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.commit": (
+                "lib/spins.html#_fields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.heard": ("lib/spins.html#_fields.heard", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.inner": ("lib/spins.html#_fields.inner", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.keep": ("lib/spins.html#_fields.keep", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.refresh": (
+                "lib/spins.html#_fields.refresh",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._Fields.start": ("lib/spins.html#_fields.start", "silen_lib/spins.py"),
+            "silen_lib.spins._Fields.within": (
+                "lib/spins.html#_fields.within",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._FreshFields": ("lib/spins.html#_freshfields", "silen_lib/spins.py"),
+            "silen_lib.spins._FreshFields.__init__": (
+                "lib/spins.html#_freshfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._FreshFields.heard": (
+                "lib/spins.html#_freshfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields": ("lib/spins.html#_keptfields", "silen_lib/spins.py"),
+            "silen_lib.spins._KeptFields.__init__": (
+                "lib/spins.html#_keptfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.commit": (
+                "lib/spins.html#_keptfields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.heard": (
+                "lib/spins.html#_keptfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.keep": (
+                "lib/spins.html#_keptfields.keep",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.refresh": (
+                "lib/spins.html#_keptfields.refresh",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._KeptFields.start": (
+                "lib/spins.html#_keptfields.start",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields": (
+                "lib/spins.html#_patternfields",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.__init__": (
+                "lib/spins.html#_patternfields.__init__",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.commit": (
+                "lib/spins.html#_patternfields.commit",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.heard": (
+                "lib/spins.html#_patternfields.heard",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.keep": (
+                "lib/spins.html#_patternfields.keep",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.start": (
+                "lib/spins.html#_patternfields.start",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._PatternFields.within": (
+                "lib/spins.html#_patternfields.within",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
+            "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
+            "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
+            "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
+            "silen_lib.spins.ising_field": ("lib/spins.html#ising_field", "silen_lib/spins.py"),
+            "silen_lib.spins.random_patterns": (
+                "lib/spins.html#random_patterns",
+                "silen_lib/spins.py",
+            ),
+            "silen_lib.spins.random_spins": ("lib/spins.html#random_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.spin_states": ("lib/spins.html#spin_states", "silen_lib/spins.py"),
+            "silen_lib.spins.sweep_spins": ("lib/spins.html#sweep_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.tie_width": ("lib/spins.html#tie_width", "silen_lib/spins.py"),
         },
         "silen_lib.train": {
             "silen_lib.train.CheckpointError": (

@@ -55,6 +55,8 @@ __all__ = [
     "energies",
     "probabilities",
     "labels",
+    "numbers",
+    "columns",
     "couplings",
     "biases",
     "states",
@@ -1226,6 +1228,42 @@ def labels(
     if readable(x) and bool((x < 0).any()):
         raise ValueError(f"{name} must hold integers 0, 1, 2, …; got {x.min().item()}")
     return x.long()
+
+
+# %% ../nbs/lib/args.ipynb #9a23c3e9
+def numbers(
+    name: str,
+    x: float | Sequence[float] | Tensor,  # one number, a list, or a tensor of any shape
+    low: float = -math.inf,
+) -> Tensor:
+    "Finite numbers, as float64 on the processor: where a small computation in full precision is made."
+    if isinstance(x, (list, tuple)):
+        x = torch.tensor(
+            [real(f"{name}[{k}]", v, low) for k, v in enumerate(x)], dtype=torch.float64
+        )
+    x = within(name, x, low)
+    return torch.as_tensor(x, dtype=torch.float64, device="cpu").detach()
+
+
+def columns(
+    positive: Sequence[str] = (),  # names of those that must be above 0
+    **table: Tensor,  # real or whole numbers (n,), by name
+) -> list[Tensor]:
+    "The columns of a small table, brought to the processor: of one length, and two different values in the first."
+    checked: list[Tensor] = []
+    for name, x in table.items():
+        if isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64):
+            x = x.double()
+        within(name, floats(name, x, ndim=1), 0 if name in positive else -math.inf, above=True)
+        if checked and len(x) != len(checked[0]):
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)}; it must be ({len(checked[0])},), one for each row"
+            )
+        checked.append(concrete(name, x).detach().cpu())
+    first, name = checked[0], next(iter(table))
+    if bool((first == first[0]).all()):
+        raise ValueError(f"{name} are {first.tolist()}; at least two different ones are needed")
+    return checked
 
 
 # %% ../nbs/lib/args.ipynb #9bdd3cfa

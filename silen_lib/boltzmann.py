@@ -4,20 +4,13 @@
 
 # %% auto #0
 __all__ = [
-    "ising_energy",
-    "spin_states",
-    "exact_distribution",
     "spin_up_probability",
-    "spin_transition_matrix",
     "detailed_balance_gap",
     "metropolis_probability",
     "heat_bath_sweep",
     "heat_bath",
     "metropolis",
     "boltzmann_update",
-    "grid_spin_glass",
-    "grid_ground_energy",
-    "grid_log_partition",
     "cooling_schedule",
     "simulated_annealing",
     "Annealed",
@@ -26,121 +19,61 @@ __all__ = [
     "Tempered",
     "parallel_tempering",
     "learning_gradient",
-    "Learned",
     "BoltzmannMachine",
 ]
 
 # %% ../nbs/03_boltzmann.ipynb #ffc35fc0
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from . import args
-from .core import categorical, normal, uniform, wide_dtype
-from .energy import boltzmann
-
-
-# %% ../nbs/03_boltzmann.ipynb #2f5d22ab
-def _machine(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
-    "The biases as (N,), after a look at both: real floats, finite, W square and symmetric."
-    return args.biases("bias", bias, args.couplings("W", W))
-
-
-# %% ../nbs/03_boltzmann.ipynb #a9eeaaac
-def _energy(s: Tensor, W: Tensor, b: Tensor) -> Tensor:
-    "`ising_energy` of what has been checked."
-    return -((s @ W) * s).sum(-1) / 2 + W.diagonal().sum() / 2 - s @ b
-
-
-# %% ../nbs/03_boltzmann.ipynb #495e1170
-def ising_energy(
-    state: Tensor,  # ±1, (..., N)
-    W: Tensor,  # (N, N), its diagonal is ignored; of others than symmetric ones the symmetric part counts
-    bias: Tensor | float | None = None,  # (N,) preference of each spin; None: none
-) -> Tensor:  # (...)
-    "Energy $-½ Σ_{i≠j} W_{ij} s_i s_j - Σ_i b_i s_i$ of each state: (..., N) → (...)."
-    rows = args.states("state", state, "W", args.square("W", W, values=False))
-    b = args.biases("bias", bias, W)
-    return args.outcome(_energy(rows, W, b), W=W)
-
-
-# %% ../nbs/03_boltzmann.ipynb #47e34fa8
-def spin_states(
-    n: int,  # spins, 1 to 20
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
-) -> Tensor:  # (2ⁿ, n); row k holds the binary digits of k, the first spin the most significant
-    "All states of n spins, from all −1 to all +1."
-    n = args.whole("n", n, 1, 20)
-    args.precision("dtype", dtype, device)
-    shift = torch.arange(n - 1, -1, -1, device=device)
-    return (torch.arange(2**n, device=device)[:, None] >> shift & 1).to(dtype) * 2 - 1
-
-
-# %% ../nbs/03_boltzmann.ipynb #6c04c989
-def exact_distribution(
-    W: Tensor,  # (N, N), symmetric, N ≤ 20
-    bias: Tensor | float | None = None,  # (N,)
-    T: float = 1.0,  # temperature, above 0
-) -> tuple[Tensor, Tensor]:  # states (2ᴺ, N) and their probabilities (2ᴺ,)
-    "Boltzmann's distribution $e^{-E(s)/T}/Z$ over all states of a small network, by enumeration."
-    b = _machine(W, bias)
-    if len(W) > 20:
-        raise ValueError(f"W is for {len(W)} spins; all states can be listed for 1 to 20")
-    states, T = spin_states(len(W), W.dtype, W.device), args.temperature("T", T, W, batch=())
-    return states, boltzmann(_energy(states, W, b), T)
+from .core import categorical, integers, normal, uniform, wide_dtype
+from silen_lib.spins import (
+    Couplings,
+    SpinWalk,
+    ising_energy,
+    random_spins,
+    spin_states,
+    sweep_spins,
+)
 
 
 # %% ../nbs/03_boltzmann.ipynb #c4ea1c1c
-def spin_up_probability(
-    h: Tensor,  # field at the spin, any shape
-    T: float = 1.0,  # temperature, above 0
-) -> Tensor:  # of h's shape, between 0 and 1
-    "Probability that a ±1 spin in the field h is up: $1/(1 + e^{-2h/T})$."
+def spin_up_probability(h: Tensor, T: float | Tensor = 1.0) -> Tensor:
+    """Probability that a ±1 spin in the field h is up at temperature T.
+
+    Args:
+        h: field at the spin, any shape
+        T: temperature, above 0
+
+    Returns: of h's shape, between 0 and 1
+
+    >>> spin_up_probability(torch.tensor([-1000.0, 0.0, 1000.0]), 0.1)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     args.within("h", h, infinite=True, number=False, step=True)
     return torch.sigmoid(2 * h / args.temperature("T", T, h, step=True, shape=h.shape))
 
 
-# %% ../nbs/03_boltzmann.ipynb #bba67fe6
-def spin_transition_matrix(
-    W: Tensor,  # (N, N), symmetric, N ≤ 12
-    T: float = 1.0,  # temperature, above 0
-    accept: Callable[[Tensor, float], Tensor]
-    | None = None,  # (ΔE, T) → probability to flip; None: heat bath
-    bias: Tensor | float | None = None,  # (N,)
-    sweep: bool = False,  # False: one visit to a random spin; True: one visit to each, in order
-) -> Tensor:  # (2ᴺ, 2ᴺ), each row summing to 1
-    "Probabilities to go from each state of `spin_states(N)` to each other by single-spin flips."
-    b, N = _machine(W, bias), len(W)
-    if N > 12:
-        raise ValueError(f"W is for {N} spins; the matrix of all moves is kept for at most 12")
-    t = args.temperature("T", T, W, batch=())
-    s, P = spin_states(N, W.dtype, W.device), torch.eye(2**N, dtype=W.dtype, device=W.device)
-    cost = 2 * s * (s @ (W - torch.diag(W.diagonal())) + b)
-    flip = torch.sigmoid(-cost / t) if accept is None else args.function("accept", accept)(cost, T)
-    if not isinstance(flip, Tensor) or flip.shape != cost.shape:
-        raise ValueError(
-            f"accept must give a tensor {tuple(cost.shape)}: a probability for each of the costs"
-        )
-    args.within("accept(ΔE, T)", flip, 0, 1, like=("W", W))
-    index, moves = torch.arange(2**N, device=W.device), []
-    for i in range(N):
-        moves.append(torch.diag(1 - flip[:, i]))
-        moves[-1][index, index ^ 2 ** (N - 1 - i)] = flip[:, i]
-        P = P @ moves[-1] if sweep else P
-    return P if sweep else sum(moves) / N
-
-
 # %% ../nbs/03_boltzmann.ipynb #c7332922
-def detailed_balance_gap(
-    P: Tensor,  # (n, n) transition probabilities, P[a, b] from a to b
-    p: Tensor,  # (n,) a distribution
-) -> Tensor:  # a scalar, 0 in detailed balance
-    "Largest net traffic between two states, $\\max_{ab} |p_a P_{ab} - p_b P_{ba}|$: (n, n), (n,) → ()."
+def detailed_balance_gap(P: Tensor, p: Tensor) -> Tensor:
+    """Largest net traffic between two states: 0 in detailed balance.
+
+    Args:
+        P: (n, n) transition probabilities, P[a, b] from a to b
+        p: (n,), a distribution
+
+    Returns: a scalar
+
+    >>> round_and_round = torch.eye(3).roll(1, 1)  # from 0 to 1, from 1 to 2, from 2 to 0
+    >>> detailed_balance_gap(round_and_round, torch.full((3,), 1 / 3))
+    tensor(0.3333)
+    """
     args.probabilities("P", args.square("P", P, values=False), step=True)
     args.probabilities("p", p, len(P), ndim=1, like=("P", P), step=True)
     flow = p[:, None] * P
@@ -148,11 +81,18 @@ def detailed_balance_gap(
 
 
 # %% ../nbs/03_boltzmann.ipynb #fa10ab04
-def metropolis_probability(
-    dE: Tensor,  # what the move would cost, E(new) − E(old), any shape
-    T: float = 1.0,  # temperature, above 0
-) -> Tensor:  # of dE's shape, between 0 and 1
-    "Probability $\\min(1, e^{-ΔE/T})$ to accept a move (Metropolis et al. 1953)."
+def metropolis_probability(dE: Tensor, T: float | Tensor = 1.0) -> Tensor:
+    """Probability to accept a move (Metropolis et al. 1953).
+
+    Args:
+        dE: what the move would cost, E(new) − E(old), any shape
+        T: temperature, above 0
+
+    Returns: of dE's shape, between 0 and 1
+
+    >>> metropolis_probability(torch.tensor([-1000.0, 0.0, 1000.0]), 0.1)
+    tensor([1., 1., 0.])
+    """
     args.within("dE", dE, infinite=True, number=False, step=True)
     T = args.temperature("T", T, dE, step=True, shape=dE.shape)
     return (-dE / T).clamp(max=0).exp()
@@ -160,320 +100,180 @@ def metropolis_probability(
 
 # %% ../nbs/03_boltzmann.ipynb #9967e3aa
 def heat_bath_sweep(
-    state: Tensor,  # ±1, (B, N)
-    W: Tensor,  # (N, N), symmetric, zero diagonal
-    T: float = 1.0,  # temperature, above 0
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (B, N), a new tensor
-    "Each spin in turn is drawn anew, given all the others: (B, N) → (B, N)."
-    N, T = len(args.couplings("W", W, hollow=True)), args.temperature("T", T, W, batch=())
-    state = args.spins(
-        "state", args.floats("state", state, last=N, ndim=2, values=False), like=("W", W)
-    ).clone()
+    state: Tensor, W: Tensor, T: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Each spin in turn, from the first to the last, is drawn anew, given all the others.
+
+    Args:
+        state: ±1, (B, N)
+        W: (N, N), symmetric, zero diagonal
+        T: temperature, above 0
+
+    Returns: (B, N), a new tensor
+
+    >>> W = torch.tensor([[0.0, 9.0], [9.0, 0.0]])  # two spins that agree, at any T far below 9
+    >>> heat_bath_sweep(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), W, 0.1)
+    tensor([[ 1.,  1.],
+            [-1., -1.]])
+    """
+    N, heat = len(args.couplings("W", W, hollow=True)), args.temperature("T", T, W, batch=())
+    rows = args.floats("state", state, last=N, ndim=2, values=False)
+    state = args.spins("state", rows, like=("W", W)).clone()
     coins = state.new_empty(0, dtype=torch.float32)
     for i in range(N):
-        up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / T)
+        up = uniform((len(state),), coins, generator) < torch.sigmoid(2 * (state @ W[:, i]) / heat)
         state[:, i] = torch.where(up, 1.0, -1.0)
     return state
 
 
-# %% ../nbs/03_boltzmann.ipynb #a004af77
-def _uniform(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    "Uniform numbers of a tensor's shape, dtype and device; never 0, so that their logarithm is finite."
-    return uniform(like.shape, like, generator).clamp_(min=torch.finfo(like.dtype).eps / 4)
-
-
-def _random_spins(W: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    "Fair ±1 of W's dtype and device."
-    return (_uniform(W.new_empty(shape), generator) < 0.5).to(W.dtype) * 2 - 1
-
-
-# %% ../nbs/03_boltzmann.ipynb #fd34080b
-class _Sweeper:
-    """Exact one-at-a-time sweeps over a batch X (N, B) of 0/1 units, a block of spins at a time.
-
-    Temperatures below the rounding of the fields are raised to it: at T = 0 a spin obeys its field; a tie is tossed.
-    On the processor a block is worked through until it stands. A device at the end of a queue gets a fixed number of
-    rounds for each; it is asked once a sweep whether they sufficed, and a sweep with too few is done again with twice
-    as many."""
-
-    def __init__(self, W: Tensor, bias: Tensor, block: int | None = None):
-        self.rounds = None if args.on_host(W) else 8  # None: as many as it takes
-        self.c = ((bias - W.sum(1) + W.diagonal()) / 2)[:, None]
-        size = (W.abs().sum(1) + bias.abs()).max()
-        self.floor = (4 * torch.finfo(W.dtype).eps * size).clamp(min=1e-30)
-        self.A = W.clone().fill_diagonal_(0)
-        self.L: list[Tensor] = []
-        block = block or min(48, 8 + len(W) // 8)  # a trade: fewer products, or fewer rounds
-        self.block = block
-        for a in range(0, len(W), block):
-            inner = self.A[a : a + block, a : a + block]
-            self.L.append(inner.tril(-1).contiguous())
-            inner.sub_(self.L[-1])  # A keeps what a block hears from old values
-
-    def thresholds(
-        self,
-        X: Tensor,
-        T: Tensor,
-        rule: str,
-        generator: torch.Generator | None,
-        held: Tensor | None = None,
-    ) -> Tensor:
-        "What to add to W x so that a unit turns on when the sum is ≥ 0: bias and noise, one for each spin and chain."
-        u, quarter = _uniform(X, generator), T.clamp(min=self.floor) / 4
-        if rule == "heat bath":
-            u.logit_().mul_(quarter)
-        else:  # Metropolis: a spin s flips when s h < −(T/2) log u
-            u.log_().mul_(quarter).mul_(2 * X - 1)
-        u.add_(self.c)
-        return (
-            u if held is None else torch.where(held, (2 * X - 1) * math.inf, u)
-        )  # a held unit hears only itself
-
-    def sweep(self, X: Tensor, C: Tensor):
-        "Visit every spin of every chain once, in order; X is changed in place."
-        if self.rounds is not None:
-            return self._sweep_there(X, C)
-        field, new = torch.empty_like(X[: self.block]), torch.empty_like(X[: self.block])
-        for k, L in enumerate(self.L):
-            where = slice(k * self.block, (k + 1) * self.block)
-            x, h, y = X[where], field[: len(L)], new[: len(L)]
-            torch.addmm(C[where], self.A[where], X, out=h)
-            for _ in range(len(L)):  # after round r the first r spins are right
-                torch.addmm(h, L, x, out=y).ge_(0)
-                if torch.equal(x, y):
-                    break
-                x.copy_(y)
-
-    def _sweep_there(self, X: Tensor, C: Tensor):
-        "`sweep` with one look at the numbers, at its end."
-        before = X.clone()
-        while True:
-            enough = torch.ones_like(X[:1, :1], dtype=torch.bool).all()
-            for k, L in enumerate(self.L):
-                where = slice(k * self.block, (k + 1) * self.block)
-                h, old, new = torch.addmm(C[where], self.A[where], X), X[where], X[where]
-                for _ in range(
-                    min(self.rounds, len(L))
-                ):  # after round r the first r spins are right
-                    old, new = new, torch.addmm(h, L, new).ge_(0)
-                if self.rounds < len(L):
-                    enough = enough & (old == new).all()
-                X[where] = new
-            if self.rounds >= self.block or enough.item():
-                return
-            self.rounds *= 2
-            X.copy_(before)
-
-    def walk(
-        self,
-        s: Tensor,
-        T: Sequence[Tensor],
-        rule: str,
-        generator: torch.Generator | None,
-        fixed: Tensor | None,
-    ) -> Tensor:
-        "States (B, N) of ±1 after one sweep at each of the temperatures."
-        X, held = (s.T + 1).div_(2).contiguous(), None if fixed is None else fixed.T
-        for t in T:
-            self.sweep(X, self.thresholds(X, t, rule, generator, held))
-        return X.mul_(2).sub_(1).T
-
-
-# %% ../nbs/03_boltzmann.ipynb #292d27b8
-def _temperatures(T: float | Tensor, batch: tuple[int, ...], like: Tensor) -> Tensor:
-    "One temperature for each state of a batch, flattened; 0 is the limit T → 0."
-    return args.temperature("T", T, like, batch=batch, zero=True).expand(batch).flatten()
-
-
-# %% ../nbs/03_boltzmann.ipynb #a5459088
-@torch.no_grad()
-def _sweeps(state, W, T, bias, sweeps, generator, rule, fixed) -> Tensor:
-    "The sweeps of `heat_bath` and `metropolis`, in columns of 512 chains."
-    b, sweeps = _machine(W, bias), args.whole("sweeps", sweeps, 0)
-    s = args.spins("state", state, len(W), like=("W", W))
-    args.generator("generator", generator)
-    T, fixed = _temperatures(T, s.shape[:-1], W), args.held("fixed", fixed, s)
-    engine, out = _Sweeper(W, b), torch.empty_like(s).reshape(-1, len(W))
-    held = [None] * (1 + len(out) // 512) if fixed is None else fixed.reshape(out.shape).split(512)
-    for part, t, target, mask in zip(
-        s.reshape(out.shape).split(512), T.split(512), out.split(512), held
-    ):
-        target.copy_(engine.walk(part, [t] * sweeps, rule, generator, mask))
-    return out.reshape(state.shape)
-
-
 # %% ../nbs/03_boltzmann.ipynb #92c73611
 def heat_bath(
-    state: Tensor,  # ±1, (..., N): any number of chains; is left as it was
-    W: Tensor,  # (N, N), symmetric; its diagonal is ignored
-    T: float
-    | Tensor = 1.0,  # temperature ≥ 0, or one for each chain (...); 0 is the limit: obey, toss on a tie
-    bias: Tensor | float | None = None,  # (N,)
-    sweeps: int = 1,  # visits to every spin, in order 0 … N−1
+    state: Tensor,
+    W: Tensor,
+    T: float | Tensor = 1.0,
+    *,
+    bias: Tensor | float | None = None,
+    sweeps: int = 1,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
-) -> Tensor:  # of state's shape
+) -> Tensor:
     """Sequential heat bath (Gibbs sampling; Glauber 1963) of $e^{-E/T}$, $E = -½ s^T W s - b^T s$: P(up) = σ(2h/T).
 
     Exact but for the grid of uniform numbers (2⁻²⁴ in float32, 2⁻⁵³ in float64); a toss hears all before it.
-    With units `fixed` the others follow their law given those. Elsewhere than on the processor the numbers are
-    looked at once a sweep."""
-    return _sweeps(state, W, T, bias, sweeps, generator, "heat bath", fixed)
+    Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        state: ±1, (..., N), any number of chains; is left as it was
+        W: (N, N), symmetric; its diagonal is ignored
+        T: temperature ≥ 0, or one for each chain (...); 0 is the limit: obey the field, toss on a tie
+        bias: (N,), preference of each spin; None: none
+        sweeps: visits to every spin, in order 0 … N−1
+        fixed: (N,) or (..., N) bool, True holds a unit where it is; the others follow their law given those
+
+    Returns: of state's shape
+
+    >>> W = torch.tensor([[0.0, 9.0], [9.0, 0.0]])  # two spins that agree, at any T far below 9
+    >>> s = heat_bath(torch.tensor([1.0, -1.0]).expand(1000, 2), W, T=0.1)
+    >>> bool((s[:, 0] == s[:, 1]).all())
+    True
+    """
+    fields = Couplings(W, bias)
+    return sweep_spins(
+        state, fields, "heat bath", T, sweeps=sweeps, fixed=fixed, generator=generator
+    ).state
 
 
 # %% ../nbs/03_boltzmann.ipynb #cfcc190a
 def metropolis(
-    state: Tensor,  # ±1, (..., N): any number of chains; is left as it was
-    W: Tensor,  # (N, N), symmetric; its diagonal is ignored
-    T: float | Tensor = 1.0,  # temperature ≥ 0, or one for each chain (...)
-    bias: Tensor | float | None = None,  # (N,)
-    sweeps: int = 1,  # visits to every spin, in order 0 … N−1
+    state: Tensor,
+    W: Tensor,
+    T: float | Tensor = 1.0,
+    *,
+    bias: Tensor | float | None = None,
+    sweeps: int = 1,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
-) -> Tensor:  # of state's shape
+) -> Tensor:
     """Sequential Metropolis sweeps of $e^{-E/T}$: flip with probability min(1, e^{−ΔE/T}) (Metropolis et al. 1953).
 
     A spin whose flip costs nothing flips at every visit: without couplings and bias the chain alternates for ever.
-    With units `fixed` the others follow their law given those. Elsewhere than on the processor the numbers are
-    looked at once a sweep."""
-    return _sweeps(state, W, T, bias, sweeps, generator, "metropolis", fixed)
+    Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        state: ±1, (..., N), any number of chains; is left as it was
+        W: (N, N), symmetric; its diagonal is ignored
+        T: temperature ≥ 0, or one for each chain (...)
+        bias: (N,), preference of each spin; None: none
+        sweeps: visits to every spin, in order 0 … N−1
+        fixed: (N,) or (..., N) bool, True holds a unit where it is; the others follow their law given those
+
+    Returns: of state's shape
+
+    >>> metropolis(torch.ones(3), torch.zeros(3, 3))
+    tensor([-1., -1., -1.])
+    """
+    fields = Couplings(W, bias)
+    return sweep_spins(
+        state, fields, "metropolis", T, sweeps=sweeps, fixed=fixed, generator=generator
+    ).state
 
 
-# %% ../nbs/03_boltzmann.ipynb #e4cb1324
+# %% ../nbs/03_boltzmann.ipynb #b56103e4
 @torch.no_grad()
-def _random_visits(
-    state: Tensor, W: Tensor, temps: Tensor, generator, fixed: Tensor | None
-) -> tuple[Tensor, list]:
-    "Heat-bath visits to random spins, one for each temperature, on the processor; the state and the energy after each."
-    b, rows = _machine(W), args.spins("state", state, len(W), like=("W", W))
+def boltzmann_update(
+    state: Tensor,
+    W: Tensor,
+    T: float | Tensor = 1.0,
+    n_steps: int = 100,
+    *,
+    fixed: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, list[float]]:
+    """Visit random spins one at a time and draw each from its heat bath; samples $e^{-E/T}$. Works on the processor.
+
+    (The tutorial version uses σ(h/T), which samples temperature 2T. Here P(up) = σ(2h/T).)
+
+    Args:
+        state: ±1, (N,) or one picture of N pixels; is left as it was
+        W: (N, N), symmetric; its diagonal is ignored
+        T: temperature, above 0, or one for each visit (n_steps,)
+        n_steps: single-spin visits
+        fixed: (N,) bool, True holds a unit where it is; the visits go to the others
+
+    Returns: the last state (N,), and the n_steps + 1 energies
+
+    >>> W = torch.ones(9, 9).fill_diagonal_(0)  # a cold magnet: nothing moves
+    >>> state, energies = boltzmann_update(torch.ones(9), W, T=0.1, n_steps=3)
+    >>> energies
+    [-36.0, -36.0, -36.0, -36.0]
+    """
+    n_steps = args.whole("n_steps", n_steps, 0)
+    heat = args.temperature("T", T, torch.empty(0, dtype=torch.float64), batch=(n_steps,))
+    rows = args.spins("state", state, len(args.couplings("W", W)), like=("W", W))
     if rows.numel() != len(W):
         raise ValueError(
             f"state has shape {tuple(state.shape)}; this follows one chain, use heat_bath for a batch"
         )
-    held, here = args.held("fixed", fixed, rows.flatten()), args.generator("generator", generator)
-    W, b, s = W.cpu(), b.cpu(), rows.flatten().cpu().clone()
-    h, E = W @ s - W.diagonal() * s, [_energy(s, W, b).item()]
+    held = args.held("fixed", fixed, rows.flatten())
+    args.generator("generator", generator)
+    W, s = W.cpu(), rows.flatten().cpu().clone()
+    h, energies = W @ s - W.diagonal() * s, [ising_energy(s, W).item()]
     free = torch.arange(len(W)) if held is None else (~held.cpu()).nonzero().squeeze(1)
     if not len(free):
-        return s.to(state.device), E * (len(temps) + 1)
-    device = None if here is None else here.device
-    order = torch.randint(len(free), (len(temps),), generator=generator, device=device).cpu()
-    order = free[order].tolist()
-    theta = (temps.to(W) / 2 * torch.logit(_uniform(temps.to(W), generator))).tolist()
-    for i, t in zip(order, theta):
-        old, hi = s[i].item(), h[i].item()
-        new = 1.0 if hi > t or (hi == t and old > 0) else -1.0
+        return s.to(state.device), energies * (n_steps + 1)
+    visits = integers(len(free), (n_steps,), free.device, generator)
+    coins = uniform((n_steps,), s, generator).clamp(min=torch.finfo(s.dtype).eps / 4)
+    thresholds = heat.to(s) / 2 * torch.logit(coins)
+    for i, threshold in zip(free[visits].tolist(), thresholds.tolist()):
+        old, field = s[i].item(), h[i].item()
+        new = 1.0 if field > threshold or (field == threshold and old > 0) else -1.0
         if new != old:
             s[i] = new
             h.add_(W[:, i], alpha=new - old)
-            h[i] = hi  # no spin hears itself
-        E.append(E[-1] - (new - old) * hi)
-    return s.to(state.device), E
-
-
-# %% ../nbs/03_boltzmann.ipynb #b56103e4
-def boltzmann_update(
-    state: Tensor,  # ±1, (N,) or one picture of N pixels; is left as it was
-    W: Tensor,  # (N, N), symmetric
-    T: float = 1.0,  # temperature, above 0
-    n_steps: int = 100,  # single-spin visits
-    generator: torch.Generator | None = None,
-    fixed: Tensor
-    | None = None,  # (N,) bool: True holds a unit where it is; the visits go to the others
-) -> tuple[Tensor, list[float]]:  # the last state (N,), and the n_steps + 1 energies
-    """Visit random spins one at a time and draw each from its heat bath; samples $e^{-E/T}$.
-
-    (The tutorial version uses σ(h/T), which samples temperature 2T. Here P(up) = σ(2h/T).)"""
-    T = args.temperature("T", T, torch.empty(0), batch=()).item()
-    return _random_visits(
-        state, W, torch.full((args.whole("n_steps", n_steps, 0),), T), generator, fixed
-    )
-
-
-# %% ../nbs/03_boltzmann.ipynb #7196afcb
-def grid_spin_glass(
-    rows: int = 10,
-    cols: int = 10,
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (rows·cols, rows·cols), float32, symmetric
-    """Couplings of neighbours on a board with free edges, each drawn from N(0, 1) (Edwards & Anderson 1975).
-
-    They lie on the generator's device."""
-    device = None if args.generator("generator", generator) is None else generator.device
-    rows, cols = args.whole("rows", rows), args.whole("cols", cols)
-    i = torch.arange(rows * cols, device=device).view(rows, cols)
-    ends = torch.cat(
-        [
-            torch.stack([a.flatten(), b.flatten()])
-            for a, b in ((i[:, :-1], i[:, 1:]), (i[:-1], i[1:]))
-        ],
-        1,
-    )
-    W = torch.zeros(i.numel(), i.numel(), dtype=torch.float32, device=device)
-    W[ends[0], ends[1]] = normal((ends.shape[1],), W, generator)
-    return W + W.T
-
-
-# %% ../nbs/03_boltzmann.ipynb #c00ca150
-def _transfer(W: Tensor, cols: int, beta: float | Tensor, combine: Callable) -> Tensor:
-    "`combine` of −βE over all states of a board, spin by spin, on the processor; combine: (tensor, axis) → tensor."
-    W = W.cpu()
-    J, rest = beta * W.double(), W.detach().clone()
-    pair = (2 * torch.eye(2, dtype=torch.float64) - 1)[:, :, None]  # s s' of two spins
-    for k in range(cols, len(W)):
-        rest[k, k - cols] = rest[k - cols, k] = 0
-    for k in range(1, len(W)):
-        rest[k, k - 1] = rest[k - 1, k] = rest[k, k - 1] * (k % cols == 0)
-    if not 1 <= cols <= 20 or len(W) % cols or rest.count_nonzero():
-        raise ValueError(
-            f"W must couple neighbours on a board with cols = {cols} (at most 20) columns only"
-        )
-    f = torch.zeros(2**cols, dtype=torch.float64)
-    for k in range(len(W)):  # the axes of f are the last `cols` spins
-        c = k % cols
-        if k >= cols:
-            f = combine(f.view(2**c, 1, 2, -1) + J[k - cols, k] * pair, 2)
-        if c:
-            f = f.view(2 ** (c - 1), 2, 2, -1) + J[k - 1, k] * pair
-    return combine(f.flatten(), 0)
-
-
-# %% ../nbs/03_boltzmann.ipynb #f286b5b6
-def grid_ground_energy(
-    W: Tensor,  # (N, N), couplings between neighbours of a board, as `grid_spin_glass` makes them
-    cols: int = 10,  # columns of the board, at most 20
-) -> float:
-    "The lowest energy of a board of spins, exactly, by dynamic programming in O(N 2^cols)."
-    _machine(W)
-    return -_transfer(W.detach(), args.whole("cols", cols), 1.0, torch.amax).item()
-
-
-def grid_log_partition(
-    W: Tensor,  # (N, N), couplings between neighbours of a board
-    T: float | Tensor = 1.0,  # one temperature, above 0; may ask for a gradient
-    cols: int = 10,
-) -> Tensor:  # scalar, float64 (float32 on mps)
-    "log Z of a board of spins, exactly, by its transfer matrix; differentiable in W and T."
-    _machine(W)
-    T = args.temperature("T", T, torch.empty(0, dtype=torch.float64), batch=())
-    log_Z = _transfer(W, args.whole("cols", cols), 1 / T, torch.logsumexp)
-    return log_Z.to(W.device, wide_dtype(W.device))
+            h[i] = field  # no spin hears itself
+        energies.append(energies[-1] - (new - old) * field)
+    return s.to(state.device), energies
 
 
 # %% ../nbs/03_boltzmann.ipynb #d078bdbf
 def cooling_schedule(
-    T_start: float = 5.0,
-    T_end: float = 0.1,
-    n: int = 100,  # how many temperatures, 2 or more
-    kind: str = "geometric",  # or "linear"
-) -> Tensor:  # (n,), from T_start to T_end, both included
-    "Temperatures from hot to cold, in equal steps or equal ratios."
-    T_start, T_end, n = (
-        args.positive("T_start", T_start),
-        args.positive("T_end", T_end),
-        args.whole("n", n, 2),
-    )
+    T_start: float = 5.0, T_end: float = 0.1, n: int = 100, kind: str = "geometric"
+) -> Tensor:
+    """Temperatures from hot to cold, in equal steps or equal ratios.
+
+    Args:
+        T_start: the first, above 0
+        T_end: the last, above 0
+        n: how many temperatures, 2 or more
+        kind: "geometric" or "linear"
+
+    Returns: (n,), from T_start to T_end, both included
+
+    >>> cooling_schedule(4.0, 1.0, 3), cooling_schedule(4.0, 1.0, 3, "linear")
+    (tensor([4., 2., 1.]), tensor([4.0000, 2.5000, 1.0000]))
+    """
+    T_start, T_end = args.positive("T_start", T_start), args.positive("T_end", T_end)
+    n = args.whole("n", n, 2)
     args.choice("kind", kind, ("linear", "geometric"))
     if kind == "linear":
         return torch.linspace(T_start, T_end, n)
@@ -484,35 +284,56 @@ def cooling_schedule(
 
 # %% ../nbs/03_boltzmann.ipynb #0f06cc38
 def simulated_annealing(
-    state: Tensor,  # ±1, (N,) or one picture of N pixels; is left as it was
-    W: Tensor,  # (N, N), symmetric
-    T_start: float = 5.0,  # temperatures above 0
+    state: Tensor,
+    W: Tensor,
+    T_start: float = 5.0,
     T_end: float = 0.1,
-    n_steps: int = 500,  # single-spin visits, each at its own temperature
+    n_steps: int = 500,
+    *,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor
-    | None = None,  # (N,) bool: True holds a unit where it is; the visits go to the others
-) -> tuple[
-    Tensor, list[float], list[float]
-]:  # the last state (N,), n_steps + 1 energies, n_steps temperatures
+) -> tuple[Tensor, list[float], list[float]]:
     """Heat-bath visits to random spins while T falls in equal steps from T_start to T_end, both included.
 
-    (The tutorial version uses σ(h/T), twice the stated temperature, and stops one step short of T_end.)"""
-    like = torch.empty(0, dtype=torch.float64)
-    ends = [
-        args.temperature(name, T, like, batch=()).item()
-        for name, T in (("T_start", T_start), ("T_end", T_end))
-    ]
-    temps = torch.linspace(*ends, args.whole("n_steps", n_steps, 0), dtype=torch.float64)
-    return *_random_visits(state, W, temps, generator, fixed), temps.tolist()
+    (The tutorial version uses σ(h/T), twice the stated temperature, and stops one step short of T_end.)
+
+    Args:
+        state: ±1, (N,) or one picture of N pixels; is left as it was
+        W: (N, N), symmetric; its diagonal is ignored
+        T_start: the first temperature, above 0
+        T_end: the last, above 0
+        n_steps: single-spin visits, each at its own temperature
+        fixed: (N,) bool, True holds a unit where it is; the visits go to the others
+
+    Returns: the last state (N,), the n_steps + 1 energies, and the n_steps temperatures
+
+    >>> state, energies, temperatures = simulated_annealing(torch.ones(4), torch.zeros(4, 4), 3.0, 1.0, n_steps=3)
+    >>> temperatures
+    [3.0, 2.0, 1.0]
+    """
+    n_steps, like = args.whole("n_steps", n_steps, 0), torch.empty(0, dtype=torch.float64)
+    start = args.temperature("T_start", T_start, like, batch=()).item()
+    end = args.temperature("T_end", T_end, like, batch=()).item()
+    heat = torch.linspace(start, end, n_steps, dtype=torch.float64)
+    T = heat if n_steps else start
+    state, energies = boltzmann_update(state, W, T, n_steps, fixed=fixed, generator=generator)
+    return state, energies, heat.tolist()
 
 
 # %% ../nbs/03_boltzmann.ipynb #1192a251
 class Annealed(NamedTuple):
-    "Where the reads of `anneal` ended."
+    """Where the reads of `anneal` ended.
 
-    state: Tensor  # (n_reads, N) ±1
-    energy: Tensor  # (n_reads,)
+    Args:
+        state: (n_reads, N) ±1
+        energy: (n_reads,)
+
+    >>> Annealed(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([-1.0, 1.0])).best
+    tensor([1., 1.])
+    """
+
+    state: Tensor
+    energy: Tensor
 
     @property
     def best(self) -> Tensor:
@@ -523,49 +344,64 @@ class Annealed(NamedTuple):
 # %% ../nbs/03_boltzmann.ipynb #952a7444
 @torch.no_grad()
 def anneal(
-    W: Tensor,  # (N, N), symmetric
-    T: Sequence[float]
-    | Tensor,  # one temperature ≥ 0 for each sweep, as `cooling_schedule` gives them
-    bias: Tensor | float | None = None,  # (N,)
-    n_reads: int = 64,  # independent chains
-    rule: str = "metropolis",  # or "heat bath"
-    state: Tensor | None = None,  # (n_reads, N) ±1 to start from; None: noise
+    W: Tensor,
+    T: Sequence[float] | Tensor,
+    *,
+    bias: Tensor | float | None = None,
+    n_reads: int = 64,
+    rule: Literal["metropolis", "heat bath"] = "metropolis",
+    state: Tensor | None = None,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor
-    | None = None,  # (N,) or (n_reads, N) bool: True holds a unit where `state` has it
 ) -> Annealed:
     """Simulated annealing (Kirkpatrick, Gelatt & Vecchi 1983) of many chains, one exact sequential sweep a temperature.
 
-    Elsewhere than on the processor the numbers are looked at once a sweep."""
-    b, T = _machine(W, bias), args.temperatures("T", T, W, "one a sweep", zero=True)
+    Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        W: (N, N), symmetric; its diagonal is ignored
+        T: one temperature ≥ 0 for each sweep, as `cooling_schedule` gives them
+        bias: (N,), preference of each spin; None: none
+        n_reads: independent chains
+        rule: "metropolis" or "heat bath"
+        state: (n_reads, N) ±1 to start from; None: noise
+        fixed: (N,) or (n_reads, N) bool, True holds a unit where `state` has it
+
+    >>> ring = torch.eye(6).roll(1, 1) + torch.eye(6).roll(-1, 1)
+    >>> anneal(-ring, cooling_schedule(3.0, 0.1, 50), n_reads=100).energy.min()  # neighbours disagree
+    tensor(-6.)
+    """
+    fields, heat = Couplings(W, bias), args.temperatures("T", T, W, "one a sweep", zero=True)
     args.choice("rule", rule, ("metropolis", "heat bath"))
-    args.generator("generator", generator)
     shape = (args.whole("n_reads", n_reads), len(W))
     if state is None and fixed is not None:
         raise ValueError("fixed needs state, which says where the units are held")
-    state = _random_spins(W, shape, generator) if state is None else state
-    rows = args.spins("state", state, len(W), like=("W", W)).reshape(-1, len(W))
-    fixed, engine, out = args.held("fixed", fixed, rows), _Sweeper(W, b), rows.clone()
-    held = [None] * (1 + len(out) // 512) if fixed is None else fixed.split(512)
-    for part, mask in zip(out.split(512), held):
-        part.copy_(engine.walk(part, T, rule, generator, mask))
-    return Annealed(out, _energy(out, W, b))
+    start = random_spins(shape, W, generator=generator) if state is None else state
+    s = sweep_spins(start, fields, rule, heat.tolist(), fixed=fixed, generator=generator).state
+    s = s.reshape(-1, len(W))
+    return Annealed(s, ising_energy(s, W, bias))
 
 
 # %% ../nbs/03_boltzmann.ipynb #6b872465
-def swap_probability(
-    E1: Tensor,  # energy of the chain at T1
-    E2: Tensor,  # energy of the chain at T2
-    T1: Tensor | float,  # temperatures above 0, in any order
-    T2: Tensor | float,
-) -> Tensor:  # between 0 and 1
-    "Probability $\\min(1, e^{(1/T_1 - 1/T_2)(E_1 - E_2)})$ to exchange the temperatures of two chains."
+def swap_probability(E1: Tensor, E2: Tensor, T1: Tensor | float, T2: Tensor | float) -> Tensor:
+    """Probability to exchange the temperatures of two chains, or of many pairs.
+
+    Args:
+        E1: energy of the chain at T1
+        E2: energy of the chain at T2
+        T1: temperature, above 0
+        T2: temperature, above 0; the hotter chain may be either
+
+    Returns: between 0 and 1
+
+    >>> low, high = torch.tensor(-800.0), torch.tensor(800.0)
+    >>> swap_probability(high, low, 1.0, 2.0), swap_probability(low, high, 1.0, 2.0)  # the hot chain is lower; higher
+    (tensor(1.), tensor(0.))
+    """
     args.within("E1", E1, infinite=True, number=False, step=True)
     args.within("E2", E2, infinite=True, like=("E1", E1), number=False, step=True)
-    T1, T2 = (
-        args.temperature(name, T, E1, step=True, shape=E1.shape)
-        for name, T in (("T1", T1), ("T2", T2))
-    )
+    T1 = args.temperature("T1", T1, E1, step=True, shape=E1.shape)
+    T2 = args.temperature("T2", T2, E1, step=True, shape=E1.shape)
     args.broadcast(E1=E1, E2=E2, T1=T1, T2=T2)
     gap = torch.where(E1 == E2, 0.0, E1 - E2)  # 0 also between two forbidden states
     return ((1 / T1 - 1 / T2) * gap).clamp(max=0).exp()
@@ -573,217 +409,140 @@ def swap_probability(
 
 # %% ../nbs/03_boltzmann.ipynb #00def226
 class Tempered(NamedTuple):
-    "What `parallel_tempering` leaves: one row for each temperature."
+    """What `parallel_tempering` leaves: one row for each of R temperatures.
 
-    state: Tensor  # (R, n_chains, N) ±1, the last state at each temperature
-    energy: Tensor  # (R, n_chains) its energy
-    swaps: Tensor  # (R−1,) accepted share of the swaps between neighbouring temperatures
-    best_state: Tensor  # (n_chains, N) the lowest state each ladder has seen
-    best_energy: Tensor  # (n_chains,)
-    mean_energy: Tensor  # (R, n_chains) average over the second half of the sweeps
-    first_best: Tensor  # (n_chains,) the sweep, counted from 1, at which best_energy was reached
+    Args:
+        state: (R, n_chains, N) ±1, the last state at each temperature
+        energy: (R, n_chains), its energy
+        swaps: (R − 1,), accepted share of the swaps between neighbouring temperatures
+        best_state: (n_chains, N), the lowest state each ladder has seen
+        best_energy: (n_chains,)
+        mean_energy: (R, n_chains), average over the second half of the sweeps
+        first_best: (n_chains,), the sweep, counted from 1, at which best_energy was reached
 
+    >>> ladder = parallel_tempering(torch.zeros(3, 3), [1.0, 2.0], n_chains=4, sweeps=2)
+    >>> ladder.swaps  # equal energies: every swap is accepted
+    tensor([1.])
+    """
 
-# %% ../nbs/03_boltzmann.ipynb #d44695dd
-class _Ladder:
-    "Replicas of a network at R temperatures, n_chains of each: columns X, and which column is at which temperature."
-
-    def __init__(self, W, bias, T, state, generator, fixed):
-        R, n, N = state.shape
-        self.W, self.bias, self.T = W, bias, T
-        self.generator = generator
-        self.engine = _Sweeper(W, bias)
-        self.X = (state.reshape(R * n, N).T + 1).div_(2).contiguous()
-        self.column = torch.arange(R * n, device=W.device).view(
-            R, n
-        )  # of each (temperature, ladder)
-        self.warmth = T.repeat_interleave(n)  # the temperature of each column
-        self.energy = W.new_full((R * n,), math.nan)  # of each column, after the last sweep
-        self.tried, self.done = torch.zeros(2, R - 1, device=W.device)
-        self.held = None if fixed is None else fixed.expand(state.shape).reshape(R * n, N).T
-        self.gap = 1 / T[:-1] - 1 / T[1:]
-
-    def sweep(self):
-        "One heat-bath sweep of every replica, each at its present temperature."
-        self.engine.sweep(
-            self.X,
-            self.engine.thresholds(self.X, self.warmth, "heat bath", self.generator, self.held),
-        )
-        self.energy = _energy(self.X.T * 2 - 1, self.W, self.bias)
-
-    def swap(self, odd: int):
-        "Propose to exchange the temperatures (odd, odd + 1), (odd + 2, odd + 3), …"
-        low, high = slice(odd, len(self.T) - 1, 2), slice(odd + 1, None, 2)
-        a, b = self.column[low], self.column[high]
-        if not len(a):
-            return
-        gain = self.gap[low, None] * (self.energy[a] - self.energy[b])
-        chance = gain.clamp(max=0).exp()  # as in `swap_probability`
-        go = _uniform(chance, self.generator) < chance
-        self.column[low], self.column[high] = torch.where(go, b, a), torch.where(go, a, b)
-        self.warmth[self.column.flatten()] = self.T.repeat_interleave(self.column.shape[1])
-        self.tried[low] += 1
-        self.done[low] += go.float().mean(1)
+    state: Tensor
+    energy: Tensor
+    swaps: Tensor
+    best_state: Tensor
+    best_energy: Tensor
+    mean_energy: Tensor
+    first_best: Tensor
 
 
 # %% ../nbs/03_boltzmann.ipynb #2187bab9
 @torch.no_grad()
 def parallel_tempering(
-    W: Tensor,  # (N, N), symmetric
-    T: Sequence[float] | Tensor,  # R temperatures above 0, two or more, in the order of the ladder
-    bias: Tensor | float | None = None,  # (N,)
-    n_chains: int = 16,  # independent ladders
-    sweeps: int = 100,  # each followed by swaps between neighbours, even and odd pairs in turn
-    state: Tensor | None = None,  # (R, n_chains, N) ±1; None: noise
+    W: Tensor,
+    T: Sequence[float] | Tensor,
+    *,
+    bias: Tensor | float | None = None,
+    n_chains: int = 16,
+    sweeps: int = 100,
+    state: Tensor | None = None,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor
-    | None = None,  # (N,) or (n_chains, N) bool: True holds a unit where `state` has it, at all T
 ) -> Tempered:
     """Heat-bath chains on a ladder of temperatures that swap places (Hukushima & Nemoto 1996): each row samples its T.
 
-    Elsewhere than on the processor the numbers are looked at once a sweep."""
-    b, T = _machine(W, bias), args.temperatures("T", T, W, "two or more", least=2)
+    Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        W: (N, N), symmetric; its diagonal is ignored
+        T: R temperatures above 0, two or more, in the order of the ladder
+        bias: (N,), preference of each spin; None: none
+        n_chains: independent ladders
+        sweeps: each followed by swaps between neighbours, even and odd pairs in turn
+        state: (R, n_chains, N) ±1; None: noise
+        fixed: (N,) or (n_chains, N) bool, True holds a unit where `state` has it, at all T
+
+    >>> ring = torch.eye(6).roll(1, 1) + torch.eye(6).roll(-1, 1)
+    >>> parallel_tempering(-ring, [0.1, 1.0, 3.0], n_chains=2).best_energy  # neighbours disagree
+    tensor([-6., -6.])
+    """
+    fields, heat = Couplings(W, bias), args.temperatures("T", T, W, "two or more", least=2)
     args.generator("generator", generator)
-    n_chains, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps)
+    n, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps)
+    R, N = len(heat), len(W)
     if state is None and fixed is not None:
         raise ValueError("fixed needs state, which says where the units are held")
     if state is None:
-        state = _random_spins(W, (len(T), n_chains, len(W)), generator)
-    args.spins("state", state, len(W), like=("W", W))
-    if state.ndim != 3 or (len(state), state.shape[-1]) != (len(T), len(W)):
+        state = random_spins((R, n, N), W, generator=generator)
+    args.spins("state", state, N, like=("W", W))
+    if state.ndim != 3 or (len(state), state.shape[-1]) != (R, N):
         raise ValueError(
-            f"state has shape {tuple(state.shape)}; it must be (R = {len(T)}, n_chains, N = {len(W)})"
+            f"state has shape {tuple(state.shape)}; it must be (R = {R}, n_chains, N = {N})"
         )
-    fixed = args.held("fixed", fixed, state[0])
-    if fixed is not None and args.readable(state) and bool((fixed & (state != state[0])).any()):
+    n, held = state.shape[1], args.held("fixed", fixed, state[0])
+    if held is not None and args.readable(state) and bool((held & (state != state[0])).any()):
         raise ValueError(
             "fixed holds units that differ along a ladder in state; a held unit needs one value for all T"
         )
-    return _climb(_Ladder(W, b, T, state, generator, fixed), sweeps)
-
-
-# %% ../nbs/03_boltzmann.ipynb #02f88266
-def _climb(ladder: _Ladder, sweeps: int) -> Tempered:
-    n = ladder.column.shape[1]
-    best, first = (
-        ladder.W.new_full((n,), math.inf),
-        torch.zeros(n, dtype=torch.long, device=ladder.W.device),
-    )
-    best_state, total, late = ladder.W.new_zeros(n, len(ladder.W)), 0.0, range(sweeps // 2, sweeps)
+    held = None if held is None else held.repeat(R, 1)
+    walk = SpinWalk(state.reshape(R * n, N), fields, "heat bath", fixed=held, generator=generator)
+    chain = torch.arange(R * n, device=W.device).view(R, n)  # which one is at which temperature
+    T_of = heat.repeat_interleave(n)  # the temperature of each chain
+    gap, (tried, swapped) = 1 / heat[:-1] - 1 / heat[1:], W.new_zeros(2, R - 1)
+    diagonal, preference = W.diagonal().sum() / 2, args.biases("bias", bias, W)
+    best, first = W.new_full((n,), math.inf), torch.zeros_like(chain[0])
+    best_state, total, E = state[0], W.new_zeros(R, n), W.new_zeros(R * n)
     for k in range(sweeps):
-        ladder.sweep()
-        E = ladder.energy[ladder.column]
-        low, row = E.min(0)
+        walk.sweep(T_of)
+        s = walk.state
+        E = diagonal - ((s @ W) * s).sum(-1) / 2 - s @ preference
+        here = E[chain]
+        low, row = here.min(0)
         better = low < best
         best, first = torch.where(better, low, best), torch.where(better, k + 1, first)
-        lowest = ladder.X.T[ladder.column.gather(0, row[None])[0]] * 2 - 1
+        lowest = s[chain.gather(0, row[None])[0]]
         best_state = torch.where(better[:, None], lowest, best_state)
-        total = total + E if k in late else total
-        ladder.swap(k % 2)
-    state = (ladder.X.T * 2 - 1)[ladder.column]
-    return Tempered(
-        state,
-        ladder.energy[ladder.column],
-        ladder.done / ladder.tried.clamp(min=1),
-        best_state,
-        best,
-        total / len(late),
-        first,
-    )
+        if k >= sweeps // 2:
+            total += here
+        pairs = slice(k % 2, R - 1, 2)  # (0, 1), (2, 3), … and (1, 2), (3, 4), … in turn
+        a, b = chain[pairs], chain[k % 2 + 1 :: 2]
+        chance = (gap[pairs, None] * (E[a] - E[b])).clamp(max=0).exp()  # as in `swap_probability`
+        go = uniform(chance.shape, chance, generator) < chance
+        chain[pairs], chain[k % 2 + 1 :: 2] = torch.where(go, b, a), torch.where(go, a, b)
+        T_of[chain.flatten()] = heat.repeat_interleave(n)
+        tried[pairs] += 1
+        swapped[pairs] += go.float().mean(1)
+    share = swapped / tried.clamp(min=1)
+    mean = total / (sweeps - sweeps // 2)
+    return Tempered(walk.state[chain], E[chain], share, best_state, best, mean, first)
 
 
 # %% ../nbs/03_boltzmann.ipynb #955ae275
 def learning_gradient(
-    clamped: Tensor,  # (A, N) states with the visible units held at data
-    p_clamped: Tensor,  # (A,) how probable each is, summing to 1
-    free: Tensor,  # (B, N) states of the machine running freely
-    p_free: Tensor,  # (B,)
-) -> tuple[Tensor, Tensor]:  # (N, N) for the weights, zero diagonal; (N,) for the biases
-    "Gradient of the mean log-likelihood: clamped minus free averages of $s_i s_j$ and $s_i$ (Ackley et al. 1985)."
-    args.states(
-        "clamped",
-        clamped,
-        "free",
-        args.spins("free", args.rows("free", free, "(B, N)", values=False)),
-    )
+    clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the mean log-likelihood from the states of both phases (Ackley et al. 1985).
+
+    Args:
+        clamped: (A, N) states with the visible units held at data
+        p_clamped: (A,), how probable each is, summing to 1
+        free: (B, N) states of the machine running freely
+        p_free: (B,)
+
+    Returns: (N, N) for the weights, zero diagonal; (N,) for the biases
+
+    >>> agree, all_four = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> learning_gradient(agree, torch.ones(1), all_four, torch.full((4,), 0.25))
+    (tensor([[0., 1.],
+            [1., 0.]]), tensor([1., 1.]))
+    """
+    rows = args.spins("free", args.rows("free", free, "(B, N)", values=False))
+    args.states("clamped", clamped, "free", rows)
     if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
         want = f"it must be (A, N = {free.shape[1]}), to go with free"
         raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
-    for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
-        args.probabilities(name, p, len(s), ndim=1, like=("free", free))
+    args.probabilities("p_clamped", p_clamped, len(clamped), ndim=1, like=("free", free))
+    args.probabilities("p_free", p_free, len(free), ndim=1, like=("free", free))
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free
-
-
-# %% ../nbs/03_boltzmann.ipynb #b2bf7b82
-def _weights_of(p: Tensor | None, v: Tensor) -> Tensor:
-    "Probabilities of the rows of v, uniform by default."
-    if p is None:
-        return v.new_full((len(v),), 1 / len(v))
-    p = args.together("p", args.probabilities("p", p, len(v), tol=1e-4), "v", v)
-    if p.ndim > 1:
-        raise ValueError(
-            f"p has shape {tuple(p.shape)}; it must be ({len(v)},), one probability a row of v"
-        )
-    return p.to(v.dtype)
-
-
-def _averages(s: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    return (p[:, None] * s).T @ s, p @ s
-
-
-def _difference(
-    clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor
-) -> tuple[Tensor, Tensor]:
-    "`learning_gradient` of what has been checked."
-    (A, a), (B, b) = _averages(clamped, p_clamped), _averages(free, p_free)
-    return (A - B).fill_diagonal_(0), a - b
-
-
-def _distinct(v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    "Rows without repetition, and their probabilities added up."
-    rows, place = torch.unique(v.cpu(), dim=0, return_inverse=True)
-    if len(rows) == len(v):
-        return v, p
-    return rows.to(v), torch.zeros(len(rows), dtype=p.dtype, device=p.device).index_add_(
-        0, place.to(p.device), p
-    )
-
-
-def _held(X: Tensor, clamp: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    "Columns X with the held units in place, and which those are."
-    if clamp is None:
-        return X, None
-    if clamp.shape != X.T.shape:
-        raise ValueError(
-            f"clamp has shape {tuple(clamp.shape)}; it must be {tuple(X.T.shape)}, a row for each chain"
-        )
-    held = clamp.T != 0
-    return torch.where(held, (clamp.T + 1) / 2, X), held
-
-
-# %% ../nbs/03_boltzmann.ipynb #71f57a21
-class Learned(NamedTuple):
-    "The course of `fit`: one entry for each record."
-
-    step: list[int]
-    seconds: list[float]  # of learning, records not counted
-    kl: list[
-        float
-    ]  # relative entropy of data and model in nats; NaN when there are too many units to know it
-
-    def add(self, *record):
-        "Append one record."
-        for log, x in zip(self, record):
-            log.append(x)
-
-
-# %% ../nbs/03_boltzmann.ipynb #88938f01
-@torch.no_grad()
-def _step(parameters, speed, gradient, lr: float, momentum: float):
-    "Gradient ascent with momentum; W stays symmetric to the last bit."
-    for x, s, d in zip(parameters, speed, gradient):
-        x.add_(s.mul_(momentum).add_(d if d.ndim == 1 else (d + d.T) / 2), alpha=lr)
 
 
 # %% ../nbs/03_boltzmann.ipynb #2d04dc6f
@@ -791,23 +550,57 @@ class BoltzmannMachine(nn.Module):
     """±1 units, the first n_visible of them visible, all coupled: $p(s) ∝ e^{½ s^T W s + b^T s}$ (Ackley et al. 1985).
 
     W stays symmetric with a zero diagonal. What is exact sums over the hidden units (at most 16) or all units (at most
-    20); `sample` and the sampled gradient work for any size."""
+    20); `sample` and the sampled gradient work for any size.
+
+    Args:
+        n_visible: units that show a picture
+        n_hidden: units beside them
+        device: where it lives; None: where the generator is
+        weight_std: of the initial weights; without any the hidden units would all learn the same
+        dtype: float32 or float64
+
+    >>> words = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    >>> machine = BoltzmannMachine(2)
+    >>> machine.fit(words, n_steps=300).kl[-1] < 0.1
+    True
+    >>> torch.allclose(machine.log_likelihood(words).exp().sum(), torch.tensor(1.0).double(), atol=0.1)
+    True
+    """
+
+    class Learned(NamedTuple):
+        "The course of `fit`: one entry for each record."
+
+        step: list[int]
+        seconds: list[float]  # of learning, records not counted
+        kl: list[float]  # relative entropy of data and model in nats; NaN when it cannot be known
+
+    class Phases(NamedTuple):
+        "An estimate of the gradient, and the chains to go on with."
+
+        dW: Tensor  # (N, N)
+        db: Tensor  # (N,)
+        clamped: Tensor  # (A, N)
+        free: Tensor  # (B, N)
 
     def __init__(
         self,
         n_visible: int,
         n_hidden: int = 0,
-        std: float = 0.3,  # of the initial weights; without any the hidden units would all learn the same
-        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        *,
+        weight_std: float = 0.3,
         dtype: torch.dtype = torch.float32,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         self.n_visible = args.whole("n_visible", n_visible)
         self.n_hidden = args.whole("n_hidden", n_hidden, 0)
-        N = n_visible + n_hidden
-        device = None if args.generator("generator", generator) is None else generator.device
+        N = self.n_visible + self.n_hidden
+        source = args.generator("generator", generator)
+        if device is None and source is not None:
+            device = source.device
         like = torch.empty(0, dtype=args.precision("dtype", dtype, device), device=device)
-        J = normal((N, N), like, generator).triu(1) * args.real("std", std, 0)
+        J = normal((N, N), like, source).triu(1) * args.real("weight_std", weight_std, 0)
         self.W = nn.Parameter(J + J.T)
         self.b = nn.Parameter(J.new_zeros(N))
 
@@ -819,211 +612,234 @@ class BoltzmannMachine(nn.Module):
         s = args.states("s", s, "W", self.W)
         return -((s @ self.W) * s).sum(-1) / 2 - s @ self.b
 
+    def hidden_energies(self, v: Tensor) -> Tensor:
+        """E(v, h) of pictures with every hidden state (at most 16 units): (..., n_visible) → (..., 2^n_hidden).
+
+        In the order of `spin_states`. In float64 (float32 on mps), as all that follows from it.
+        """
+        if self.n_hidden > 16:
+            raise ValueError(
+                f"n_hidden is {self.n_hidden}; sums over hidden states need 16 or fewer"
+            )
+        n, device = self.n_visible, self.W.device
+        v = args.spins("v", v, n, like=("W", self.W)).to(wide_dtype(device))
+        W, b = self.W.to(v), self.b.to(v)
+        own = ((v @ W[:n, :n]) * v).sum(-1, keepdim=True) / 2 + (v @ b[:n])[..., None]
+        if not self.n_hidden:
+            return -own
+        h = spin_states(self.n_hidden, v.dtype, device)
+        return -(own + (v @ W[:n, n:] + b[n:]) @ h.T + ((h @ W[n:, n:]) * h).sum(-1) / 2)
+
     def free_energy(self, v: Tensor) -> Tensor:
-        "$F(v) = -\\log Σ_h e^{-E(v,h)}$ of pictures (..., n_visible) → (...), exactly."
-        return -torch.logsumexp(self._by_hidden(self._pictures(v)), -1)
+        "Free energy F(v) = −log Σ_h e^{−E(v,h)} of pictures (..., n_visible) → (...), exactly."
+        return -torch.logsumexp(-self.hidden_energies(v), -1)
 
     def log_partition(self) -> Tensor:
         "log Z over all states of all units (at most 20), exactly."
         if len(self.b) > 20:
             raise ValueError(f"log Z is a sum over all states: at most 20 units, not {len(self.b)}")
-        return torch.logsumexp(
-            -self.free_energy(spin_states(self.n_visible, self.W.dtype, self.W.device)), 0
-        )
+        pictures = spin_states(self.n_visible, self.W.dtype, self.W.device)
+        return torch.logsumexp(-self.free_energy(pictures), 0)
 
     def log_likelihood(self, v: Tensor) -> Tensor:
         "log p(v) of pictures (..., n_visible) → (...), exactly."
         return -self.free_energy(v) - self.log_partition()
 
     @torch.no_grad()
+    def relative_entropy(self, v: Tensor, p: Tensor | None = None) -> float:
+        """KL(data‖model) in nats; NaN where there are too many units to know it.
+
+        Args:
+            v: (M, n_visible) pictures; rows that repeat count as one
+            p: (M,), their probabilities; None: all equal
+        """
+        v, p = self._data(v, p)
+        if len(self.b) > 20 or self.n_hidden > 16:
+            return math.nan
+        share = self._shares(v, p.to(wide_dtype(v.device)))
+        seen = share > 0
+        q, pictures = share[seen], spin_states(self.n_visible, v.dtype, v.device)[seen]
+        return (q @ (q.log() - self.log_likelihood(pictures))).item()
+
+    @torch.no_grad()
     def exact_gradient(self, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        "Gradient of the mean log-likelihood of pictures (M, n_visible) with probabilities p (M,), by enumeration."
-        v = self._rows_of(v)
-        return self._exact_gradient(v, _weights_of(p, v))
+        """Gradient of the mean log-likelihood by enumeration of all units (at most 20).
 
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int = 1,  # chains, when neither `clamp` nor `state` says how many
-        sweeps: int = 50,
-        clamp: Tensor | None = None,  # (n, N): ±1 holds a unit at that value, 0 leaves it free
-        state: Tensor | None = None,  # (n, N) ±1 to go on from; None: noise
-        T: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:  # (n, N)
-        """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
+        Args:
+            v: (M, n_visible) pictures
+            p: (M,), their probabilities; None: all equal
 
-        `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on
-        the processor the numbers are looked at once a sweep."""
-        W, N, n = self.W.detach(), len(self.b), args.whole("n", n)
-        args.generator("generator", generator)
-        T, sweeps = _temperatures(T, (), W), args.whole("sweeps", sweeps, 0)
-        if clamp is not None:
-            self._chains("clamp", clamp, free=True)
-        if state is None:
-            state = _random_spins(W, (n if clamp is None else len(clamp), N), generator)
-        else:
-            self._chains("state", state)
-        return self._carry_on(state, clamp, sweeps, T, generator)
-
-    def sampled_gradient(
-        self,
-        clamp: Tensor,  # (A, N): data on the visible units, 0 on the hidden ones
-        clamped: Tensor,  # (A, N) chains of the clamped phase
-        free: Tensor,  # (B, N) chains of the free phase
-        sweeps: int = 5,
-        generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # dW, db, and both sets of chains after the sweeps
-        "Estimate of the gradient from chains that are carried on for some sweeps."
-        (
-            self._chains("clamp", clamp, free=True),
-            self._chains("clamped", clamped),
-            self._chains("free", free),
-        )
-        sweeps, T = args.whole("sweeps", sweeps, 0), torch.ones_like(self.b[:1])
-        if self.n_hidden:
-            clamped = self._carry_on(clamped, clamp, sweeps, T, generator)
-        free = self._carry_on(free, None, sweeps, T, generator)
-        return (
-            *_difference(clamped, _weights_of(None, clamped), free, _weights_of(None, free)),
-            clamped,
-            free,
-        )
-
-    def fit(
-        self,
-        v: Tensor,  # (M, n_visible) ±1 pictures
-        p: Tensor | None = None,  # (M,) their probabilities; None: all equal
-        n_steps: int = 400,
-        lr: float = 0.2,  # step size
-        momentum: float = 0.0,  # with sampled gradients keep it low: the chains must keep up
-        exact: bool = True,  # False: both phases from samples
-        n_chains: int = 512,  # in each phase
-        sweeps: int = 5,  # of each chain at each step
-        every: int = 20,  # steps between two records
-        generator: torch.Generator | None = None,
-    ) -> Learned:
-        """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
-
-        Rows of `v` may repeat: each counts with its probability."""
-        v = self._rows_of(v)
-        p, done, seconds = _weights_of(p, v), Learned([], [], []), 0.0
-        n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
-        args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
-        (
-            args.whole("n_chains", n_chains),
-            args.whole("sweeps", sweeps, 0),
-            args.generator("generator", generator),
-        )
-        data = _distinct(v, p)
-        move = (
-            self._exact_steps(v, p)
-            if exact
-            else self._sampled_steps(v, p, n_chains, sweeps, generator)
-        )
-        speed = 0 * self.W.data, 0 * self.b.data
-        for k in range(n_steps + 1):
-            if k % every == 0 or k == n_steps:
-                done.add(k, seconds, self._distance(*data))
-            start = time.perf_counter()
-            if k < n_steps:
-                _step((self.W, self.b), speed, next(move), lr, momentum)
-            seconds += time.perf_counter() - start
-        return done
-
-    def _pictures(self, v: Tensor) -> Tensor:
-        "Visible states (..., n_visible), checked."
-        s = args.spins("v", v, self.n_visible, like=("W", self.W))
-        return s if s.shape == v.shape else s[None]
-
-    def _rows_of(self, v: Tensor) -> Tensor:
-        "A list of pictures (M, n_visible), checked."
-        s = self._pictures(v)
-        if s.ndim != 2:
-            raise ValueError(
-                f"v has shape {tuple(v.shape)}; it must be (M, n_visible = {self.n_visible})"
-            )
-        return s
-
-    def _chains(self, name: str, s: Tensor, free: bool = False) -> Tensor:
-        "States (n, N) of all units, checked."
-        args.spins(name, s, like=("W", self.W), free=free)
-        if s.ndim != 2 or s.shape[1] != len(self.b):
-            want = "of −1, 0 and +1" if free else "of ±1"
-            raise ValueError(
-                f"{name} must be (n, {len(self.b)}) {want}; got shape {tuple(s.shape)}"
-            )
-        return s
-
-    def _by_hidden(self, v: Tensor) -> Tensor:
-        "−E(v, h) of pictures with every hidden state: (..., n_visible) → (..., 2^n_hidden)."
-        n, W, b = self.n_visible, self.W, self.b
-        own = ((v @ W[:n, :n]) * v).sum(-1) / 2 + v @ b[:n]
-        if not self.n_hidden:
-            return own[..., None]
-        if self.n_hidden > 16:
-            raise ValueError(
-                f"n_hidden is {self.n_hidden}; sums over hidden states need 16 or fewer"
-            )
-        h = spin_states(self.n_hidden, W.dtype, W.device)
-        return own[..., None] + (v @ W[:n, n:] + b[n:]) @ h.T + ((h @ W[n:, n:]) * h).sum(-1) / 2
-
-    @torch.no_grad()
-    def _exact_gradient(self, v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-        "`exact_gradient` of what has been checked."
-        hidden = (
-            spin_states(self.n_hidden, v.dtype, v.device) if self.n_hidden else v.new_zeros(1, 0)
-        )
-        together = lambda x: torch.cat(
-            [x.repeat_interleave(len(hidden), 0), hidden.repeat(len(x), 1)], 1
-        )
-        weight = p[:, None] * self._by_hidden(v).softmax(-1)
+        Returns: (N, N) for the weights, zero diagonal; (N,) for the biases
+        """
+        v, p = self._data(v, p)
         if len(self.b) > 20:
             raise ValueError(
                 f"the free phase sums over all states: at most 20 units, not {len(self.b)}"
             )
-        everything = spin_states(self.n_visible, v.dtype, v.device)
-        free = self._by_hidden(everything).flatten().softmax(0)
-        return _difference(together(v), weight.flatten(), together(everything), free)
+        s = spin_states(len(self.b), v.dtype, v.device)  # a block of 2^n_hidden for each picture
+        E = self.energy(s).view(2**self.n_visible, -1)
+        clamped = self._shares(v, p)[:, None] * (-E).softmax(1)
+        return learning_gradient(s, clamped.flatten(), s, (-E).flatten().softmax(0))
 
     @torch.no_grad()
+    def sample(
+        self,
+        n: int = 1,
+        sweeps: int = 50,
+        *,
+        clamp: Tensor | None = None,
+        state: Tensor | None = None,
+        T: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
+
+        `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on
+        the processor the numbers are looked at once a sweep.
+
+        Args:
+            n: chains, when neither `clamp` nor `state` says how many
+            sweeps: visits to every unit
+            clamp: (n, N), ±1 holds a unit at that value, 0 leaves it free
+            state: (n, N) ±1 to go on from; None: noise
+            T: temperature ≥ 0
+
+        Returns: (n, N)
+        """
+        n = args.whole("n", n)
+        if clamp is not None:
+            n = len(self._states("clamp", clamp, free=True))
+        if state is None:
+            state = random_spins((n, len(self.b)), self.W, generator=generator)
+        else:
+            self._states("state", state)
+        return self._carry_on(state, clamp, sweeps, T, generator)
+
+    @torch.no_grad()
+    def sampled_gradient(
+        self,
+        clamp: Tensor,
+        clamped: Tensor,
+        free: Tensor,
+        *,
+        sweeps: int = 5,
+        generator: torch.Generator | None = None,
+    ) -> Phases:
+        """Estimate of the gradient from chains that are carried on for some sweeps.
+
+        Args:
+            clamp: (A, N), data on the visible units, 0 on the hidden ones
+            clamped: (A, N) chains of the clamped phase
+            free: (B, N) chains of the free phase
+        """
+        self._states("clamp", clamp, free=True)
+        self._states("clamped", clamped)
+        self._states("free", free)
+        if self.n_hidden:
+            clamped = self._carry_on(clamped, clamp, sweeps, generator=generator)
+        free = self._carry_on(free, None, sweeps, generator=generator)
+        A, B = len(clamped), len(free)
+        dW, db = learning_gradient(
+            clamped, free.new_full((A,), 1 / A), free, free.new_full((B,), 1 / B)
+        )
+        return self.Phases(dW, db, clamped, free)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        v: Tensor,
+        p: Tensor | None = None,
+        *,
+        n_steps: int = 400,
+        lr: float = 0.2,
+        momentum: float = 0.0,
+        exact: bool = True,
+        n_chains: int = 512,
+        sweeps: int = 5,
+        every: int = 20,
+        generator: torch.Generator | None = None,
+    ) -> Learned:
+        """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
+
+        Args:
+            v: (M, n_visible) ±1 pictures; rows may repeat, each counts with its probability
+            p: (M,), their probabilities; None: all equal
+            lr: step size
+            momentum: share of the last step that is kept; with sampled gradients keep it low: the chains must keep up
+            exact: False: both phases from samples
+            n_chains: in each phase
+            sweeps: of each chain at each step
+            every: steps between two records
+        """
+        v, p = self._data(v, p)
+        n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
+        lr, momentum = args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
+        n_chains, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps, 0)
+        args.generator("generator", generator)
+        chains = None
+        if not exact:
+            rows = categorical(p, n_chains, generator)
+            clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
+            clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
+            chains = clamp, clamped, self.sample(n_chains, sweeps=0, generator=generator)
+        speed_W, speed_b = torch.zeros_like(self.W), torch.zeros_like(self.b)
+        course, seconds = self.Learned([], [], []), 0.0
+        for k in range(n_steps + 1):
+            if k % every == 0 or k == n_steps:
+                course.step.append(k)
+                course.seconds.append(seconds)
+                course.kl.append(self.relative_entropy(v, p))
+            if k == n_steps:
+                break
+            start = time.perf_counter()
+            if chains is None:
+                dW, db = self.exact_gradient(v, p)
+            else:
+                step = self.sampled_gradient(*chains, sweeps=sweeps, generator=generator)
+                dW, db, chains = step.dW, step.db, (chains[0], step.clamped, step.free)
+            speed_W.mul_(momentum).add_((dW + dW.T) / 2)  # symmetric to the last bit
+            speed_b.mul_(momentum).add_(db)
+            self.W.add_(speed_W, alpha=lr)
+            self.b.add_(speed_b, alpha=lr)
+            seconds += time.perf_counter() - start
+        return course
+
+    def _states(self, name: str, s: Tensor, free: bool = False) -> Tensor:
+        "Chains (n, N) of all units, checked."
+        N = len(self.b)
+        s = args.spins(name, s, N, like=("W", self.W), free=free)
+        return args.rows(name, s, f"(n, {N})", values=False)
+
+    def _data(self, v: Tensor, p: Tensor | None) -> tuple[Tensor, Tensor]:
+        "Pictures (M, n_visible) and their probabilities (M,), checked."
+        v = args.spins("v", v, self.n_visible, like=("W", self.W))
+        v = args.rows("v", v, f"(M, n_visible = {self.n_visible})", values=False)
+        if p is None:
+            return v, v.new_full((len(v),), 1 / len(v))
+        args.together("p", args.probabilities("p", p, len(v), tol=1e-4, ndim=1), "v", v)
+        return v, p.to(v.dtype)
+
+    def _shares(self, v: Tensor, p: Tensor) -> Tensor:
+        "Probability of each of all 2^n_visible pictures in the data."
+        places = 2 ** torch.arange(self.n_visible - 1, -1, -1, device=v.device)
+        number = ((v > 0) * places).sum(-1)
+        return p.new_zeros(2**self.n_visible).index_add_(0, number, p)
+
     def _carry_on(
         self,
         state: Tensor,
         clamp: Tensor | None,
         sweeps: int,
-        T: Tensor,
-        generator: torch.Generator | None,
+        T: float = 1.0,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        "`sample` from what has been checked."
-        engine, (X, held) = (
-            _Sweeper(self.W.detach(), self.b.detach()),
-            _held((state.T + 1).div_(2).contiguous(), clamp),
-        )
-        for _ in range(sweeps):
-            engine.sweep(X, engine.thresholds(X, T, "heat bath", generator, held))
-        return X.T * 2 - 1
-
-    def _exact_steps(self, v: Tensor, p: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        "The exact gradient, again and again."
-        while True:
-            yield self._exact_gradient(v, p)
-
-    def _sampled_steps(
-        self, v: Tensor, p: Tensor, n_chains: int, sweeps: int, generator: torch.Generator | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        "Gradients from chains that are carried on from one to the next."
-        rows = categorical(p, n_chains, generator)
-        clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
-        clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
-        free = self.sample(n_chains, sweeps=0, generator=generator)
-        while True:
-            dW, db, clamped, free = self.sampled_gradient(clamp, clamped, free, sweeps, generator)
-            yield dW, db
-
-    @torch.no_grad()
-    def _distance(self, v: Tensor, p: Tensor) -> float:
-        "KL(data‖model) for distinct pictures, where it can be known."
-        if len(self.b) > 20 or self.n_hidden > 16:
-            return math.nan
-        return (torch.xlogy(p, p).sum() - p @ self.log_likelihood(v)).item()
+        "Sweeps of the heat bath, with the units held that `clamp` says."
+        held = None
+        if clamp is not None:
+            args.same_shape("clamp", clamp, "state", state)
+            held = clamp != 0
+            state = torch.where(held, clamp, state)
+        fields = Couplings(self.W, self.b)
+        return sweep_spins(
+            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
+        ).state

@@ -5,26 +5,15 @@
 # %% auto #0
 __all__ = [
     "bit_error",
-    "stable_load",
     "ags_load",
-    "critical_capacity",
     "RetrievalState",
+    "critical_capacity",
     "ags_state",
-    "ags_overlap",
     "spin_threshold",
     "glauber",
-    "retained",
-    "half_load",
-    "extrapolate",
     "Wall",
+    "extrapolate",
     "measure_wall",
-    "glass_temperature",
-    "ground_state_capacity",
-    "melting_temperature",
-    "coexistence_temperature",
-    "plot_phase_diagram",
-    "stable_states",
-    "sample_minima",
     "pseudo_inverse_weights",
     "unlearn",
 ]
@@ -35,437 +24,387 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from . import args
-from .core import uniform, wide_dtype
-from .hopfield import random_patterns, recall_patterns
-from .plot import COLORS, axes, plot_points, plot_theory, subplots
+from .core import wide_dtype
+from .spins import Patterns, random_patterns, sweep_spins
 
 
 # %% ../nbs/02_capacity.ipynb #24634dc7
-def bit_error(
-    load: Tensor,  # α = P/N > 0, any shape
-) -> Tensor:  # of the same shape, between 0 and ½
-    "Chance that one step spoils a bit of a stored pattern: $½ erfc(1/\\sqrt{2 α})$."
+def bit_error(load: Tensor) -> Tensor:
+    """Chance that one step spoils a bit of a stored pattern.
+
+    Args:
+        load: α = P/N, above 0, any shape
+
+    Returns: of the same shape, between 0 and ½
+
+    >>> bit_error(torch.tensor([0.138, 0.37]))
+    tensor([0.0036, 0.0501])
+    """
     args.within("load", load, 0, above=True, number=False, step=True)
     return 0.5 * torch.erfc(1 / torch.sqrt(2 * load))
 
 
-# %% ../nbs/02_capacity.ipynb #3850df4c
-def stable_load(
-    n_neurons: int,
-    every: bool = False,  # True: all patterns perfect at once; False: almost every one
-) -> float:  # patterns a neuron
-    "Load below which stored patterns are exact fixed points: $1/(2 ln N)$, or $1/(4 ln N)$ (McEliece et al. 1987)."
-    return 1 / ((4 if every else 2) * math.log(args.whole("n_neurons", n_neurons, 2)))
-
-
 # %% ../nbs/02_capacity.ipynb #5c26528a
-def ags_load(
-    t: Tensor,  # signal over √2 times noise, m/(√2 σ), > 0, any shape
-) -> Tensor:  # of the same shape
-    "Load at which a retrieval state has m/(√2 σ) = t at T = 0 (Amit, Gutfreund & Sompolinsky 1985)."
+def ags_load(t: Tensor) -> Tensor:
+    """Load at which a retrieval state has m/(√2 σ) = t at T = 0 (Amit, Gutfreund & Sompolinsky 1985).
+
+    Args:
+        t: signal over √2 times noise, above 0, any shape
+
+    Returns: α, of the same shape
+
+    >>> ags_load(torch.tensor(1.5112))  # the top of the curve: the wall
+    tensor(0.1379)
+    """
     args.within("t", t, 0, above=True, number=False, step=True)
     return 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
 
 
 # %% ../nbs/02_capacity.ipynb #4e29f882
-_U = torch.linspace(-18, 18, 145, dtype=torch.float64)
-_HEAT = 0.5 / torch.cosh(_U) ** 2 * (_U[1] - _U[0])  # weights for an average over the thermal noise
-_GAUSS = (
-    torch.exp(-(_U**2) / 2) / math.sqrt(2 * math.pi) * (_U[1] - _U[0])
-)  # and over a standard Gaussian
+_U = torch.linspace(-18, 18, 145, dtype=torch.float64)  # a grid, with two densities on it:
+_HEAT = 0.5 / torch.cosh(_U) ** 2 * (_U[1] - _U[0])  # that of the thermal noise
+_GAUSS = torch.exp(-(_U**2) / 2) / math.sqrt(2 * math.pi) * (_U[1] - _U[0])  # a standard Gaussian
 
 
-def _cold(m: Tensor, noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    "For T ≤ noise: the Gaussian on paper, the heat on the grid."
-    a = (m[..., None] - T[..., None] * _U) / noise[..., None]
-    return torch.erf(a / 2**0.5) @ _HEAT, torch.exp(-(a**2) / 2) @ _HEAT * (
-        2 / math.pi
-    ) ** 0.5 / noise
+class RetrievalState(NamedTuple):
+    """Order parameters of the mean-field theory (Amit, Gutfreund & Sompolinsky 1985).
 
+    Tensors of one shape, in float64; all 0 where there is no such state. `ags_state` finds the state of a load. The
+    methods are the steps on the way: they take float64 tensors, and do not look at the numbers.
 
-def _warm(m: Tensor, noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    "For T > noise: the heat on paper (it is the tanh), the Gaussian on the grid."
-    b = torch.tanh((m[..., None] + noise[..., None] * _U) / T[..., None])
-    return b @ _GAUSS, (1 - b**2) @ _GAUSS / T
+    Args:
+        m: overlap with the retrieved pattern
+        q: mean of the squared mean spins
+        r: mean squared overlap with the other patterns, times N
+        noise: standard deviation √(α r) of the cross-talk
+        C: susceptibility (1 − q)/T
 
+    >>> noise, T = torch.tensor([0.3, 0.9], dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
+    >>> RetrievalState.at_noise(noise, T).m  # where the noise is too strong there is none
+    tensor([0.9985, 0.0000], dtype=torch.float64)
+    """
 
-# %% ../nbs/02_capacity.ipynb #c1a9b5db
-def _response(m: Tensor, noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    "The mean spin under a field m + noise·z at temperature T ≥ 0, and C, its derivative by m."
-    m, noise, T = torch.broadcast_tensors(m, noise, T)
-    cold = T <= noise
-    if bool(cold.all()):
-        return _cold(m, noise, T)
-    if not bool(cold.any()):
-        return _warm(m, noise, T)
-    both = zip(
-        _cold(m, torch.where(cold, noise, 1.0), T), _warm(m, noise, torch.where(cold, 1.0, T))
-    )
-    return tuple(torch.where(cold, x, y) for x, y in both)
+    m: Tensor
+    q: Tensor
+    r: Tensor
+    noise: Tensor
+    C: Tensor
 
+    @property
+    def load(self) -> Tensor:
+        "The load α = noise²/r that makes this noise."
+        return torch.where(self.r > 0, self.noise**2 / self.r, 0.0)
 
-# %% ../nbs/02_capacity.ipynb #6a5b8ec7
-def _retrieval(noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    "The largest solution m of m = mean spin(m), 0 when there is none but that; and C there."
-    m = torch.ones(torch.broadcast_shapes(noise.shape, T.shape), dtype=torch.float64)
-    for _ in range(100):
-        mean, C = _response(m, noise, T)
-        new = torch.where(C < 1, m - (m - mean) / (1 - C), 0.0)
-        new = torch.where(new > 1e-5, new, 0.0)  # so small an overlap is none
-        done, m = (new - m).abs().max() < 1e-14, new
-        if done:
-            break
-    return m, _response(m, noise, T)[1]
+    @staticmethod
+    def mean_spin(m: Tensor, noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
+        "The mean spin under a field m + noise·z at temperature T ≥ 0, and C, its derivative by m."
+        m, noise, T = torch.broadcast_tensors(m, noise, T)
+        mean, C = torch.empty_like(m), torch.empty_like(m)
+        cold = T <= noise  # there the Gaussian on paper, the heat on the grid
+        sigma = noise[cold][:, None]
+        a = (m[cold][:, None] - T[cold][:, None] * _U) / sigma
+        mean[cold] = torch.erf(a / 2**0.5) @ _HEAT
+        C[cold] = (torch.exp(-(a**2) / 2) / sigma) @ _HEAT * (2 / math.pi) ** 0.5
+        warm = ~cold  # the heat on paper (it is the tanh), the Gaussian on the grid
+        heat = T[warm][:, None]
+        b = torch.tanh((m[warm][:, None] + noise[warm][:, None] * _U) / heat)
+        mean[warm] = b @ _GAUSS
+        C[warm] = ((1 - b**2) / heat) @ _GAUSS
+        return mean, C
 
+    @classmethod
+    def at_noise(cls, noise: Tensor, T: Tensor) -> "RetrievalState":
+        "The retrieval state with this noise > 0: the largest m that is its own mean spin, by Newton's method from 1."
+        noise, T = torch.broadcast_tensors(noise, T)
+        m = torch.ones_like(noise)
+        for _ in range(100):
+            before = m
+            mean, C = cls.mean_spin(m, noise, T)
+            m = torch.where(C < 1, m - (m - mean) / (1 - C), 0.0)
+            m = torch.where(m > 1e-5, m, 0.0)  # so small an overlap is none
+            if (m - before).abs().max() < 1e-14:
+                break
+        C = cls.mean_spin(m, noise, T)[1]
+        q = 1 - T * C
+        return cls(*(torch.where(m > 0, x, 0.0) for x in (m, q, q / (1 - C) ** 2, noise, C)))
 
-def _load_for(noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    "α at which a retrieval state has this noise (0: there is none), with its m and C."
-    m, C = _retrieval(noise, T)
-    return torch.where(m > 0, (noise * (1 - C)) ** 2 / (1 - T * C), 0.0), m, C
+    @classmethod
+    def at_wall(cls, T: Tensor) -> "RetrievalState":
+        "The retrieval state with the largest load at each temperature T ≥ 0; none where T ≥ 1."
+        low, high = torch.full_like(T, 1e-9), torch.full_like(T, math.sqrt(2 / math.pi))
+        steps = torch.linspace(0, 1, 33, dtype=torch.float64)
+        for _ in range(6):  # each round narrows the bracket 16 times
+            grid = low[..., None] + (high - low)[..., None] * steps
+            best = cls.at_noise(grid, T[..., None]).load.argmax(-1, keepdim=True)
+            low = grid.gather(-1, (best - 1).clamp(min=0))[..., 0]
+            high = grid.gather(-1, (best + 1).clamp(max=32))[..., 0]
+        return cls.at_noise((low + high) / 2, T)
 
-
-# %% ../nbs/02_capacity.ipynb #5354e096
-def _number(name: str, x: float | Sequence[float] | Tensor) -> Tensor:
-    "Finite numbers ≥ 0 in float64, on the processor: the theory is computed there."
-    if isinstance(x, (list, tuple)):
-        x = torch.tensor(
-            [args.real(f"{name}[{k}]", v, 0) for k, v in enumerate(x)], dtype=torch.float64
-        )
-    x = args.within(name, x, 0)
-    return torch.as_tensor(x, dtype=torch.float64, device="cpu").detach()
-
-
-def _home(result: Tensor, *inputs) -> Tensor:
-    "A result of the theory on the device of what was asked, in the widest numbers it has."
-    device = next((x.device for x in inputs if isinstance(x, Tensor)), result.device)
-    return result.to(device, wide_dtype(device))
-
-
-def _wall(T: Tensor) -> tuple[Tensor, Tensor]:
-    "The noise at the wall and the load there, for each temperature."
-    low, high = torch.full_like(T, 1e-9), torch.full_like(T, math.sqrt(2 / math.pi))
-    for _ in range(6):  # each round narrows the bracket 16 times
-        grid = low[..., None] + (high - low)[..., None] * torch.linspace(
-            0, 1, 33, dtype=torch.float64
-        )
-        best = _load_for(grid, T[..., None])[0].argmax(-1, keepdim=True)
-        low = grid.gather(-1, (best - 1).clamp(min=0))[..., 0]
-        high = grid.gather(-1, (best + 1).clamp(max=32))[..., 0]
-    return (low + high) / 2, _load_for((low + high) / 2, T)[0]
+    def free_energy(self, alpha: Tensor, T: Tensor) -> Tensor:
+        "Free energy per neuron at load alpha and temperature T ≥ 0, the diagonal of W excluded (AGS 1987)."
+        m, noise, heat = (x[..., None] for x in torch.broadcast_tensors(self.m, self.noise, T))
+        a, y = m - heat * _U, (m + noise * _U).abs()
+        tail = torch.exp(-((a / noise) ** 2) / 2)
+        cold = a * torch.erf(a / noise / 2**0.5) + noise * (2 / math.pi) ** 0.5 * tail
+        safe = heat.clamp(min=1e-9)
+        warm = y + safe * torch.log1p(torch.exp(-2 * y / safe))
+        last = torch.where(T <= self.noise, cold @ _HEAT, warm @ _GAUSS)
+        rest = T * torch.log1p(-self.C) - self.q / (1 - self.C) + self.r * self.C
+        return alpha / 2 + self.m**2 / 2 + alpha / 2 * rest - last
 
 
 # %% ../nbs/02_capacity.ipynb #e5444eb1
-def critical_capacity(
-    T: float | Tensor = 0.0,  # temperature ≥ 0, any shape
-) -> Tensor:  # float64 of T's shape; 0 where T ≥ 1
-    """The load above which no retrieval state exists: α_c(T), 0.137906 at T = 0.
+def critical_capacity(T: float | Sequence[float] | Tensor = 0.0) -> Tensor:
+    """The load above which no retrieval state exists, α_c(T).
 
-    Replica-symmetric theory of Amit, Gutfreund & Sompolinsky (PRL 55, 1530, 1985; Annals of Physics 173, 30, 1987)."""
-    return _home(_wall(_number("T", T))[1], T)
+    Replica-symmetric theory of Amit, Gutfreund & Sompolinsky (PRL 55, 1530, 1985; Annals of Physics 173, 30, 1987).
 
+    Args:
+        T: temperature ≥ 0, any shape
 
-# %% ../nbs/02_capacity.ipynb #1af9a695
-class RetrievalState(NamedTuple):
-    "Order parameters of the mean-field theory, each a float64 tensor; all 0 where there is no retrieval state."
+    Returns: float64 of T's shape; 0 where T ≥ 1
 
-    m: Tensor  # overlap with the retrieved pattern
-    q: Tensor  # mean of the squared mean spins
-    r: Tensor  # mean squared overlap with the other patterns, times N
-    noise: Tensor  # standard deviation √(α r) of the cross-talk
-    C: Tensor  # susceptibility (1 − q)/T
+    >>> critical_capacity([0.0, 0.1, 1.0])
+    tensor([0.1379, 0.1350, 0.0000], dtype=torch.float64)
+    """
+    device = T.device if isinstance(T, Tensor) else torch.device("cpu")
+    return RetrievalState.at_wall(args.numbers("T", T, 0)).load.to(device, wide_dtype(device))
 
 
 # %% ../nbs/02_capacity.ipynb #97be0611
 def ags_state(
-    alpha: float | Tensor,  # load P/N ≥ 0
-    T: float | Tensor = 0.0,  # temperature ≥ 0; broadcasts with alpha
+    alpha: float | Sequence[float] | Tensor, T: float | Sequence[float] | Tensor = 0.0
 ) -> RetrievalState:
-    "The retrieval state at load α and temperature T (Amit, Gutfreund & Sompolinsky 1985), one bisection for all."
-    asked = alpha, T
-    alpha, T = _number("alpha", alpha), _number("T", T)
-    args.broadcast(alpha=alpha, T=T)
-    alpha, T, high, wall = torch.broadcast_tensors(alpha, T, *_wall(T))
-    low = torch.full_like(alpha, 1e-9)
+    """The retrieval state at load α and temperature T (Amit, Gutfreund & Sompolinsky 1985), one bisection for all.
+
+    Args:
+        alpha: load P/N ≥ 0
+        T: temperature ≥ 0; broadcasts with alpha
+
+    Returns: the order parameters, float64; all 0 where no retrieval state exists
+
+    >>> ags_state([0.05, 0.13, 0.14]).m  # nearly perfect, good, lost
+    tensor([1.0000, 0.9872, 0.0000], dtype=torch.float64)
+    """
+    device = next((x.device for x in (alpha, T) if isinstance(x, Tensor)), torch.device("cpu"))
+    load, heat = args.numbers("alpha", alpha, 0), args.numbers("T", T, 0)
+    args.broadcast(alpha=load, T=heat)
+    wall = RetrievalState.at_wall(heat)
+    load, heat, high, top = torch.broadcast_tensors(load, heat, wall.noise, wall.load)
+    low = torch.full_like(load, 1e-9)
     for _ in range(50):
         middle = (low + high) / 2
-        up = _load_for(middle, T)[0] < alpha
-        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
-    _, m, C = _load_for(high, T)
-    q = 1 - T * C
-    parts = m, q, q / (1 - C) ** 2, high, C
-    return RetrievalState(
-        *(_home(torch.where((alpha <= wall) & (T < 1), x, 0.0), *asked) for x in parts)
-    )
-
-
-# %% ../nbs/02_capacity.ipynb #a5b09962
-def ags_overlap(
-    alpha: float | Tensor,  # load P/N ≥ 0
-    T: float | Tensor = 0.0,  # temperature ≥ 0; broadcasts with alpha
-) -> Tensor:  # float64; 0 where no retrieval state exists
-    "Overlap m(α, T) of the retrieval state with its pattern (Amit, Gutfreund & Sompolinsky 1985)."
-    return ags_state(alpha, T).m
+        weak = RetrievalState.at_noise(middle, heat).load < load
+        low, high = torch.where(weak, middle, low), torch.where(weak, high, middle)
+    there = (load <= top) & (heat < 1)
+    parts = (torch.where(there, x, 0.0) for x in RetrievalState.at_noise(high, heat))
+    return RetrievalState(*(x.to(device, wide_dtype(device)) for x in parts))
 
 
 # %% ../nbs/02_capacity.ipynb #b074b7ca
-def spin_threshold(
-    u: Tensor,  # uniform random numbers, 0 < u < 1, any shape
-    T: float,  # temperature > 0
-) -> Tensor:  # of the same shape
-    "The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ."
+def spin_threshold(u: Tensor, T: float | Tensor) -> Tensor:
+    """The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ.
+
+    Args:
+        u: uniform random numbers, 0 < u < 1, any shape
+        T: temperature, above 0
+
+    Returns: of u's shape
+
+    >>> spin_threshold(torch.tensor([0.5, 0.9]), 1.0)  # a fair coin needs no field
+    tensor([0.0000, 1.0986])
+    """
     args.within("u", u, 0, 1, number=False, step=True)
-    T = args.temperature(
-        "T", args.within("T", T, 0, above=True, step=True), u, step=True, shape=u.shape
-    )
-    return T / 2 * torch.logit(u)
-
-
-# %% ../nbs/02_capacity.ipynb #f963ac5d
-def _sweep(
-    S: Tensor,
-    X: Tensor,
-    M: Tensor,
-    inside: list[Tensor],
-    T: float,
-    up: bool,
-    coins,
-    held,
-    rounds: int | None,
-) -> Tensor:
-    """One pass over all spins, in order; changes S and M; says whether so many rounds for each block were enough.
-
-    S (G, N, B) states, X (G, N, P) patterns, M (G, P, B) = XᵀS, inside: for each block its couplings to earlier spins.
-    Fields are N·h, whole numbers while T = 0. rounds=None: as many as it takes, with a look after each."""
-    N, P, start, enough = X.shape[1], X.shape[2], 0, torch.ones_like(S[0, 0, 0], dtype=torch.bool)
-    for k, L in enumerate(inside):
-        where = slice(start, start + L.shape[1])
-        s, x, start = S[:, where], X[:, where], where.stop
-        h = torch.baddbmm(s, x, M, beta=-P)
-        if T > 0:
-            h.sub_(coins(k, h), alpha=N * T / 2)
-        elif not up:
-            h.add_(s, alpha=0.5)  # a tie keeps the spin
-        if held is not None:  # a held unit hears only itself
-            h = torch.where(held[:, where], s * math.inf, h)
-        one = torch.ones_like(h)
-        new = old = torch.copysign(one, h)
-        for _ in range(len(x[0]) if rounds is None else min(rounds, len(x[0]))):
-            turned, old = new - s, new
-            new = torch.copysign(one, torch.baddbmm(h, L, turned))
-            if rounds is None and torch.equal(new, old):
-                break
-        if rounds is not None and rounds < len(x[0]):
-            enough = enough & (new == old).all()
-        M.baddbmm_(x.mT, new - s)
-        S[:, where] = new
-    return enough
-
-
-# %% ../nbs/02_capacity.ipynb #401d86f7
-def _networks(state: Tensor, patterns: Tensor) -> Tensor:
-    "Patterns as (G, P, N), after a look at whether the states fit them."
-    args.together("state", args.spins("state", state), "patterns", args.spins("patterns", patterns))
-    if patterns.ndim not in (2, 3):
-        raise ValueError(
-            f"patterns has shape {tuple(patterns.shape)}; it must be (P, N), or (G, P, N) for G networks"
-        )
-    fits = state.shape[-1:] == patterns.shape[-1:]
-    if patterns.ndim == 3:
-        fits = fits and state.ndim == 3 and len(state) == len(patterns)
-    if not fits:
-        shape = "(..., N)" if patterns.ndim == 2 else "(G, B, N)"
-        raise ValueError(
-            f"state is {tuple(state.shape)} and patterns {tuple(patterns.shape)}; state must be {shape}"
-        )
-    return patterns if patterns.ndim == 3 else patterns[None]
-
-
-# %% ../nbs/02_capacity.ipynb #b33ac089
-def _walk(S, X, inside, T, up, sweeps, held, generator) -> None:
-    "So many sweeps over S, or until nothing moves."
-    M, n, before = X.mT @ S, 0, None
-    while n != sweeps and (before is None or not torch.equal(before, S)):
-        before, n = S.clone() if sweeps is None else None, n + 1
-        _sweep(
-            S, X, M, inside, T, up, lambda k, h: uniform(h.shape, h, generator).logit_(), held, None
-        )
-
-
-def _walk_there(S, X, inside, T, up, sweeps, held, generator, rounds=8) -> None:
-    """`_walk` for a device at the end of a queue: one look at its numbers a sweep.
-
-    Blocks get a fixed number of rounds; a sweep with too few is done again, with the same coins and twice as many."""
-    drawn, n = {}, 0
-
-    def coins(k, h):
-        if k not in drawn:
-            drawn[k] = uniform(h.shape, h, generator).logit_()
-        return drawn[k]
-
-    M = X.mT @ S
-    while n != sweeps:
-        before = S.clone()
-        enough = _sweep(S, X, M, inside, T, up, coins, held, rounds)
-        seen = (
-            int((2 * ~enough + (before != S).any()).item())
-            if sweeps is None or rounds < len(inside[0][0])
-            else 1
-        )
-        if seen >= 2:
-            rounds *= 2
-            M = X.mT @ S.copy_(before)
-            continue
-        drawn.clear()
-        n += 1
-        if sweeps is None and seen == 0:
-            break
+    args.within("T", T, 0, above=True, step=True)
+    return args.temperature("T", T, u, step=True, shape=u.shape) / 2 * torch.logit(u)
 
 
 # %% ../nbs/02_capacity.ipynb #ed5d6978
-@torch.no_grad()
 def glauber(
-    state: Tensor,  # ±1, (..., N); with G networks (G, B, N)
-    patterns: Tensor,  # ±1, (P, N): one network for all states; (G, P, N): a network for each group of B states
-    T: float = 0.1,  # temperature; 0: follow the field
-    sweeps: int | None = 1,  # passes over all spins; None, at T = 0 only: until nothing moves
-    ties: str = "keep",  # a zero field at T = 0: "keep" or "up"
-    block: int = 64,  # spins resolved together; changes the speed, not the law
+    state: Tensor,
+    patterns: Tensor,
+    T: float = 0.1,
+    *,
+    sweeps: int | None = 1,
+    ties: str = "keep",
+    block: int = 64,
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
-) -> Tensor:  # of the state's shape
+) -> Tensor:
     """Heat-bath sweeps of Hebb's network (Glauber 1963): each spin in turn becomes +1 with probability σ(2h/T).
 
     One spin at a time in the order 0 … N−1, whatever the block, so the Boltzmann distribution of E = −½ sᵀWs is
-    stationary. Fields h = ξᵀ(ξs)/N − (P/N)s; O(PN) work for a state and sweep. With units `fixed` the others follow
-    their law given those. Elsewhere than on the processor the numbers are looked at once a sweep."""
-    X, T, up = (
-        _networks(state, patterns),
-        args.real("T", T, 0),
-        args.choice("ties", ties, ("keep", "up")) == "up",
-    )
-    if sweeps is None and T > 0:
-        raise ValueError(
-            "sweeps is None; above T = 0 nothing ever rests: it must be a whole number ≥ 0"
-        )
-    sweeps, block = (
-        None if sweeps is None else args.whole("sweeps", sweeps, 0),
-        args.whole("block", block),
-    )
-    args.generator("generator", generator)
-    fixed = args.held("fixed", fixed, state)
-    X = X.to(state).mT.contiguous()
-    N, P = X.shape[1:]
-    X = X.to(wide_dtype(X.device)) if P * N >= 2**24 and T == 0 else X  # whole numbers stay exact
-    S = state.reshape(len(X), -1, N).to(X.dtype).mT.clone(memory_format=torch.contiguous_format)
-    inside = [(b @ b.mT).tril_(-1) for b in X.split(block, dim=1)]
-    held = None if fixed is None else fixed.reshape(len(X), -1, N).mT
-    walk = _walk if args.on_host(S) else _walk_there
-    walk(S, X, inside, T, up, sweeps, held, generator)
-    return S.mT.reshape(state.shape).to(state.dtype)
+    stationary. Fields h = ξᵀ(ξs)/N − (P/N)s; O(PN) work for a state and sweep. Elsewhere than on the processor the
+    numbers are looked at once a sweep.
+
+    Args:
+        state: ±1, (..., N); with G networks (G, B, N)
+        patterns: ±1, (P, N): one network for all states; (G, P, N): a network for each group of B states
+        T: temperature; 0: follow the field
+        sweeps: passes over all spins; None, at T = 0 only: until nothing moves
+        ties: a zero field at T = 0: "keep" or "up"
+        block: spins resolved together; changes the speed, not the law
+        fixed: (N,) or (..., N) bool, True holds a unit where it is; the others follow their law given those
+
+    Returns: of the state's shape
+
+    >>> pattern, cue = torch.tensor([[1.0, -1.0, 1.0, 1.0]]), torch.tensor([1.0, -1.0, 1.0, -1.0])
+    >>> glauber(cue, pattern, T=0.0, sweeps=None)  # at T = 0 this is recall
+    tensor([ 1., -1.,  1.,  1.])
+    """
+    heat = args.real("T", T, 0)
+    cold = args.choice("ties", ties, ("keep", "up"))
+    return sweep_spins(
+        state,
+        Patterns(patterns),
+        "heat bath" if heat else cold,
+        heat or None,
+        sweeps=sweeps,
+        fixed=fixed,
+        block=args.whole("block", block),
+        columns=None,
+        antithetic=True,  # up when u < σ(2h/T)
+        generator=generator,
+    ).state
 
 
 # %% ../nbs/02_capacity.ipynb #940638c5
-def retained(
-    n_neurons: int,
-    load: float,  # other patterns per neuron, (P − 1)/N
-    T: float = 0.1,  # temperature
-    networks: int = 8,  # independent networks
-    cues: int = 16,  # patterns followed in each network
-    sweeps: int | None = None,  # None: 5 N^(1/3)
-    threshold: float = 0.65,  # overlap above which a run counts as retained
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (networks,) whole numbers up to cues
-    """How many runs started on stored patterns are still there after some thermal sweeps, for each of several networks.
+class Wall(NamedTuple):
+    """A critical load extrapolated from finite sizes, and the three steps of `measure_wall` that lead to it.
 
-    The runs are made on the generator's device."""
-    N, networks = args.whole("n_neurons", n_neurons, 2), args.whole("networks", networks)
-    P = round(args.real("load", load, 0) * N) + 1
-    cues = args.whole("cues", cues)
-    if cues > P:
-        few = f"n_neurons = {N} and load = {load} make {P} of them"
-        raise ValueError(f"cues is {cues}; each follows a pattern of its own, and {few}")
-    T, threshold = args.real("T", T, 0), args.real("threshold", threshold, -1, 1)
-    sweeps = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
-    group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
-    kept = []
-    for a in range(0, networks, group):
-        g = min(group, networks - a)
-        xi = random_patterns(g * P, N, generator=generator).view(g, P, N)
-        s = glauber(xi[:, :cues], xi, T, sweeps, generator=generator)
-        kept.append(((s * xi[:, :cues]).mean(-1) > threshold).sum(1))
-    return torch.cat(kept)
+    Args:
+        value: the load, between the fits with N^(−2/3) and with 1/N
+        error: three standard errors plus half the distance of the two fits
+        sizes: (K,) numbers of neurons
+        halves: (K, 2), load at which half the runs are retained, and its standard error
+        fits: (2, 2), value and standard error of either fit
 
+    >>> halves = torch.tensor([[0.140, 0.001], [0.138, 0.001], [0.137, 0.001]])
+    >>> wall = Wall.from_halves(torch.tensor([500, 1000, 2000]), halves)
+    >>> 0.13 < wall.value < 0.137  # an extrapolation goes on beyond the last size
+    True
+    """
 
-# %% ../nbs/02_capacity.ipynb #a8b3e034
-def _logistic(X: Tensor, k: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    "Coefficients and inverse information of a logistic regression of k successes in n tries on the rows of X."
-    b = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    for _ in range(
-        60
-    ):  # half a success and half a failure are added to each: finite even for a perfect step
-        p = torch.sigmoid(X @ b)
-        H = X.T @ (X * ((n + 1) * p * (1 - p))[:, None])
-        step = torch.linalg.solve(H, X.T @ (k + 0.5 - (n + 1) * p))
-        b = b + step * (2 / step.abs().max()).clamp(max=1)
-    return b, torch.linalg.inv(H)
+    value: float
+    error: float
+    sizes: Tensor
+    halves: Tensor
+    fits: Tensor
 
+    @staticmethod
+    def retained(
+        n_neurons: int,
+        load: float,
+        T: float = 0.1,
+        *,
+        networks: int = 8,
+        cues: int = 16,
+        sweeps: int | None = None,
+        threshold: float = 0.65,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """How many runs started on stored patterns are still there after some thermal sweeps, in each of some networks.
 
-# %% ../nbs/02_capacity.ipynb #3e833c80
-def half_load(
-    loads: Tensor,  # (L,)
-    kept: Tensor,  # (L, G): retained runs in each of G networks at each load
-    cues: int,  # runs in each network
-) -> tuple[float, float]:  # the load at which half are retained, and its standard error
-    """Logistic regression of counts on load; the error is the sandwich estimate with networks as clusters.
+        Args:
+            load: other patterns per neuron, (P − 1)/N
+            T: temperature ≥ 0
+            networks: independent networks
+            cues: patterns followed in each network
+            sweeps: None: 5 N^(1/3)
+            threshold: overlap above which a run counts as retained
+            generator: the runs are made on its device
 
-    A small fit, made on the processor."""
-    args.floats("loads", loads, ndim=1)
-    cues = args.whole("cues", cues)
-    args.concrete("loads", loads)
-    if isinstance(kept, Tensor):
-        args.concrete("kept", kept)
-    kept = (
-        kept.cpu().double()
-        if isinstance(kept, Tensor) and not kept.is_complex()
-        else args.floats("kept", kept)
-    )
-    if kept.ndim != 2 or len(kept) != len(loads):
-        raise ValueError(
-            f"kept has shape {tuple(kept.shape)}; it must be (L = {len(loads)}, G): a row for each load"
-        )
-    args.within("kept", kept, 0, cues)
-    loads = loads.detach().cpu()
-    if bool((loads == loads[0]).all()):
-        raise ValueError(f"loads are {loads.tolist()}; at least two different ones are needed")
-    centre, scale, k = loads.double().mean(), loads.double().std(), kept.double()
-    x = (loads.double() - centre) / scale
-    X = torch.stack([torch.ones_like(x), -x], 1)
-    b, inverse = _logistic(X, k.sum(1), k.shape[1] * cues)
-    if b[1] < 1e-3:
-        raise ValueError(
-            f"kept does not fall with the load (mean shares {(k.mean(1) / cues).tolist()}): widen loads"
-        )
-    score = ((k - cues * torch.sigmoid(X @ b)[:, None])[..., None] * X[:, None]).flatten(
-        0, 1
-    )  # (L·G, 2)
-    V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
-    slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
-    return (centre + scale * b[0] / b[1]).item(), (scale * (slope @ V @ slope).sqrt()).item()
+        Returns: (networks,), whole numbers up to cues
+        """
+        N, networks = args.whole("n_neurons", n_neurons, 2), args.whole("networks", networks)
+        P = round(args.real("load", load, 0) * N) + 1
+        cues = args.whole("cues", cues)
+        if cues > P:
+            few = f"n_neurons = {N} and load = {load} make {P} of them"
+            raise ValueError(f"cues is {cues}; each follows a pattern of its own, and {few}")
+        T, threshold = args.real("T", T, 0), args.real("threshold", threshold, -1, 1)
+        n = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
+        group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
+        kept = []
+        for a in range(0, networks, group):
+            g = min(group, networks - a)
+            xi = random_patterns(g * P, N, generator=generator).view(g, P, N)
+            s = glauber(xi[:, :cues], xi, T, sweeps=n, generator=generator)
+            kept.append(((s * xi[:, :cues]).mean(-1) > threshold).sum(1))
+        return torch.cat(kept)
+
+    @staticmethod
+    def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
+        """Load at which half the runs are retained, and its standard error: logistic regression of counts on load.
+
+        The error is the sandwich estimate with networks as clusters. A small fit, made on the processor.
+
+        Args:
+            loads: (L,)
+            kept: (L, G), retained runs in each of G networks at each load
+            cues: runs in each network
+        """
+        cues = args.whole("cues", cues)
+        (loads,) = args.columns(loads=loads)
+        whole = isinstance(kept, Tensor) and not kept.is_complex()
+        k = args.floats("kept", kept.double() if whole else kept, ndim=2, values=False)
+        k = args.concrete("kept", k).cpu()
+        args.within("kept", k, 0, cues)
+        if len(k) != len(loads):
+            want = f"it must be (L = {len(loads)}, G): a row for each load"
+            raise ValueError(f"kept has shape {tuple(kept.shape)}; {want}")
+        centre, scale = loads.double().mean(), loads.double().std()
+        x = (loads.double() - centre) / scale
+        X = torch.stack([torch.ones_like(x), -x], 1)
+        b, n = torch.tensor([0.0, 1.0], dtype=torch.float64), k.shape[1] * cues
+        inverse = torch.eye(2, dtype=torch.float64)
+        for _ in range(60):  # Newton's method
+            p = torch.sigmoid(X @ b)
+            inverse = torch.linalg.inv(X.T @ (X * ((n + 1) * p * (1 - p))[:, None]))
+            # half a success and half a failure are added: finite even for a perfect step
+            step = inverse @ X.T @ (k.sum(1) + 0.5 - (n + 1) * p)
+            b = b + step * (2 / step.abs().max()).clamp(max=1)
+        if b[1] < 1e-3:
+            raise ValueError(
+                f"kept does not fall with the load (mean shares {(k.mean(1) / cues).tolist()}): widen loads"
+            )
+        miss = k - cues * torch.sigmoid(X @ b)[:, None]
+        score = (miss[..., None] * X[:, None]).flatten(0, 1)  # (L·G, 2)
+        V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
+        slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
+        return (centre + scale * b[0] / b[1]).item(), (scale * (slope @ V @ slope).sqrt()).item()
+
+    @classmethod
+    def from_halves(cls, sizes: Tensor, halves: Tensor) -> "Wall":
+        "The middle of the fits with N^(−2/3) and with 1/N; sizes (K,), halves (K, 2) with their standard errors."
+        half, error = halves.T
+        fits = torch.tensor([extrapolate(sizes, half, error, power) for power in (2 / 3, 1.0)])
+        spread, scatter = (fits[0, 0] - fits[1, 0]).abs() / 2, fits[:, 1].max()
+        return cls(fits[:, 0].mean().item(), (3 * scatter + spread).item(), sizes, halves, fits)
 
 
 # %% ../nbs/02_capacity.ipynb #05a72aae
 def extrapolate(
-    sizes: Tensor,  # (K,) network sizes N
-    values: Tensor,  # (K,) measured at each
-    errors: Tensor,  # (K,) their standard errors
-    power: float = 2 / 3,  # the correction falls as N^(−power)
-) -> tuple[float, float]:  # the value at N → ∞, and its standard error
-    "Weighted least-squares fit of value = a + c N^(−power); returns a and its standard error."
-    sizes, values, errors = _columns(sizes=sizes, values=values, errors=errors)
+    sizes: Tensor, values: Tensor, errors: Tensor, power: float = 2 / 3
+) -> tuple[float, float]:
+    """Weighted least-squares fit of value = a + c N^(−power); returns a, the value at N → ∞, and its standard error.
+
+    Args:
+        sizes: (K,) network sizes N, two different ones at least
+        values: (K,) measured at each
+        errors: (K,) their standard errors
+        power: how fast the correction falls with N
+
+    >>> sizes = torch.tensor([100.0, 400.0])
+    >>> value, error = extrapolate(sizes, 0.5 + 3 / sizes, torch.tensor([0.1, 0.1]), power=1.0)
+    >>> round(value, 5)
+    0.5
+    """
+    above = ("sizes", "errors")
+    sizes, values, errors = args.columns(above, sizes=sizes, values=values, errors=errors)
     x = sizes.double() ** -args.positive("power", power)
     A = torch.stack([torch.ones_like(x), x], 1) / errors.double()[:, None]
     cov = torch.linalg.inv(A.T @ A)
@@ -473,55 +412,33 @@ def extrapolate(
     return fit[0].item(), cov[0, 0].sqrt().item()
 
 
-# %% ../nbs/02_capacity.ipynb #0a7b100b
-def _columns(sizes: Tensor, values: Tensor, errors: Tensor) -> list[Tensor]:
-    "The three columns of a small table on the processor: of one length, sizes and errors above 0, two sizes at least."
-    columns = []
-    for name, x, low in (("sizes", sizes, 0), ("values", values, -math.inf), ("errors", errors, 0)):
-        whole = isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64)
-        args.within(name, args.floats(name, x.double() if whole else x, ndim=1), low, above=True)
-        if len(x) != len(sizes):
-            raise ValueError(
-                f"{name} has shape {tuple(x.shape)}; it must be ({len(sizes)},), one for each size"
-            )
-        columns.append(args.concrete(name, x).detach().cpu())
-    if bool((columns[0] == columns[0][0]).all()):
-        raise ValueError(f"sizes are {columns[0].tolist()}; at least two different ones are needed")
-    return columns
-
-
-# %% ../nbs/02_capacity.ipynb #8688e8a4
-class Wall(NamedTuple):
-    "A critical load extrapolated from finite sizes."
-
-    value: float  # between the fits with N^(−2/3) and with 1/N
-    error: float  # three standard errors plus half the distance of the two fits
-    sizes: Tensor  # (K,)
-    halves: Tensor  # (K, 2): load at which half the runs are retained, and its standard error
-    fits: Tensor  # (2, 2): value and standard error of either fit
-
-
-def _wall_from(sizes: Tensor, halves: Tensor) -> Wall:
-    fits = torch.tensor([extrapolate(sizes, *halves.T, power) for power in (2 / 3, 1.0)])
-    spread, scatter = (fits[0, 0] - fits[1, 0]).abs() / 2, fits[:, 1].max()
-    return Wall(fits[:, 0].mean().item(), (3 * scatter + spread).item(), sizes, halves, fits)
-
-
 # %% ../nbs/02_capacity.ipynb #38420d5d
 def measure_wall(
-    T: float = 0.1,  # temperature
+    T: float = 0.1,
+    *,
     sizes: Sequence[int] = (1000, 2000, 4000, 8000),
-    networks: Sequence[int] = (26, 16, 8, 3),  # for each size, at each load
+    networks: Sequence[int] = (26, 16, 8, 3),
     loads: Sequence[float] = (0.130, 0.135, 0.140, 0.145),
-    cues: int = 16,  # patterns followed in each network
+    cues: int = 16,
     generator: torch.Generator | None = None,
 ) -> Wall:
-    "The critical load at temperature T from simulations alone: Glauber runs, logistic half loads, extrapolation in N."
+    """The critical load at temperature T from simulations alone: Glauber runs, logistic half loads, extrapolation in N.
+
+    Args:
+        T: temperature ≥ 0
+        sizes: numbers of neurons, three or more
+        networks: for each size, how many at each load
+        loads: other patterns per neuron, two or more
+        cues: patterns followed in each network
+
+    >>> small = dict(sizes=(40, 60, 90), networks=(4, 4, 4), loads=(0.05, 0.4), cues=3)
+    >>> measure_wall(0.1, **small).error > 0
+    True
+    """
     for name, x in (("sizes", sizes), ("networks", networks), ("loads", loads)):
         if not isinstance(x, Sequence) or isinstance(x, str):
-            raise ValueError(
-                f"{name} is a {type(x).__name__}; it must be a list or tuple of numbers"
-            )
+            kind = type(x).__name__
+            raise ValueError(f"{name} is a {kind}; it must be a list or tuple of numbers")
     sizes = [args.whole(f"sizes[{k}]", N) for k, N in enumerate(sizes)]
     networks = [args.whole(f"networks[{k}]", n) for k, n in enumerate(networks)]
     loads = [args.real(f"loads[{k}]", a, 0) for k, a in enumerate(loads)]
@@ -530,238 +447,46 @@ def measure_wall(
             f"sizes, networks and loads have lengths {len(sizes)}, {len(networks)}, {len(loads)}: give at least "
             "three sizes, at least two networks for each, and at least two loads"
         )
-    run = dict(T=T, cues=cues, generator=generator)
-    kept = [
-        torch.stack([retained(N, a, networks=n, **run) for a in loads])
-        for N, n in zip(sizes, networks)
-    ]
-    halves = torch.tensor(
-        [half_load(torch.tensor(loads), k, cues) for k in kept], dtype=torch.float64
-    )
-    return _wall_from(torch.tensor(sizes), halves)
-
-
-# %% ../nbs/02_capacity.ipynb #edf998d6
-def _glass(alpha: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-    "Noise and C of the state without overlap; the noise tends to 0 where even the glass has melted."
-    low, high = torch.full_like(alpha, 1e-9), 1 + 2 * alpha.sqrt()
-    zero = torch.zeros_like(alpha)
-    for _ in range(36):
-        middle = (low + high) / 2
-        C = _response(zero, middle, T)[1]
-        up = (C >= 1) | ((middle * (1 - C)) ** 2 / (1 - T * C) < alpha)
-        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
-    return high, _response(zero, high, T)[1]
-
-
-def glass_temperature(
-    alpha: float | Tensor,  # load P/N ≥ 0
-) -> Tensor:
-    "T_g = 1 + √α: above it no spin is frozen (Amit, Gutfreund & Sompolinsky 1985)."
-    return _home(1 + _number("alpha", alpha).sqrt(), alpha)
-
-
-# %% ../nbs/02_capacity.ipynb #b7553fa8
-def _free_energy(alpha: Tensor, m: Tensor, noise: Tensor, C: Tensor, T: Tensor) -> Tensor:
-    "Free energy per neuron of a solution, for any T ≥ 0 (diagonal of W excluded)."
-    q = 1 - T * C
-    m_, s, heat = (x[..., None] for x in torch.broadcast_tensors(m, noise, T))
-    a, y = m_ - heat * _U, (m_ + s * _U).abs()
-    cold = (
-        a * torch.erf(a / s / 2**0.5) + s * (2 / math.pi) ** 0.5 * torch.exp(-((a / s) ** 2) / 2)
-    ) @ _HEAT
-    safe = heat.clamp(min=1e-9)
-    warm = (y + safe * torch.log1p(torch.exp(-2 * y / safe))) @ _GAUSS
-    last = torch.where(T <= noise, cold, warm)
-    r = q / (1 - C) ** 2
-    return alpha / 2 + m**2 / 2 + alpha / 2 * (T * torch.log1p(-C) - q / (1 - C) + r * C) - last
-
-
-# %% ../nbs/02_capacity.ipynb #0e7baf40
-def ground_state_capacity(
-    T: float | Tensor = 0.0,  # temperature ≥ 0, any shape
-) -> Tensor:  # float64 of T's shape; 0 where T ≥ 1
-    "The load below which retrieval states are the global minimum of the free energy, α_1(T): 0.0519 at T = 0."
-    asked, T = T, _number("T", T)
-    high, wall = _wall(T)
-    low = torch.full_like(high, 1e-4) * high
-    for _ in range(30):
-        middle = (low + high) / 2
-        alpha, m, C = _load_for(middle, T)
-        noise, C0 = _glass(alpha, T)
-        wins = _free_energy(alpha, m, middle, C, T) < _free_energy(
-            alpha, torch.zeros_like(m), noise, C0, T
-        )
-        low, high = torch.where(wins, middle, low), torch.where(wins, high, middle)
-    return _home(torch.where(wall > 0, _load_for(low, T)[0], 0.0), asked)
-
-
-# %% ../nbs/02_capacity.ipynb #19e71a28
-def _temperature(line, alpha: float | Tensor, top: float) -> Tensor:
-    "The T ≥ top at which `line`(T), falling from its top, passes α, by false position (Illinois); 0 where α is higher."
-    asked, alpha = alpha, _number("alpha", alpha)
-    a, b = torch.full_like(alpha, top), torch.ones_like(alpha)
-    none = line(a) < alpha
-    alpha = torch.where(none, 0.01, alpha)  # any load that is reached; masked in the end
-    fa, fb = line(a) - alpha, -alpha
-    for _ in range(11):
-        c = (a * fb - b * fa) / (fb - fa)
-        fc = line(c) - alpha
-        crossed = fc * fb < 0
-        a, fa = torch.where(crossed, b, a), torch.where(crossed, fb, fa / 2)
-        b, fb = c, fc
-    return _home(torch.where(none, 0.0, b), asked)
-
-
-# %% ../nbs/02_capacity.ipynb #690808f4
-def melting_temperature(
-    alpha: float | Tensor,  # load P/N ≥ 0
-) -> Tensor:  # float64; 0 where no retrieval state exists even at T = 0.02
-    "T_M(α): below it retrieval states exist, the inverse of `critical_capacity`."
-    return _temperature(critical_capacity, alpha, 0.02)
-
-
-def coexistence_temperature(
-    alpha: float | Tensor,  # load P/N ≥ 0
-) -> Tensor:  # float64; 0 where retrieval is never the global minimum
-    "T_c(α): just below it retrieval states are the global minimum. `ground_state_capacity` inverted from T = 0.08 on."
-    return _temperature(ground_state_capacity, alpha, 0.08)
-
-
-# %% ../nbs/02_capacity.ipynb #f9ae296d
-_LINES: dict = {}
-
-
-def _phase_lines() -> tuple[Tensor, Tensor, Tensor]:
-    "Temperatures with α_c and α_1 there, computed once."
-    if not _LINES:
-        T = torch.cat([torch.linspace(0, 0.9, 31), torch.linspace(0.92, 1, 5)]).double()
-        _LINES.update(lines=(T, critical_capacity(T), ground_state_capacity(T)))
-    return _LINES["lines"]
-
-
-# %% ../nbs/02_capacity.ipynb #136e9553
-def plot_phase_diagram(
-    ax: Axes | None = None,
-    max_load: float = 0.16,  # right end of the load axis
-) -> Axes:
-    "The lines T_M, T_c and T_g of the Hopfield model over (α, T), from the theory."
-    ax, max_load = axes(ax), args.positive("max_load", max_load)
-    T, wall, ground = _phase_lines()
-    a = torch.linspace(0, max_load, 100, dtype=torch.float64)
-    ax.fill_betweenx(T, wall, color=COLORS["data"], alpha=0.15, lw=0)
-    ax.fill_betweenx(T, ground, color=COLORS["data"], alpha=0.3, lw=0)
-    ax.plot(wall, T, color=COLORS["data"], label="$T_M$")
-    ax.plot(ground, T, color=COLORS["energy"], label="$T_c$")
-    ax.plot(a, glass_temperature(a), color=COLORS["model"], label="$T_g$")
-    for text, x, y in (
-        ("retrieval", 0.003, 0.15),
-        ("metastable", 0.065, 0.2),
-        ("spin glass", 0.1, 0.75),
-    ):
-        ax.text(x, y, text, fontsize=9)
-    ax.text(0.005, 1.28, "paramagnet", fontsize=9)
-    ax.set(xlabel=r"load $\alpha$", ylabel="temperature $T$", xlim=(0, max_load), ylim=(0, 1.6))
-    ax.legend(loc="upper right", ncols=3)
-    return ax
-
-
-# %% ../nbs/02_capacity.ipynb #90b0dacb
-def _draw_map(alpha: float, T: float):
-    "The phase diagram with a point on it, and the curve whose crossings are the solutions there."
-    fig, (left, right) = subplots(1, 2, figsize=(8.2, 3.2))
-    plot_phase_diagram(left).plot(alpha, T, "o", ms=9, color=COLORS["accent"])
-    noise = torch.linspace(0.002, 0.8, 80, dtype=torch.float64)
-    heat = torch.tensor(T, dtype=torch.float64)
-    load, m, _ = _load_for(noise, heat)
-    right.plot(noise, load, color=COLORS["theory"], ls="--")
-    right.axhline(alpha, color=COLORS["accent"])
-    top = load.argmax()
-    word = "paramagnet" if T > 1 + alpha**0.5 else "spin glass: no retrieval state"
-    if load[top] >= alpha:
-        k = (load[: top + 1] >= alpha).nonzero()[0, 0]
-        right.plot(noise[k], alpha, "o", color=COLORS["data"])
-        word = f"retrieval state with $m$ = {m[k]:.3f}"
-    right.set(
-        title=word, xlabel=r"noise $\sigma$", ylabel=r"load $\alpha$", ylim=(0, 0.16), xlim=(0, 0.8)
-    )
-    return fig
-
-
-# %% ../nbs/02_capacity.ipynb #a7809260
-def _draw_load(load: float, T: float, again: int = 0, n_neurons: int = 400):
-    "Overlaps of one network's thermal runs at a load, beside the theory."
-    xi = random_patterns(round(load * n_neurons) + 1, n_neurons)
-    m = (glauber(xi[:48], xi, T, sweeps=30) * xi[:48]).mean(-1)
-    fig, (left, right) = subplots(1, 2, figsize=(8.2, 3))
-    heat = torch.tensor(T, dtype=torch.float64)
-    noise = torch.linspace(0.002, 0.75, 60, dtype=torch.float64)
-    loads, overlap, _ = _load_for(noise, heat)
-    top = loads.argmax() + 1
-    plot_theory(loads[:top], overlap[:top], ax=left)
-    left.axvline(loads.max(), color=COLORS["accent"], lw=1)
-    plot_points([load], [m.mean()], [2 * m.std() / len(m) ** 0.5], label="one network", ax=left)
-    left.set(xlabel=r"load $\alpha$", ylabel="overlap $m$", xlim=(0, 0.31), ylim=(-0.05, 1.05))
-    left.legend(loc="lower left")
-    right.hist(m, bins=torch.linspace(-0.2, 1.001, 41), color=COLORS["data"])
-    right.set(xlabel="overlap $m$ of each run", ylabel="runs", xlim=(-0.2, 1.02), ylim=(0, 49))
-    return fig
-
-
-# %% ../nbs/02_capacity.ipynb #f25169ad
-def stable_states(
-    patterns: Tensor,  # ±1, (P, N) with N ≤ 22
-) -> Tensor:  # (K, N)
-    "All states of Hebb's network in which no spin is outvoted (a tie counts as content), by enumeration of 2^N states."
-    args.spins("patterns", patterns)
-    if patterns.ndim != 2 or patterns.shape[1] > 22:
-        raise ValueError(
-            f"patterns has shape {tuple(patterns.shape)}; it must be (P, N) with N ≤ 22"
-        )
-    P, N = patterns.shape
-    found = []
-    places = torch.arange(N, device=patterns.device)
-    for codes in torch.arange(2 ** (N - 1), device=patterns.device).split(2**16):
-        s = (codes[:, None] >> places & 1).to(patterns.dtype) * 2 - 1
-        quiet = s * (s @ patterns.T @ patterns) >= P - 1e-3  # s·h·N with the diagonal's P
-        found.append(s[quiet.all(1)])
-    half = torch.cat(found)
-    return torch.cat([half, -half])
-
-
-# %% ../nbs/02_capacity.ipynb #2b6495ad
-def sample_minima(
-    patterns: Tensor,  # ±1, (P, N)
-    n_starts: int = 1000,  # random initial states
-    generator: torch.Generator | None = None,
-) -> tuple[
-    Tensor, Tensor, float
-]:  # distinct end states (K, N), how often each, share of landings on unseen states
-    "Where descents from random states end; a state and its negative count as one. Unseen share: Good (1953)."
-    xi, n_starts = args.stack("patterns", patterns), args.whole("n_starts", n_starts)
-    start = random_patterns(n_starts, xi.shape[1], generator=generator).to(xi)
-    ends = recall_patterns(start, xi, generator=generator)
-    ends, counts = torch.unique((ends * ends[:, :1]).cpu(), dim=0, return_counts=True)
-    return ends.to(xi.device), counts.to(xi.device), (counts == 1).sum().item() / n_starts
+    halves = []
+    for N, n in zip(sizes, networks):
+        runs = [Wall.retained(N, a, T, networks=n, cues=cues, generator=generator) for a in loads]
+        halves.append(Wall.half_load(torch.tensor(loads), torch.stack(runs), cues))
+    return Wall.from_halves(torch.tensor(sizes), torch.tensor(halves, dtype=torch.float64))
 
 
 # %% ../nbs/02_capacity.ipynb #e102dec8
-def pseudo_inverse_weights(
-    patterns: Tensor,  # ±1, (P, N)
-) -> Tensor:  # (N, N), symmetric, zero diagonal
-    "Projection on the patterns' span with its diagonal removed (Personnaz, Guyon & Dreyfus 1985)."
+def pseudo_inverse_weights(patterns: Tensor) -> Tensor:
+    """Projection on the patterns' span with its diagonal removed (Personnaz, Guyon & Dreyfus 1985).
+
+    Args:
+        patterns: ±1, (P, N)
+
+    Returns: (N, N), symmetric, zero diagonal
+
+    >>> pseudo_inverse_weights(torch.tensor([[1.0, 1.0], [1.0, 1.0]]))  # one pattern, twice
+    tensor([[0.0000, 0.5000],
+            [0.5000, 0.0000]])
+    """
     xi = args.stack("patterns", patterns)
     W = torch.linalg.pinv(xi) @ xi
     return ((W + W.T) / 2).fill_diagonal_(0)
 
 
 # %% ../nbs/02_capacity.ipynb #94158e90
-def unlearn(
-    W: Tensor,  # (N, N); is left as it was
-    dreams: Tensor,  # ±1, (B, N): states to weaken
-    rate: float = 0.01,  # ε
-) -> Tensor:  # (N, N), zero diagonal
-    "W − (ε/N) Σ s sᵀ over the dreams, zero diagonal (Hopfield, Feinstein & Palmer 1983)."
+def unlearn(W: Tensor, dreams: Tensor, rate: float = 0.01) -> Tensor:
+    """The weights after one round of unlearning, in which the dreams are weakened (Hopfield, Feinstein & Palmer 1983).
+
+    Args:
+        W: (N, N); is left as it was
+        dreams: ±1, (B, N), the states to weaken
+        rate: ε
+
+    Returns: (N, N), zero diagonal
+
+    >>> unlearn(torch.zeros(2, 2), torch.tensor([[1.0, -1.0]]), rate=0.5)
+    tensor([[0.0000, 0.2500],
+            [0.2500, 0.0000]])
+    """
     s = args.states("dreams", dreams, "W", args.square("W", W, values=False)).reshape(-1, len(W))
     rate = args.real("rate", rate)
     return (args.outcome(W, W=W) - rate / len(W) * s.T @ s).fill_diagonal_(0)

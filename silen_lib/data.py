@@ -19,12 +19,15 @@ __all__ = [
     "glyphs_5x5",
     "shapes_8x8",
     "bars_and_stripes",
+    "letters",
+    "wave_pictures",
 ]
 
 # %% ../nbs/lib/data.ipynb #f5252945
 import contextlib
 import gzip
 import hashlib
+import math
 import os
 import socket
 import tempfile
@@ -434,3 +437,47 @@ def bars_and_stripes(
     bits = (torch.arange(2**n)[:, None] >> torch.arange(n)) & 1
     bars = bits[:, None, :].expand(-1, n, n)
     return torch.cat([bars, bars.mT]).flatten(1).unique(dim=0).float()
+
+
+# %% ../nbs/lib/data.ipynb #15922e22
+_FONT = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (
+    "EHHVHHH UHHUHHU EHGGGHE UHHHHHU VGGUGGV VGGUGGG EHGNHHE HHHVHHH E44444E 72222IC HIKOKIH GGGGGGV HRLLHHH "
+    "HHPLJHH EHHHHHE UHHUGGG EHHHLID UHHUKIH FGGE11U V444444 HHHHHHE HHHHHA4 HHHLLLA HHA4AHH HHA4444 V1248GV"
+).split()))  # fmt: skip  # one character a row: its five pixels as a digit to base 32
+
+
+def letters(text: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ") -> torch.Tensor:
+    """Capital letters as 7×5 pictures: (len(text), 7, 5) of ±1, float32.
+
+    >>> letters("T")[0, :2]
+    tensor([[ 1.,  1.,  1.,  1.,  1.],
+            [-1., -1.,  1., -1., -1.]])
+    """
+    if not isinstance(text, str) or not text or not set(text) <= set(_FONT):
+        raise ValueError(f"text is {text!r}; it must consist of capital letters A … Z")
+    bits = [[[int(row, 32) >> (4 - c) & 1 for c in range(5)] for row in _FONT[x]] for x in text]
+    return torch.tensor(bits).float() * 2 - 1
+
+
+def wave_pictures(
+    n: int, size: int = 100, *, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Pictures made of three plane waves each, 4 to 12 periods across, cut at their median.
+
+    Args:
+        n: how many
+        size: pixels a side
+    Returns: (n, size, size) of ±1, float32, as much ink as paper, on the generator's device
+
+    >>> abs(wave_pictures(3, 10).mean()) < 0.03
+    tensor(True)
+    """
+    n, size = whole("n", n), whole("size", size, 2)
+    device = None if generator is None else generator.device
+    axis = torch.arange(size, device=device) / size
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    like = torch.empty(0, dtype=torch.float32, device=device)
+    period, turn, phase = uniform((3, n, 3, 1, 1), like, generator).unbind()
+    k, angle = 2 * math.pi * (4 + 8 * period), 2 * math.pi * turn
+    waves = torch.cos(k * (x * angle.cos() + y * angle.sin()) + 2 * math.pi * phase).sum(1)
+    return torch.where(waves > waves.flatten(1).median(1).values[:, None, None], 1.0, -1.0)

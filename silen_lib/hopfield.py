@@ -7,45 +7,53 @@ __all__ = [
     "show_patterns",
     "corrupt_pattern",
     "build_hopfield_weights",
-    "random_patterns",
     "hopfield_energy",
     "local_field",
     "energy_change",
     "async_step",
     "hopfield_update",
     "overlaps",
-    "draw_recall",
     "identify",
     "unstable_bits",
     "PatternMemory",
-    "letters",
     "recall",
     "pattern_field",
     "recall_patterns",
-    "wave_pictures",
 ]
 
 # %% ../nbs/01_hopfield.ipynb #a0075fba
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, overload
 
-import ipywidgets
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from . import args
-from .core import permutation, uniform, wide_dtype
+from .core import permutation, uniform
 from .plot import COLORS, SPIN_CMAP, plot_energy_trace, show_images, subplots
+from .spins import Couplings, Patterns, sweep_spins, tie_width
 from .widgets import PixelGrid, live_box, show
+
+if TYPE_CHECKING:
+    import ipywidgets
+    from matplotlib.figure import Figure
 
 
 # %% ../nbs/01_hopfield.ipynb #afd6faf4
 def show_patterns(
-    patterns: Tensor | Sequence[Tensor],  # pictures (H, W) of ±1
-    titles: Sequence[str] | None = None,  # one for each
-) -> Figure:  # shown when it is the last line of a cell
-    "Draw ±1 pictures side by side: +1 is ink, −1 is paper."
+    patterns: Tensor | Sequence[Tensor], titles: Sequence[str] | None = None
+) -> "Figure":
+    """Draw ±1 pictures side by side: +1 is ink, −1 is paper.
+
+    Args:
+        patterns: pictures (H, W) of ±1
+        titles: one for each
+    Returns: a figure, shown when it is the last line of a cell
+
+    >>> len(show_patterns([torch.ones(5, 5), -torch.ones(5, 5)]).axes)
+    2
+    """
     if not isinstance(patterns, Tensor | Sequence) or len(patterns) == 0:
         raise ValueError(
             "patterns must be a list of at least one picture, or a tensor (P, …) of them"
@@ -56,243 +64,223 @@ def show_patterns(
 
 # %% ../nbs/01_hopfield.ipynb #95b35439
 def corrupt_pattern(
-    pattern: Tensor,  # ±1, any shape: the whole tensor is one pattern
-    noise_fraction: float = 0.2,  # share of the spins to flip, rounded down to whole spins
-    n: int
-    | None = None,  # None: one copy of the pattern's shape; a number: n independent copies (n, *shape)
+    pattern: Tensor,
+    noise_fraction: float = 0.2,
+    n: int | None = None,
+    *,
+    each: bool = False,
     generator: torch.Generator | None = None,
-    each: bool = False,  # True: a batch (..., N), every row a pattern of N spins with damage of its own
 ) -> Tensor:
     """Copies of a pattern in which exactly ⌊noise_fraction · N⌋ randomly chosen spins are flipped.
 
-    The whole tensor counts as one pattern, a picture for instance; `each=True` takes it for a batch of patterns."""
+    Args:
+        pattern: ±1, any shape: the whole tensor is one pattern, a picture for instance
+        noise_fraction: share of the spins to flip, rounded down to whole spins
+        n: None: one copy of the pattern's shape; a number: n independent copies (n, *shape)
+        each: True: a batch (..., N), every row a pattern of N spins with damage of its own
+
+    >>> (corrupt_pattern(torch.ones(8, 8), 0.25) < 0).sum()
+    tensor(16)
+    """
     args.spins("pattern", pattern)
     share = args.fraction("noise_fraction", noise_fraction)
     copies = 1 if n is None else args.whole("n", n)
     N = pattern.shape[-1] if each and pattern.ndim else pattern.numel()
     n_flip = math.floor(N * share + 1e-9)  # 0.29 · 100 is 28.999999999999996
     flat = pattern.detach().reshape(-1, N).repeat(copies, 1)
-    places = uniform(flat.shape, flat.new_empty(0, dtype=torch.float32), generator).argsort(1)[
-        :, :n_flip
-    ]
+    like = flat.new_empty(0, dtype=torch.float32)
+    places = uniform(flat.shape, like, generator).argsort(1)[:, :n_flip]
     flat.scatter_(1, places, -flat.gather(1, places))
     return flat.reshape(pattern.shape) if n is None else flat.reshape(n, *pattern.shape)
 
 
 # %% ../nbs/01_hopfield.ipynb #c4833f79
-def build_hopfield_weights(
-    patterns: Tensor
-    | Sequence[Tensor],  # ±1: a list of P pictures of one shape, or a tensor (P, …)
-) -> Tensor:  # (N, N), symmetric, zero diagonal
-    "Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2)."
+def build_hopfield_weights(patterns: Tensor | Sequence[Tensor]) -> Tensor:
+    """Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2).
+
+    Args:
+        patterns: ±1: a list of P pictures of one shape, or a tensor (P, …)
+    Returns: (N, N), symmetric
+
+    >>> build_hopfield_weights(torch.tensor([[1.0, -1.0]]))
+    tensor([[ 0.0000, -0.5000],
+            [-0.5000,  0.0000]])
+    """
     xi = args.stack("patterns", patterns)
     return (xi.T @ xi / xi.shape[1]).fill_diagonal_(0)
 
 
-# %% ../nbs/01_hopfield.ipynb #5f2dc078
-def random_patterns(
-    n_patterns: int,
-    n_neurons: int,
-    fraction: float = 0.5,  # probability that a spin is +1
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n_patterns, n_neurons), float32 ±1
-    "Patterns of independent spins, on the generator's device."
-    shape = args.whole("n_patterns", n_patterns), args.whole("n_neurons", n_neurons)
-    return (
-        uniform(shape, _here(generator), generator) < args.fraction("fraction", fraction)
-    ).float() * 2 - 1
-
-
-def _here(generator: torch.Generator | None) -> Tensor:
-    "A tensor that says where results without inputs go: to the generator's device, else to torch's default."
-    device = None if args.generator("generator", generator) is None else generator.device
-    return torch.empty(0, dtype=torch.float32, device=device)
-
-
 # %% ../nbs/01_hopfield.ipynb #c0dd1693
-def hopfield_energy(
-    state: Tensor,  # ±1, (..., N); one picture of N pixels in any shape also works
-    W: Tensor,  # (N, N), symmetric
-) -> Tensor:  # (...); a scalar for one state
-    "Energy $-½ s^T W s$ of each state (Hopfield 1982, eq. 7 with thresholds 0): (..., N), (N, N) → (...)."
+def hopfield_energy(state: Tensor, W: Tensor) -> Tensor:
+    """Energy $-½ s^T W s$ of each state (Hopfield 1982, eq. 7 with thresholds 0).
+
+    Args:
+        state: ±1, (..., N); one picture of N pixels in any shape also works
+        W: (N, N), symmetric
+    Returns: (...); a scalar for one state
+
+    >>> hopfield_energy(torch.tensor([1.0, 1.0]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    tensor(-1.)
+    """
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     return args.outcome(-0.5 * ((rows @ W) * rows).sum(-1), W=W)
 
 
 # %% ../nbs/01_hopfield.ipynb #4970aff5
-def local_field(
-    state: Tensor,  # ±1, (..., N); one picture of N pixels in any shape also works
-    W: Tensor,  # (N, N)
-) -> Tensor:  # (..., N); (N,) for one picture
-    "The field $h_i = \\sum_j W_{ij} s_j$ at every neuron (Hopfield 1982): positive votes for +1, negative for −1."
+def local_field(state: Tensor, W: Tensor) -> Tensor:
+    """The field $h_i = \\sum_j W_{ij} s_j$ at every neuron (Hopfield 1982): positive votes for +1, negative for −1.
+
+    Args:
+        state: ±1, (..., N); one picture of N pixels in any shape also works
+        W: (N, N)
+    Returns: (..., N); (N,) for one picture
+
+    >>> local_field(torch.tensor([1.0, -1.0]), torch.tensor([[0.0, 2.0], [2.0, 0.0]]))
+    tensor([-2.,  2.])
+    """
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     return args.outcome(rows @ W.T, W=W)
 
 
 # %% ../nbs/01_hopfield.ipynb #e13c908d
-def energy_change(
-    state: Tensor,  # ±1, (..., N)
-    W: Tensor,  # (N, N), symmetric
-    i: int,  # which spin
-) -> Tensor:  # (...)
-    "Change of the energy when spin i alone is flipped: $2 s_i \\sum_{j \\ne i} W_{ij} s_j$."
+def energy_change(state: Tensor, W: Tensor, i: int) -> Tensor:
+    """Change of the energy when spin i alone is flipped: $2 s_i \\sum_{j \\ne i} W_{ij} s_j$.
+
+    Args:
+        state: ±1, (..., N)
+        W: (N, N), symmetric
+        i: which spin
+    Returns: (...)
+
+    >>> energy_change(torch.tensor([1.0, 1.0]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 0)
+    tensor(2.)
+    """
     rows = args.states("state", state, "W", args.square("W", W, values=False))
     i = args.whole("i", i, 0, len(W) - 1)
     return args.outcome(2 * rows[..., i] * (rows @ W[i] - W[i, i] * rows[..., i]), W=W[i])
 
 
-# %% ../nbs/01_hopfield.ipynb #e2b9d054
-def _tie(W: Tensor) -> Tensor:
-    "Fields smaller than this are rounding, ties: a share of the largest field, max_i Σ_j |W_ij| (of one row: its)."
-    size = torch.linalg.vector_norm(W, 1, dim=-1).max()
-    return 4 * torch.finfo(W.dtype).eps * size + torch.finfo(W.dtype).tiny
-
-
 # %% ../nbs/01_hopfield.ipynb #caaab703
-def async_step(
-    state: Tensor,  # ±1, (..., N); is left as it was
-    W: Tensor,  # (N, N)
-    i: int,  # which neuron decides
-) -> Tensor:  # (..., N), a new tensor
-    "The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$ within rounding (`_tie`), else −1."
+def async_step(state: Tensor, W: Tensor, i: int) -> Tensor:
+    """The state after neuron i alone has followed its vote: +1 where $h_i ≥ 0$ within rounding (`tie_width`), else −1.
+
+    Args:
+        state: ±1, (..., N); is left as it was
+        W: (N, N)
+        i: which neuron decides
+    Returns: (..., N), a new tensor
+
+    >>> async_step(torch.tensor([1.0, -1.0]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 1)
+    tensor([1., 1.])
+    """
     new = args.states("state", state, "W", args.square("W", W, values=False)).clone()
     args.floats("W", W[args.whole("i", i, 0, len(W) - 1)], values=args.on_host(W))
-    new[..., i] = torch.where(new @ W[i] >= -_tie(W[i]), 1.0, -1.0).to(new.dtype)
+    new[..., i] = torch.where(new @ W[i] >= -tie_width(W[i]), 1.0, -1.0).to(new.dtype)
     return new
-
-
-# %% ../nbs/01_hopfield.ipynb #827cbd53
-def _ties_up(ties: str) -> bool:
-    return args.choice("ties", ties, ("up", "keep")) == "up"
-
-
-def _backed(h: Tensor, s: Tensor, held: Tensor | None) -> Tensor:
-    "Fields in which a unit that is held hears nothing but itself."
-    return h if held is None else torch.where(held, s * math.inf, h)
-
-
-def _outvoted(s: Tensor, h: Tensor, tie: float, up: bool) -> Tensor:
-    "1 where following the vote changes a spin, 0 elsewhere."
-    return (s * (h + tie)).lt_(0) if up else (s * h).lt_(-tie)
 
 
 # %% ../nbs/01_hopfield.ipynb #440765ba
 @torch.no_grad()
 def hopfield_update(
-    state: Tensor,  # ±1, (N,) or one picture of N pixels
-    W: Tensor,  # (N, N), symmetric, diagonal ≥ 0 when asynchronous
-    async_update: bool = True,  # one neuron at a time in random order; False: all at once
-    max_steps: int = 100,  # sweeps over all neurons
-    ties: str = "up",  # a zero field: "up" → +1 (the classic rule), "keep" → the spin stays
+    state: Tensor,
+    W: Tensor,
+    async_update: bool = True,
+    max_steps: int = 100,
+    *,
+    ties: Literal["up", "keep"] = "up",
+    fixed: Tensor | None = None,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) bool: True holds a unit where it is
-) -> tuple[Tensor, list[float], list[Tensor]]:  # final state (N,), energies, states
+) -> tuple[Tensor, list[float], list[Tensor]]:
     """Recall with its history (Hopfield 1982): the final state; energy and state at the start and after every change.
 
     A step is a *sweep*: all N neurons, in a fresh random order or at once. It stops at a fixed point, and all-at-once
     also when it comes back to the state before last, a two-cycle. (The usual tutorial loop counts visits to single
-    neurons as steps, and never tests for a fixed point.) A history is made step by step on the processor, wherever the
-    state lives; the states come back to its device. Raises ValueError as `recall` does."""
+    neurons as steps, and never tests for a fixed point.) A history is made step by step on the processor, wherever
+    the state lives; the states come back to its device.
+
+    Args:
+        state: ±1, (N,) or one picture of N pixels
+        W: (N, N), symmetric, diagonal ≥ 0 when asynchronous
+        async_update: one neuron at a time in random order; False: all at once
+        max_steps: sweeps over all neurons
+        ties: a zero field: "up" → +1 (the classic rule), "keep" → the spin stays
+        fixed: (N,) bool: True holds a unit where it is
+    Returns: the final state (N,), energies, states
+    Raises: ValueError as `recall` does
+
+    >>> W = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> hopfield_update(torch.tensor([1.0, -1.0]), W, async_update=False)[1]  # a two-cycle
+    [1.0, 1.0, 1.0]
+    """
     args.couplings("W", W, falling=True) if async_update else args.square("W", W)
     rows = args.spins("state", state, len(W), like=("W", W))
     if rows.ndim > 1:
         raise ValueError(
             f"state has shape {tuple(state.shape)}; this follows one state, use recall for a batch"
         )
-    up, held = _ties_up(ties), args.held("fixed", fixed, rows)
+    up = args.choice("ties", ties, ("up", "keep")) == "up"
+    held = args.held("fixed", fixed, rows)
+    max_steps = args.whole("max_steps", max_steps, 0)
     args.generator("generator", generator)
-    W, s, held = W.cpu(), rows.cpu().clone(), None if held is None else held.cpu()
-    states, run, tie = [s.clone()], _sweep_once if async_update else _all_at_once, _tie(W).item()
-    for _ in range(args.whole("max_steps", max_steps, 0)):
-        if not run(s, W, states, tie, up, generator, held):
+    W, s = W.cpu(), rows.cpu().clone()
+    free = torch.ones(len(s), dtype=torch.bool) if held is None else ~held.cpu()
+    states, tie = [s.clone()], tie_width(W).item()
+
+    def outvoted() -> Tensor:
+        return free & (s * (h + tie) < 0 if up else s * h < -tie)
+
+    for _ in range(max_steps):
+        before, h = len(states), W @ s
+        if async_update:
+            waiting = permutation(len(s), s.device, generator)
+            while True:  # who is yet to be visited, and outvoted as things stand?
+                turns = outvoted()[waiting].nonzero()
+                if len(turns) == 0:
+                    break
+                i, waiting = waiting[turns[0, 0]], waiting[turns[0, 0] + 1 :]
+                s[i] *= -1
+                h += 2 * s[i] * W[:, i]
+                states.append(s.clone())
+        elif outvoted().any():
+            s = torch.where(outvoted(), -s, s)
+            states.append(s.clone())
+        circles = not async_update and len(states) > 2 and torch.equal(states[-1], states[-3])
+        if len(states) == before or circles:
             break
     energies = hopfield_energy(torch.stack(states), W).tolist()
     return s.to(state.device), energies, [x.to(state.device) for x in states]
 
 
-# %% ../nbs/01_hopfield.ipynb #9c93dc05
-def _all_at_once(s, W, states, tie, up, generator, held) -> bool:
-    "Every neuron follows the same old fields; True when it is worth going on."
-    f = _outvoted(s, _backed(W @ s, s, held), tie, up)
-    if not f.any():
-        return False
-    states.append(s.mul_(1 - 2 * f).clone())
-    return len(states) < 3 or not torch.equal(states[-1], states[-3])
-
-
-# %% ../nbs/01_hopfield.ipynb #cd287771
-def _sweep_once(s, W, states, tie, up, generator, held) -> bool:
-    "Visit all neurons in random order; True when one of them flipped."
-    order = permutation(len(s), s.device, generator)
-    h, visited = _backed(W @ s, s, held), 0
-    while True:
-        waiting = _outvoted(s, h, tie, up)[
-            order[visited:]
-        ].nonzero()  # to be visited, and outvoted as things stand
-        if len(waiting) == 0:
-            return visited > 0
-        visited += waiting[0].item() + 1
-        i = order[visited - 1]
-        s[i] *= -1
-        h += 2 * s[i] * W[:, i]
-        states.append(s.clone())
-
-
 # %% ../nbs/01_hopfield.ipynb #39c585fa
-def overlaps(
-    state: Tensor,  # ±1, (..., N)
-    patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
-) -> Tensor:  # (..., P), between −1 and 1
-    "Overlap $m^\\mu = (1/N) \\sum_i \\xi^\\mu_i s_i$ of each state with each pattern."
+def overlaps(state: Tensor, patterns: Tensor | Sequence[Tensor]) -> Tensor:
+    """Overlap $m^\\mu = (1/N) \\sum_i \\xi^\\mu_i s_i$ of each state with each pattern.
+
+    Args:
+        state: ±1, (..., N)
+        patterns: ±1: P pictures, or a tensor (P, …)
+    Returns: (..., P), between −1 and 1
+
+    >>> overlaps(torch.tensor([1.0, 1.0, 1.0, -1.0]), torch.ones(1, 4))
+    tensor([0.5000])
+    """
     xi = args.stack("patterns", patterns, step=True)
     return args.states("state", state, "patterns", xi) @ xi.T / xi.shape[1]
 
 
-# %% ../nbs/01_hopfield.ipynb #096d39ed
-def draw_recall(
-    states: Sequence[Tensor],  # (T) states of N spins, as hopfield_update returns them
-    energies: Sequence[float],  # (T)
-    patterns: Tensor | Sequence[Tensor],  # the stored ones
-    frame: int = -1,  # draw the history up to here
-    names: Sequence[str] | None = None,  # of the patterns
-) -> Figure:
-    "One frame of a recall: the state, the energy up to now, the overlap with every stored pattern up to now."
-    xi, history = args.stack("patterns", patterns), args.stack("states", states)
-    T = len(history)
-    for name, x, n in (("energies", energies, T), ("names", names, len(xi))):
-        if (x is not None or name == "energies") and (not isinstance(x, Sequence) or len(x) != n):
-            raise ValueError(
-                f"{name} must be a list of {n}: energies one a state, names one a pattern"
-            )
-    last = args.whole("frame", frame, -T, T - 1) % T
-    picture = patterns[0].shape if patterns[0].ndim > 1 else (1, -1)
-    m = overlaps(history, xi)
-    fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.5), width_ratios=[0.8, 1, 1])
-    left.imshow(states[last].reshape(picture).tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
-    left.set(xticks=[], yticks=[], title=f"after {last} flip{'s' * (last != 1)}")
-    plot_energy_trace(energies[: last + 1], xlabel="flips", ax=middle)
-    room = 0.05 * (max(energies) - min(energies)) + 1e-6
-    middle.set(xlim=(-0.3, T - 0.7), ylim=(min(energies) - room, max(energies) + room))
-    for k, line in enumerate(m.T.tolist()):
-        right.plot(
-            line[: last + 1],
-            label=names[k] if names else f"{k}",
-            ls=("-", "--", "-.", ":")[k % 4],
-            marker=".",
-        )
-    right.set(xlim=(-0.3, T - 0.7), ylim=(-1.05, 1.05), xlabel="flips", ylabel=r"overlap $m^\mu$")
-    right.legend(fontsize=8, ncols=2 if len(m.T) > 4 else 1)
-    return fig
-
-
 # %% ../nbs/01_hopfield.ipynb #b51aa7f7
-def identify(
-    state: Tensor,  # ±1, (..., N)
-    patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
-) -> Tensor:  # (...) whole numbers: μ for pattern μ = 1 … P, −μ for its negative, 0 for neither
+def identify(state: Tensor, patterns: Tensor | Sequence[Tensor]) -> Tensor:
     """Which stored pattern, or negative of one, each state is exactly: counted from 1, with a sign, 0 for none.
 
-    So `patterns[identify(s, patterns) - 1]` is the pattern when the answer is positive; `overlaps` says how near."""
+    So `patterns[identify(s, patterns) - 1]` is the pattern when the answer is positive; `overlaps` says how near.
+
+    Args:
+        state: ±1, (..., N)
+        patterns: ±1: P pictures, or a tensor (P, …)
+    Returns: (...) whole numbers: μ for pattern μ = 1 … P, −μ for its negative, 0 for neither
+
+    >>> identify(torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]), torch.ones(1, 2))
+    tensor([ 1, -1,  0])
+    """
     xi = args.stack("patterns", patterns, step=True)
     m = args.states("state", state, "patterns", xi) @ xi.T
     best = m.abs().argmax(-1)
@@ -301,60 +289,19 @@ def identify(
 
 
 # %% ../nbs/01_hopfield.ipynb #8c35aaf6
-def unstable_bits(
-    state: Tensor,  # ±1, (..., N); one picture of N pixels in any shape also works
-    W: Tensor,  # (N, N)
-) -> Tensor:  # (...) whole numbers
-    "How many neurons of each state are outvoted, $s_i h_i < 0$ beyond rounding. Zero: a fixed point, if ties stay."
+def unstable_bits(state: Tensor, W: Tensor) -> Tensor:
+    """How many neurons of each state are outvoted, $s_i h_i < 0$ beyond rounding. Zero: a fixed point, if ties stay.
+
+    Args:
+        state: ±1, (..., N); one picture of N pixels in any shape also works
+        W: (N, N)
+    Returns: (...) whole numbers
+
+    >>> unstable_bits(torch.tensor([1.0, -1.0]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    tensor(2)
+    """
     rows = args.states("state", state, "W", args.square("W", W, values=False))
-    return (rows * args.outcome(rows @ W.T, W=W) < -2 * _tie(W)).sum(-1)
-
-
-# %% ../nbs/01_hopfield.ipynb #64d0e973
-def _landing(state: Tensor, memories: dict[str, Tensor]) -> str:
-    "In words, where a state is."
-    names, code = list(memories), identify(state, list(memories.values())).item()
-    if code:
-        return (
-            f"exactly on {names[code - 1]}"
-            if code > 0
-            else f"on the negative of {names[-code - 1]}"
-        )
-    m = overlaps(state, list(memories.values()))
-    best = m.argmax().item()
-    return f"on no stored pattern; closest is {names[best]} with overlap {m[best]:.2f}"
-
-
-# %% ../nbs/01_hopfield.ipynb #643a7f73
-def _memory_figure(
-    state: Tensor, memories: dict[str, Tensor], energies: list[float], shape: tuple[int, int]
-) -> Figure:
-    "Stored pictures, the overlap of the present state with each, and the energy of the last recall."
-    fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.6), width_ratios=[1, 1, 1])
-    wall = torch.full((2 * shape[0] + 1, 2 * shape[1] + 1), math.nan)  # room for four pictures
-    for k, p in enumerate(list(memories.values())[-4:]):
-        y, x = k // 2 * (shape[0] + 1), k % 2 * (shape[1] + 1)
-        wall[y : y + shape[0], x : x + shape[1]] = p.reshape(shape)
-    left.imshow(wall.tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
-    left.spines[:].set_visible(False)
-    left.set(
-        xticks=[],
-        yticks=[],
-        title=f"{len(memories)} stored" + (", the last four:" if len(memories) > 4 else ""),
-    )
-    if memories:
-        middle.barh(
-            list(memories), overlaps(state, list(memories.values())).tolist(), color=COLORS["data"]
-        )
-    else:
-        middle.set(yticks=[])
-    middle.set(xlim=(-1.05, 1.05), xlabel="overlap with the grid")
-    middle.invert_yaxis()
-    if energies:
-        plot_energy_trace(energies, xlabel="flips", ax=right)
-    else:
-        right.set(xlabel="flips", ylabel="energy $E$", xlim=(0, 10), ylim=(-20, 0))
-    return fig
+    return (rows * local_field(rows, W) < -2 * tie_width(W)).sum(-1)
 
 
 # %% ../nbs/01_hopfield.ipynb #8cae3c87
@@ -362,16 +309,29 @@ class PatternMemory:
     """A Hopfield network to play with: draw, store, corrupt, recall.
 
     `grid` is the drawing (a PixelGrid), `memories` the stored patterns by name, `energies` the trace of the last
-    recall, `status.value` the line of text. Every button is a method, so all of it works without a browser."""
+    recall, `status.value` the line of text. Every button is a method, so all of it works without a browser.
+
+    Args:
+        rows, cols: of the grid
+        memories: name → ±1 picture of rows·cols pixels, stored at once
+        generator: for the damage and the order of updates
+
+    >>> memory = PatternMemory(2, 2, {"ink": torch.ones(4)})
+    >>> memory.recall()
+    >>> memory.status.value
+    'At rest exactly on ink: no neuron is outvoted.'
+    """
 
     def __init__(
         self,
         rows: int = 6,
         cols: int = 6,
-        memories: dict[str, Tensor]
-        | None = None,  # name → ±1 picture of rows·cols pixels, stored at once
-        generator: torch.Generator | None = None,  # for the damage and the order of updates
+        memories: dict[str, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ):
+        import ipywidgets
+
         self.shape = args.whole("rows", rows), args.whole("cols", cols)
         self.generator = args.generator("generator", generator)
         self.energies: list[float] = []
@@ -412,7 +372,7 @@ class PatternMemory:
     def store(self):
         "Add the drawing to the memories."
         spins, names = self.grid.spins, list(self.memories)
-        code = identify(spins, list(self.memories.values())).item() if names else 0
+        code = int(identify(spins, list(self.memories.values()))) if names else 0
         if code > 0:
             return self._say(f"That pattern is stored already, as {names[code - 1]}.")
         name = next(f"{k}" for k in range(1, len(names) + 2) if f"{k}" not in names)
@@ -431,7 +391,8 @@ class PatternMemory:
         self.energies = []
         if not self.memories:
             return self._say("Nothing is stored yet: draw a pattern, then press Store.")
-        self._say(f"This is {self.choice.value}.", self.memories[self.choice.value])
+        name = str(self.choice.value)
+        self._say(f"This is {name}.", self.memories[name])
 
     def corrupt(self):
         "Flip a share of the pixels."
@@ -469,12 +430,10 @@ class PatternMemory:
             self.grid.spins, self._weights(), ties="keep", generator=self.generator
         )
         if len(states) == 1:
-            return self._say(
-                f"At rest {_landing(states[0], self.memories)}: no neuron is outvoted."
-            )
+            return self._say(f"At rest {self._landing(states[0])}: no neuron is outvoted.")
         end = flips or len(states) - 1
         self.energies = [*(self.energies or energies[:1]), energies[end]] if flips else energies
-        where = _landing(states[end], self.memories) if end == len(states) - 1 else "still moving"
+        where = self._landing(states[end]) if end == len(states) - 1 else "still moving"
         self._say(
             f"{end} flip{'s' * (end != 1)}, E {energies[0]:.2f} → {energies[end]:.2f}. Now {where}.",
             states[end],
@@ -490,23 +449,59 @@ class PatternMemory:
         self.drawn = spins
         self.grid.spins = spins  # and the view follows its grid
 
-    def _draw(self, grid: Tensor) -> Figure:
-        if not torch.equal(
-            grid, self.drawn
-        ):  # the mouse was here: the trace is about another picture
-            self.energies, self.drawn = [], grid
-        return _memory_figure(grid, self.memories, self.energies, self.shape)
+    def _landing(self, state: Tensor) -> str:
+        "In words, where a state is."
+        names, patterns = list(self.memories), list(self.memories.values())
+        code = int(identify(state, patterns))
+        if code > 0:
+            return f"exactly on {names[code - 1]}"
+        if code < 0:
+            return f"on the negative of {names[-code - 1]}"
+        m = overlaps(state, patterns)
+        best = int(m.argmax())
+        return f"on no stored pattern; closest is {names[best]} with overlap {m[best]:.2f}"
 
-    def _button(self, act: Callable[[], None]) -> ipywidgets.Button:
+    def _draw(self, grid: Tensor) -> "Figure":
+        "Stored pictures, the overlap of the grid with each, and the energy of the last recall."
+        if not torch.equal(grid, self.drawn):  # the mouse was here: the trace is of another picture
+            self.energies, self.drawn = [], grid
+        fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.6), width_ratios=[1, 1, 1])
+        names, pictures = list(self.memories), list(self.memories.values())
+        rows, cols = self.shape
+        wall = torch.full((2 * rows + 1, 2 * cols + 1), math.nan)  # room for four pictures
+        for k, p in enumerate(pictures[-4:]):
+            y, x = k // 2 * (rows + 1), k % 2 * (cols + 1)
+            wall[y : y + rows, x : x + cols] = p.reshape(self.shape)
+        left.imshow(wall.tolist(), cmap=SPIN_CMAP, vmin=-1, vmax=1)
+        left.spines[:].set_visible(False)
+        last = ", the last four:" if len(names) > 4 else ""
+        left.set(xticks=[], yticks=[], title=f"{len(names)} stored{last}")
+        if names:
+            middle.barh(names, overlaps(grid, pictures).tolist(), color=COLORS["data"])
+        else:
+            middle.set(yticks=[])
+        middle.set(xlim=(-1.05, 1.05), xlabel="overlap with the grid")
+        middle.invert_yaxis()
+        if self.energies:
+            plot_energy_trace(self.energies, xlabel="flips", ax=right)
+        else:
+            right.set(xlabel="flips", ylabel="energy $E$", xlim=(0, 10), ylim=(-20, 0))
+        return fig
+
+    def _button(self, act: Callable[[], None]) -> "ipywidgets.Button":
         "A button that does what a method does, and says so."
+        import ipywidgets
+
         button = ipywidgets.Button(
             description=act.__name__.capitalize(), tooltip=act.__doc__, layout={"width": "6em"}
         )
         button.on_click(lambda _: act())
         return button
 
-    def _lay_out(self) -> ipywidgets.VBox:
+    def _lay_out(self) -> "ipywidgets.VBox":
         "The controls beside the grid, and the pictures below it."
+        import ipywidgets
+
         bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
         side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
         top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
@@ -517,320 +512,168 @@ class PatternMemory:
         show(self.box, bytes(self.view.picture.value))
 
 
-# %% ../nbs/01_hopfield.ipynb #cb2c856d
-_FONT = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (
-    "EHHVHHH UHHUHHU EHGGGHE UHHHHHU VGGUGGV VGGUGGG EHGNHHE HHHVHHH E44444E 72222IC HIKOKIH GGGGGGV HRLLHHH "
-    "HHPLJHH EHHHHHE UHHUGGG EHHHLID UHHUKIH FGGE11U V444444 HHHHHHE HHHHHA4 HHHLLLA HHA4AHH HHA4444 V1248GV"
-).split()))  # fmt: skip  # one character a row: its five pixels as a digit to base 32
-
-
-def letters(
-    text: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ",  # capital letters
-) -> Tensor:  # (len(text), 7, 5), float32 ±1
-    "Capital letters as 7×5 pictures."
-    if not isinstance(text, str) or not text or not set(text) <= set(_FONT):
-        raise ValueError(f"text is {text!r}; it must consist of capital letters A … Z")
-    bits = [
-        [[int(row, 32) >> (4 - c) & 1 for c in range(5)] for row in _FONT[letter]]
-        for letter in text
-    ]
-    return torch.tensor(bits).float() * 2 - 1
-
-
-# %% ../nbs/01_hopfield.ipynb #2dbdb90a
-class _FieldsFromWeights:
-    "The fields H = W S of a batch S (N, B), kept up to date."
-
-    def __init__(self, S: Tensor, W: Tensor, tie: float):
-        self.W, self.tie, self.H, self.select = W, tie, W @ S, args.on_host(W)
-
-    def refresh(self, S: Tensor):
-        torch.mm(self.W, S, out=self.H)  # forgets the rounding of many small corrections
-
-    def field(self, block: slice, s: Tensor) -> Tensor:
-        return self.H[block]
-
-    def couplings(self, block: slice) -> Tensor:
-        return self.W[block, block]
-
-    def commit(self, block: slice, turned: Tensor):
-        W = self.W[block]
-        if self.select:  # only neurons that flipped somewhere in the batch
-            flipped = turned.abs().amax(1).nonzero().squeeze(1)
-            if len(flipped) < len(turned):
-                W, turned = W.index_select(0, flipped), turned.index_select(0, flipped)
-        self.H.addmm_(W.T, turned, alpha=-2)
-
-    def keep(self, live: Tensor):
-        self.H = self.H.index_select(1, live)
-
-
-# %% ../nbs/01_hopfield.ipynb #c7c6a538
-def _update_block(
-    fields, block: slice, s: Tensor, up: bool, held: Tensor | None
-) -> tuple[Tensor, Tensor] | None:
-    "Which of the spins s (b, B) one-at-a-time updates flip, in order: as 0/1, and times s. None when nothing flips."
-    h = _backed(fields.field(block, s), s, held)
-    f = _outvoted(s, h, fields.tie, up)
-    if f.amax() == 0:
-        return None
-    L, turned = (
-        fields.couplings(block).tril(-1),
-        f * s,
-    )  # the spins about to turn; each changes by −2 times this
-    for _ in range(len(s)):  # after round r the first r + 1 spins are right
-        new = _outvoted(s, torch.addmm(h, L, turned, alpha=-2), fields.tie, up)
-        same, f = f.sub_(new).abs_().amax() == 0, new
-        if same:
-            break
-        turned = f * s
-    return f, turned
-
-
-# %% ../nbs/01_hopfield.ipynb #b1a064ef
-def _settle(
-    S: Tensor, make: Callable, max_sweeps: int | None, up: bool, block: int, held
-) -> tuple[Tensor, Tensor]:
-    "Sweep over a batch S (N, B), changing it, until no spin of a column flips; and the sweeps each column took."
-    fields, (N, B) = make(S), S.shape
-    done, S, live = S, S.clone(), torch.arange(B, device=S.device)
-    sweeps, n = torch.zeros(B, dtype=torch.long, device=S.device), 0
-    while len(live) and n != max_sweeps:
-        moved = torch.zeros(S.shape[1], dtype=S.dtype, device=S.device)
-        for a in range(0, N, block):
-            where = slice(a, a + block)
-            if result := _update_block(
-                fields, where, S[where], up, None if held is None else held[where]
-            ):
-                flipped, turned = result
-                S[where].sub_(turned, alpha=2)
-                fields.commit(where, turned)
-                moved += flipped.amax(0)
-        n += 1
-        sweeps[live], still = n, moved.nonzero().squeeze(1)
-        if len(still) < len(live):  # columns at rest leave the batch
-            done.index_copy_(1, live, S)
-            live, S = live[still], S.index_select(1, still)
-            fields.keep(still)
-            held = None if held is None else held.index_select(1, still)
-        if n % 16 == 0:
-            fields.refresh(S)
-    return done.index_copy_(1, live, S), sweeps
-
-
-# %% ../nbs/01_hopfield.ipynb #640139de
-def _settle_there(
-    S, make: Callable, max_sweeps, up: bool, block: int, held, rounds=8
-) -> tuple[Tensor, Tensor]:
-    """`_settle` for a device at the end of a queue: one look at its numbers a sweep.
-
-    Blocks get a fixed number of rounds; a sweep in which one of them did not suffice is done again with twice as many.
-    Columns at rest stay in the batch: nothing flips there."""
-    fields, n = make(S), 0
-    sweeps = torch.zeros(S.shape[1], dtype=torch.long, device=S.device)
-    live = torch.ones_like(sweeps, dtype=torch.bool)
-    while n != max_sweeps:
-        before, moved, enough = S.clone(), torch.zeros_like(live), torch.ones_like(live[:1])
-        for a in range(0, len(S), block):
-            where = slice(a, a + block)
-            s, mask = S[where], None if held is None else held[where]
-            h, L = _backed(fields.field(where, s), s, mask), fields.couplings(where).tril(-1)
-            f = old = _outvoted(s, h, fields.tie, up)
-            for _ in range(min(rounds, len(s))):  # after round r the first r + 1 spins are right
-                old, f = f, _outvoted(s, torch.addmm(h, L, f * s, alpha=-2), fields.tie, up)
-            if rounds < len(s):
-                enough = enough & (f == old).all()
-            turned = f * s
-            S[where].sub_(turned, alpha=2)
-            fields.commit(where, turned)
-            moved = moved | (f.amax(0) > 0)
-        seen = int(
-            (2 * ~enough + moved.any()).item()
-        )  # the look: 2 or more, not enough rounds; 1, spins flipped
-        if seen >= 2:
-            S, rounds = before, 2 * rounds
-            fields = make(S)
-            continue
-        n, sweeps, live = n + 1, torch.where(live, n + 1, sweeps), moved
-        if seen == 0:
-            break
-        if n % 16 == 0:
-            fields.refresh(S)
-    return S, sweeps
-
-
-# %% ../nbs/01_hopfield.ipynb #35ca5d9e
-def _permutation(
-    order: str | Tensor, N: int, generator: torch.Generator | None, device: torch.device
-) -> Tensor | None:
-    args.generator("generator", generator)
-    if isinstance(order, str) and order in ("random", "fixed"):
-        return permutation(N, device, generator) if order == "random" else None
-    if not isinstance(order, Tensor):
-        got = repr(order) if isinstance(order, str) else f"a {type(order).__name__}"
-        raise ValueError(
-            f"order is {got}; it must be 'random', 'fixed' or a permutation of 0 … {N - 1}"
-        )
-    order = args.labels("order", order, N)
-    if not torch.equal(order.sort().values, torch.arange(N, device=order.device)):
-        raise ValueError(f"order must hold each of 0 … {N - 1} once")
-    return order.to(device)
-
-
-# %% ../nbs/01_hopfield.ipynb #89e22850
-def _recall(
-    rows: Tensor,
-    make: Callable,
-    dtype: torch.dtype,
-    order: Tensor | None,
-    max_sweeps: int | None,
-    ties: str,
-    block: int,
-    fixed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    "Run (…, N) states in columns of 512; `make(S)` gives their fields."
-    up, flat = _ties_up(ties), rows.reshape(-1, rows.shape[-1])
-    block, max_sweeps = (
-        args.whole("block", block),
-        None if max_sweeps is None else args.whole("max_sweeps", max_sweeps),
-    )
-    fixed, settle = (
-        args.held("fixed", fixed, rows),
-        _settle if args.on_host(rows) else _settle_there,
-    )
-    held, fixed = None, None if fixed is None else fixed.reshape(flat.shape)
-    out, sweeps = (
-        torch.empty_like(flat),
-        torch.empty(len(flat), dtype=torch.long, device=rows.device),
-    )
-    back = None if order is None else order.argsort()
-    for a in range(0, len(flat), 512):
-        S = flat[a : a + 512].T.to(dtype, copy=True, memory_format=torch.contiguous_format)
-        S = S if order is None else S.index_select(0, order)
-        if fixed is not None:
-            held = fixed[a : a + 512].T
-            held = held if order is None else held.index_select(0, order)
-        S, sweeps[a : a + 512] = settle(S, make, max_sweeps, up, block, held)
-        out[a : a + 512] = (S if order is None else S.index_select(0, back)).T
-    return out.reshape(rows.shape), sweeps.reshape(rows.shape[:-1])
-
-
 # %% ../nbs/01_hopfield.ipynb #23db6be5
-@torch.no_grad()
+@overload
 def recall(
-    state: Tensor,  # ±1, (..., N), any batch shape; one picture of N pixels also works
-    W: Tensor,  # (N, N), symmetric, diagonal ≥ 0, same dtype as state
-    order: str
-    | Tensor = "random",  # of the neurons: "random" (drawn once per call), "fixed" (0 … N−1), a permutation
-    max_sweeps: int | None = None,  # None: until every state is a fixed point
-    ties: str = "keep",  # a zero field: "keep" → the spin stays, "up" → +1 (the classic rule)
-    return_sweeps: bool = False,  # also return the sweeps each state took, the last, quiet one included: (...)
-    block: int = 128,  # neurons resolved together; changes the speed, not the result
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[False] = ...,
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Tensor: ...
+@overload
+def recall(
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[True],
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def recall(
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = "random",
+    *,
+    max_sweeps: int | None = None,
+    ties: Literal["keep", "up"] = "keep",
+    return_sweeps: bool = False,
+    fixed: Tensor | None = None,
+    block: int = 128,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
-) -> Tensor:  # of the state's shape; with return_sweeps a pair
+) -> Tensor | tuple[Tensor, Tensor]:
     """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
 
     Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
     count as ties. Unlimited sweeps end: each flip lowers the energy. Memory: a permuted copy of W unless order="fixed".
-    Units held by `fixed` never move, and the energy of the others falls. On another device than the processor its
-    numbers are looked at once a sweep, to see whether it was the last.
-    Raises ValueError for a W that is not square, finite and symmetric or has a negative diagonal, and for a state that
-    is not ±1 or does not fit W."""
-    rows = args.spins("state", state, len(args.couplings("W", W, falling=True)), like=("W", W))
-    order = _permutation(order, len(W), generator, state.device)
-    tie, W = _tie(W).item(), W if order is None else W.index_select(0, order).index_select(1, order)
-    out, sweeps = _recall(
-        rows,
-        lambda S: _FieldsFromWeights(S, W, tie),
-        W.dtype,
-        order,
-        max_sweeps,
+    Elsewhere than on the processor the numbers are looked at once a sweep, to see whether it was the last.
+
+    Args:
+        state: ±1, (..., N), any batch shape; one picture of N pixels also works
+        W: (N, N), symmetric, diagonal ≥ 0, same dtype as state
+        order: of the neurons: "random" (drawn once per call), "fixed" (0 … N−1), a permutation
+        max_sweeps: None: until every state is a fixed point
+        ties: a zero field: "keep" → the spin stays, "up" → +1 (the classic rule)
+        return_sweeps: also return the sweeps each state took, the last, quiet one included: (...)
+        fixed: (N,) or (..., N) bool: True holds a unit where it is; the energy of the others falls
+        block: neurons resolved together; changes the speed, not the result
+    Returns: of the state's shape; with return_sweeps a pair
+    Raises: ValueError for a W that is not square, finite and symmetric or has a negative diagonal, and for a state that
+        is not ±1 or does not fit W
+
+    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
+    >>> recall(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), build_hopfield_weights(xi))
+    tensor([ 1.,  1., -1., -1.,  1.])
+    """
+    fields = Couplings(W, falling=True)
+    args.choice("ties", ties, ("keep", "up"))
+    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
+    out = sweep_spins(
+        state,
+        fields,
         ties,
-        block,
-        fixed,
+        sweeps=sweeps,
+        order=order,
+        fixed=fixed,
+        block=args.whole("block", block),
+        generator=generator,
     )
-    return (out.reshape(state.shape), sweeps) if return_sweeps else out.reshape(state.shape)
+    return (out.state, out.sweeps) if return_sweeps else out.state
 
 
 # %% ../nbs/01_hopfield.ipynb #955251c2
-def pattern_field(
-    state: Tensor,  # ±1, (..., N)
-    patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
-) -> Tensor:  # (..., N)
-    "Local field of Hebb's network from its patterns alone: $h = \\sum_\\mu \\xi^\\mu m^\\mu - (P/N) s$, in O(PN)."
+def pattern_field(state: Tensor, patterns: Tensor | Sequence[Tensor]) -> Tensor:
+    """Local field of Hebb's network from its patterns alone: $h = \\sum_\\mu \\xi^\\mu m^\\mu - (P/N) s$, in O(PN).
+
+    Args:
+        state: ±1, (..., N)
+        patterns: ±1: P pictures, or a tensor (P, …)
+    Returns: (..., N)
+
+    >>> pattern_field(torch.tensor([1.0, 1.0, 1.0, -1.0]), torch.ones(1, 4))
+    tensor([0.2500, 0.2500, 0.2500, 0.7500])
+    """
     xi = args.stack("patterns", patterns, step=True)
     rows, (P, N) = args.states("state", state, "patterns", xi), xi.shape
     return (rows @ xi.T @ xi - P * rows) / N
 
 
-# %% ../nbs/01_hopfield.ipynb #d5db1eb4
-class _FieldsFromPatterns:
-    "The fields N·h of a batch S (N, B), from the sums M = ξ S (P, B) kept up to date."
-
-    tie = 0.5  # fields are whole numbers here: only 0 is a tie
-
-    def __init__(self, S: Tensor, X: Tensor):
-        self.X, self.M, self.P = X, X.T @ S, X.shape[1]  # X: (N, P)
-
-    def refresh(self, S: Tensor):
-        pass  # whole numbers do not drift
-
-    def field(self, block: slice, s: Tensor) -> Tensor:
-        return torch.addmm(s, self.X[block], self.M, beta=-self.P)
-
-    def couplings(self, block: slice) -> Tensor:
-        return self.X[block] @ self.X[block].T
-
-    def commit(self, block: slice, turned: Tensor):
-        self.M.addmm_(self.X[block].T, turned, alpha=-2)
-
-    def keep(self, live: Tensor):
-        self.M = self.M.index_select(1, live)
-
-
 # %% ../nbs/01_hopfield.ipynb #b2de282b
-@torch.no_grad()
+@overload
 def recall_patterns(
-    state: Tensor,  # ±1, (..., N), any batch shape; one picture of N pixels also works
-    patterns: Tensor | Sequence[Tensor],  # ±1: P pictures, or a tensor (P, …)
-    order: str
-    | Tensor = "random",  # of the neurons: "random" (drawn once per call), "fixed" (0 … N−1), a permutation
-    max_sweeps: int | None = None,  # None: until every state is a fixed point
-    ties: str = "keep",  # a zero field: "keep" → the spin stays, "up" → +1 (the classic rule)
-    return_sweeps: bool = False,  # also return the sweeps each state took, the last, quiet one included: (...)
-    block: int = 128,  # neurons resolved together; changes the speed, not the result
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[False] = ...,
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Tensor: ...
+@overload
+def recall_patterns(
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[True],
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def recall_patterns(
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = "random",
+    *,
+    max_sweeps: int | None = None,
+    ties: Literal["keep", "up"] = "keep",
+    return_sweeps: bool = False,
+    fixed: Tensor | None = None,
+    block: int = 128,
     generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,  # (N,) or (..., N) bool: True holds a unit where it is
-) -> Tensor:  # of the state's shape; with return_sweeps a pair
+) -> Tensor | tuple[Tensor, Tensor]:
     """What `recall` with Hebb's weights of the patterns returns, without building them: O(PN) memory and work a sweep.
 
     Computed in whole numbers, so every tie is exact: in float32 while P·N < 2²⁴, else in float64 (mps lacks
-    it: there rounding may then decide a tie)."""
-    X = args.stack("patterns", patterns)
-    P, N = X.shape
-    rows = args.together("state", args.spins("state", state, N), "patterns", X)
-    order = _permutation(order, N, generator, state.device)
-    dtype = torch.float32 if P * N < 2**24 else wide_dtype(X.device)
-    X = X.T.to(dtype) if order is None else X.T.to(dtype)[order]
-    X = X.contiguous()
-    out, sweeps = _recall(
-        rows, lambda S: _FieldsFromPatterns(S, X), dtype, order, max_sweeps, ties, block, fixed
+    it: there rounding may then decide a tie). Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        state: ±1, (..., N), any batch shape; one picture of N pixels also works
+        patterns: ±1: P pictures, or a tensor (P, …)
+        order, max_sweeps, ties, return_sweeps, fixed, block, generator: as for `recall`
+    Returns: of the state's shape; with return_sweeps a pair
+
+    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
+    >>> recall_patterns(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), xi)
+    tensor([ 1.,  1., -1., -1.,  1.])
+    """
+    if isinstance(patterns, Tensor) and patterns.ndim > 2:
+        patterns = patterns.flatten(1)
+    fields = Patterns(patterns)
+    args.choice("ties", ties, ("keep", "up"))
+    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
+    out = sweep_spins(
+        state,
+        fields,
+        ties,
+        sweeps=sweeps,
+        order=order,
+        fixed=fixed,
+        block=args.whole("block", block),
+        generator=generator,
     )
-    return (out.reshape(state.shape), sweeps) if return_sweeps else out.reshape(state.shape)
-
-
-# %% ../nbs/01_hopfield.ipynb #9c2d3b5b
-def wave_pictures(
-    n: int,
-    size: int = 100,  # pixels a side
-    generator: torch.Generator | None = None,
-) -> Tensor:  # (n, size, size), float32 ±1, as much ink as paper
-    "Pictures made of three plane waves each, 4 to 12 periods across, cut at their median, on the generator's device."
-    n, like = args.whole("n", n), _here(generator)
-    axis = torch.arange(args.whole("size", size, 2), device=like.device) / size
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    period, turn, phase = uniform((3, n, 3, 1, 1), like, generator).unbind()
-    k, angle = 2 * math.pi * (4 + 8 * period), 2 * math.pi * turn
-    waves = torch.cos(k * (x * angle.cos() + y * angle.sin()) + 2 * math.pi * phase).sum(1)
-    return torch.where(waves > waves.flatten(1).median(1).values[:, None, None], 1.0, -1.0)
+    return (out.state, out.sweeps) if return_sweeps else out.state

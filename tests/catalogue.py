@@ -495,14 +495,6 @@ entry(
     n=Count(2, optional=True),
     generator=Gen(),
 )
-entry(
-    "hopfield.random_patterns",
-    fake="makes its own tensors",
-    n_patterns=Count(2),
-    n_neurons=Count(5),
-    fraction=Fraction(0.5),
-    generator=Gen(),
-)
 entry("hopfield.local_field", state=_state(), W=Couplings(N, symmetric=False))
 entry("hopfield.hopfield_energy", state=_state(), W=Couplings(N, symmetric=False))
 entry(
@@ -554,35 +546,89 @@ entry(
     generator=Gen(),
 )
 entry(
-    "hopfield.wave_pictures",
+    "data.wave_pictures",
     fake="makes its own tensors",
     n=Count(2),
     size=Count(9, 2),
     generator=Gen(),
 )
-entry("hopfield.letters", fake="makes its own tensors", text=Choice("AB"))
+entry("data.letters", fake="makes its own tensors", text=Choice("AB"))
+
+# ---------------------------------------------------------------- spins
+entry(
+    "spins.random_spins",
+    fake="makes its own tensors",
+    shape=(2, 5),
+    fraction=Fraction(0.5),
+    generator=Gen(),
+)
+entry(
+    "spins.random_patterns",
+    fake="makes its own tensors",
+    n_patterns=Count(2),
+    n_neurons=Count(5),
+    fraction=Fraction(0.5),
+    generator=Gen(),
+)
+entry("spins.spin_states", fake="makes its own tensors", n=Count(3))
+for _name in ("ising_energy", "ising_field"):
+    entry(f"spins.{_name}", state=_state(), W=Couplings(N, symmetric=False))
+entry("spins.tie_width", W=Couplings(N, symmetric=False, lone=True, may=("one row",)))
+entry("spins.Couplings", W=Couplings(N, lone=True))
+entry("spins.Patterns", patterns=Spins(P, N, wide=False, lone=True))
+_swept = dict(
+    sweeps=Count(2, 0, optional=True),
+    order=Choice("random"),
+    block=Count(4, optional=True),
+    columns=Count(2, optional=True),
+    generator=Gen(),
+)
+entry(
+    "spins.sweep_spins",
+    reads=8,
+    state=_state(),
+    fields=Kind(make=lambda d: _import("spins.Couplings")(Couplings(N).make(d))),
+    rule=Choice("keep"),
+    **_swept,
+)
+entry(
+    "spins.sweep_spins",
+    reads=8,
+    state=_state(may=("float64",)),
+    fields=Kind(make=lambda d: _import("spins.Patterns")(Spins(P, N).make(d))),
+    rule=Choice("metropolis"),
+    T=Temperature(zero=True),
+    **(_swept | dict(sweeps=Count(2, 0))),
+)
+
+
+def _walk(device="cpu"):
+    fields = _import("spins.Couplings")(Couplings(N).make(device))
+    return _import("spins.SpinWalk")(_state().make(device), fields, "heat bath")
+
+
+entry(
+    "spins.SpinWalk",
+    reads=4,
+    state=_state(),
+    fields=Kind(make=lambda d: _import("spins.Couplings")(Couplings(N).make(d))),
+    rule=Choice("metropolis"),
+    generator=Gen(),
+)
+method("spins.SpinWalk.sweep", _walk, reads=1, T=Kind(make=lambda d: torch.ones(4, device=d)))
 
 # ---------------------------------------------------------------- 2 capacity
-entry("capacity.stable_load", n_neurons=Count(100, 2))
-for _name in ("critical_capacity", "ground_state_capacity"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        T=Temperature(0.1, zero=True, may=("list",)),
-    )
-for _name in ("ags_state", "ags_overlap"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        alpha=Number(0.05, 0.0, may=("list",)),
-        T=Temperature(0.1, zero=True, may=("list",)),
-    )
-for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
-    entry(
-        f"capacity.{_name}",
-        fake="a theory in float64, on the processor",
-        alpha=Number(0.05, 0.0, may=("list",)),
-    )
+entry(
+    "capacity.critical_capacity",
+    fake="a theory in float64, on the processor",
+    T=Temperature(0.1, zero=True, may=("list",)),
+)
+entry(
+    "capacity.ags_state",
+    fake="a theory in float64, on the processor",
+    alpha=Number(0.05, 0.0, may=("list",)),
+    T=Temperature(0.1, zero=True, may=("list",)),
+)
 entry(
     "capacity.glauber",
     state=_state(),
@@ -595,7 +641,7 @@ entry(
     reads=3,
 )
 entry(
-    "capacity.retained",
+    "capacity.Wall.retained",
     fake="makes its own tensors",
     n_neurons=Count(40, 2),
     load=Positive(0.1),
@@ -607,7 +653,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "capacity.half_load",
+    "capacity.Wall.half_load",
     fake="a fit in float64, on the processor",
     loads=Array(3, value=[0.1, 0.14, 0.18], wide=False),
     kept=Kind(torch.tensor([[4, 4], [2, 3], [0, 1]])),
@@ -631,14 +677,6 @@ entry(
     cues=Count(2),
     generator=Gen(),
 )
-entry("capacity.stable_states", fake=DATA_SHAPED, patterns=Spins(P, N, wide=False, lone=True))
-entry(
-    "capacity.sample_minima",
-    fake=DATA_SHAPED,
-    patterns=Spins(P, N, wide=False, lone=True),
-    n_starts=Count(4),
-    generator=Gen(),
-)
 entry("capacity.bit_error", load=Array(3, value=[0.1, 0.2, 0.3], wide=False, lone=True))
 entry("capacity.ags_load", t=Array(3, value=[0.5, 1.0, 2.0], wide=False, lone=True))
 entry(
@@ -657,10 +695,6 @@ def _machine(device="cpu"):
     return _put(lambda: BoltzmannMachine(3, 2, generator=_seeded()), device)
 
 
-entry("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False))
-entry("boltzmann.spin_states", fake="makes its own tensors", n=Count(3))
-entry("boltzmann.exact_distribution", W=Couplings(4, lone=True), T=Temperature())
-entry("boltzmann.spin_transition_matrix", fake=EXACT, W=Couplings(3, lone=True), T=Temperature())
 for _name in ("heat_bath", "metropolis"):
     entry(
         f"boltzmann.{_name}",
@@ -709,26 +743,6 @@ entry(
     generator=Gen(),
 )
 entry(
-    "boltzmann.grid_spin_glass",
-    fake="makes its own tensors",
-    rows=Count(3),
-    cols=Count(3),
-    generator=Gen(),
-)
-entry(
-    "boltzmann.grid_ground_energy",
-    fake=EXACT,
-    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
-    cols=Count(3),
-)
-entry(
-    "boltzmann.grid_log_partition",
-    fake=EXACT,
-    W=Kind(make=lambda d: _import("boltzmann.grid_spin_glass")(3, 3, _seeded())),
-    T=Temperature(),
-    cols=Count(3),
-)
-entry(
     "boltzmann.spin_up_probability",
     h=Array(4, wide=False, lone=True, may=("inf",)),
     T=Temperature(),
@@ -774,11 +788,18 @@ entry(
     fake="makes its own tensors",
     n_visible=Count(3),
     n_hidden=Count(2, 0),
-    std=Number(0.3, 0.0),
+    weight_std=Number(0.3, 0.0),
     generator=Gen(),
 )
 method("boltzmann.BoltzmannMachine.energy", _machine, s=Spins(4, 5))
 method("boltzmann.BoltzmannMachine.free_energy", _machine, v=Spins(4, 3))
+method("boltzmann.BoltzmannMachine.hidden_energies", _machine, v=Spins(4, 3))
+method(
+    "boltzmann.BoltzmannMachine.relative_entropy",
+    _machine,
+    fake="gives a number",
+    v=Spins(4, 3),
+)
 method("boltzmann.BoltzmannMachine.log_likelihood", _machine, v=Spins(4, 3))
 method("boltzmann.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), reads=4)
 method(
@@ -1613,31 +1634,11 @@ again(
 )
 again("hopfield.recall_patterns", state=_state(), **_patterns, fixed=Mask(N))
 again("hopfield.hopfield_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
-again("hopfield.letters", text=Only("A", ["A"], "a", ""))
+again("data.letters", text=Only("A", ["A"], "a", ""))
 _s5 = _five.make()
 again(
     "hopfield.show_patterns",
     patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))),
-)
-again(
-    "hopfield.draw_recall",
-    states=Only([_s5, -_s5], [], None, [(_s5 + 1) / 2]),
-    energies=Only([1.0, 0.0], [1.0], [1.0, NAN], None),
-    patterns=Spins(3, 5),
-)
-again(
-    "hopfield.draw_recall",
-    states=[_s5],
-    energies=[1.0],
-    patterns=Spins(3, 5),
-    frame=Only(0, 5, 1.5),
-)
-again(
-    "hopfield.draw_recall",
-    states=[_s5],
-    energies=[1.0],
-    patterns=Spins(3, 5),
-    names=Only(None, ["a"], 3),
 )
 again(
     "hopfield.PatternMemory",
@@ -1663,15 +1664,11 @@ _no_load = (
     _loads + 0j,
 )
 _no_load += (_loads[:0], [0.1, -1.0], [None])
-for _name in ("critical_capacity", "ground_state_capacity"):
-    again(f"capacity.{_name}", T=Only(0.05, *_no_load))
-for _name in ("glass_temperature", "melting_temperature", "coexistence_temperature"):
-    again(f"capacity.{_name}", alpha=Only(0.05, *_no_load))
-for _name in ("ags_state", "ags_overlap"):
-    again(f"capacity.{_name}", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
+again("capacity.critical_capacity", T=Only(0.05, *_no_load))
+again("capacity.ags_state", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
 again("capacity.glauber", state=_state(), **_patterns, sweeps=Only(1, None), fixed=Mask(N))
 again(
-    "capacity.retained",
+    "capacity.Wall.retained",
     n_neurons=Only(40, 0),
     load=0.1,
     networks=1,
@@ -1681,7 +1678,7 @@ again(
 )
 _kept = torch.ones(2, 2)
 again(
-    "capacity.half_load",
+    "capacity.Wall.half_load",
     loads=Only(torch.tensor([0.1, 0.2]), torch.ones(2)),
     kept=Only(
         torch.tensor([[9, 9], [1, 0]]),
@@ -1697,7 +1694,6 @@ again(
     loads=Only((0.05, 0.6), (NAN, 0.1), 0.1, (-0.1, 0.1), (0.1,)),
     cues=2,
 )
-again("capacity.plot_phase_diagram", max_load=Positive(0.1), ax=Only(None, 3, "ax"))
 again("capacity.bit_error", load=Only(_loads, _loads * 0, 0.1))
 again("capacity.ags_load", t=Only(_loads, _loads * 0, 0.1))
 again("capacity.spin_threshold", u=Only(_loads, _loads + 2, 0.1), T=Temperature(0.1))
@@ -1715,13 +1711,12 @@ again(
     errors=Only(torch.ones(3), torch.zeros(3)),
 )
 
-_grid = _import("boltzmann.grid_spin_glass")(3, 3, _seeded())
 _bias = given(torch.ones(N), wide=True, may=("None", "float64"))
 _no_times = (1.0, [-1.0, 1.0], [NAN, 1.0], "ab", None, [None, 1.0], np.ones(2), torch.ones(2, 2))
 _no_times += (torch.tensor([INF, 1.0]), torch.ones(2) + 0j)
 for _name in ("heat_bath", "metropolis"):
     again(f"boltzmann.{_name}", state=_state(), W=Couplings(N), bias=_bias, fixed=Mask(N))
-for _name in ("heat_bath", "metropolis", "ising_energy"):
+for _name in ("heat_bath", "metropolis"):
     again(
         f"boltzmann.{_name}",
         state=_state(),
@@ -1735,21 +1730,6 @@ again(
     state=torch.ones(2, 2, N),
     fixed=Mask(N),
 )
-again("boltzmann.ising_energy", state=_state(), W=Couplings(N, symmetric=False), bias=_bias)
-again(
-    "boltzmann.spin_states",
-    n=3,
-    dtype=Only(torch.float32, torch.int64),
-    device=Only("cpu", "abacus"),
-)
-again("boltzmann.exact_distribution", W=Couplings(N), bias=_bias)
-_no_rule = (3, lambda c, T: c * NAN, lambda c, T: c * 0 + 2, lambda c, T: 0.5)
-again(
-    "boltzmann.spin_transition_matrix",
-    W=Couplings(3),
-    bias=given(torch.ones(3), wide=True, may=("None", "float64")),
-    accept=Only(lambda c, T: c * 0, *_no_rule),
-)
 again("boltzmann.boltzmann_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
 again(
     "boltzmann.simulated_annealing",
@@ -1760,17 +1740,6 @@ again(
     n_steps=3,
     fixed=Mask(N),
 )
-for _name in ("grid_ground_energy", "grid_log_partition"):
-    again(
-        f"boltzmann.{_name}",
-        W=given(_grid, lone=True),
-        cols=Only(3, 0),
-    )
-    again(
-        f"boltzmann.{_name}",
-        W=Only(_grid, _grid.triu(), torch.cat([_grid, _grid[:, :1]], 1)),
-        cols=3,
-    )
 again(
     "boltzmann.anneal",
     W=Couplings(N),
@@ -1792,12 +1761,13 @@ again(
     n_visible=3,
     dtype=Only(torch.float32, torch.int64, torch.half, None),
 )
-again_method(
-    "boltzmann.BoltzmannMachine.exact_gradient",
-    _machine,
-    v=Spins(4, 3),
-    p=Probabilities(4, may=("None",)),
-)
+for _name in ("exact_gradient", "relative_entropy"):
+    again_method(
+        f"boltzmann.BoltzmannMachine.{_name}",
+        _machine,
+        v=Spins(4, 3),
+        p=Probabilities(4, may=("None",)),
+    )
 _clamp = torch.tensor([[1.0, 1, 1, 0, 0]]).repeat(2, 1)
 _clamps = dict(
     value=_clamp,
@@ -2049,10 +2019,8 @@ taken(
     "energy.macrostate_free_energy.E",
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
-    "capacity.half_load.loads",
+    "capacity.Wall.half_load.loads",
     *(f"capacity.extrapolate.{a}" for a in ("values", "errors")),
-    "boltzmann.exact_distribution.W",
-    "boltzmann.spin_transition_matrix.W",
     "rbm.ais.base_bias",
     "rbm.ais.reverse_from",
     "rbm.Trainer.data_mean",
@@ -2060,13 +2028,12 @@ taken(
     "attention.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
-_p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit")]
+_p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
 taken(
     "one a chain, a component or a point of the theory",
     "two",
-    *(f"capacity.{f}.alpha" for f in ("ags_state", "ags_overlap")),
-    *(f"capacity.{f}_temperature.alpha" for f in ("glass", "melting", "coexistence")),
+    "capacity.ags_state.alpha",
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     "score.mixture_score.stds",
@@ -2074,10 +2041,7 @@ taken(
 taken(
     "any shape is right, or is seen when it meets the chains",
     "too many",
-    *(
-        f"capacity.{f}.T"
-        for f in ("critical_capacity", "ground_state_capacity", "ags_state", "ags_overlap")
-    ),
+    *(f"capacity.{f}.T" for f in ("critical_capacity", "ags_state")),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
@@ -2100,8 +2064,10 @@ EXEMPT = {
     "energy": "Grid",
     "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
     "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
-    "capacity": "RetrievalState Wall",
-    "boltzmann": "Annealed Tempered Learned BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
+    "spins": "Swept SpinWalk.state",
+    "capacity": "RetrievalState Wall Wall.from_halves",
+    "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
+    "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "coins": "Coins.state Coins.restore",
     "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
     "mnist_rbm": "DEFAULTS ProductionRBM.get_weight_stats run_epochs Evaluation not_finite "

@@ -9,12 +9,14 @@ import torch
 from shared_checks import price, transforms
 
 from silen_lib import boltzmann as B
+from silen_lib import spins as engine
+from silen_lib.energy import boltzmann
 from silen_lib.hopfield import (
     build_hopfield_weights,
     corrupt_pattern,
     hopfield_energy,
-    random_patterns,
 )
+from silen_lib.spins import ising_energy, random_patterns, spin_states
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,23 +53,26 @@ def counts(s):
     return torch.bincount(number(s), minlength=2 ** s.shape[-1])
 
 
+def exact_distribution(W, b=None, T=1.0):
+    "All states and their probabilities."
+    states = spin_states(len(W), W.dtype)
+    return states, boltzmann(ising_energy(states, W, b), T)
+
+
+def sweep_matrix(W, T, b, accept=None):
+    "Probabilities to go from each state to each other by one visit to each spin, in order."
+    s, N = spin_states(len(W), W.dtype), len(W)
+    cost = 2 * s * (s @ W - s * W.diagonal() + b)
+    flip = torch.sigmoid(-cost / T) if accept is None else accept(cost, T)
+    index, P = torch.arange(2**N), torch.eye(2**N, dtype=W.dtype)
+    for i in range(N):
+        move = torch.diag(1 - flip[:, i])
+        move[index, index ^ 2 ** (N - 1 - i)] = flip[:, i]
+        P = P @ move
+    return P
+
+
 # the sweep is the loop
-
-
-@pytest.mark.parametrize("rule", ["heat bath", "metropolis"])
-@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 65, 100])
-def test_blocks_are_the_loop(n, rule):
-    for scale, T in ((1.0, 0.7), (20.0, 0.05), (1.0, 0.0)):
-        W, b = network(n, n, torch.float64, scale)
-        for block in (1, 7, 32):
-            engine = B._Sweeper(W, b, block)
-            X = (spins(n, 40, seed=2, dtype=torch.float64) + 1) / 2
-            C = engine.thresholds(X, torch.tensor(T, dtype=torch.float64), rule, generator(3))
-            A, want = W.clone().fill_diagonal_(0), X.clone()
-            for i in range(n):
-                want[i] = (A[i] @ want + C[i] >= 0).double()
-            engine.sweep(X, C)
-            assert torch.equal(X, want)
 
 
 def test_strong_ferromagnet_needs_every_round():
@@ -79,14 +84,17 @@ def test_strong_ferromagnet_needs_every_round():
     b = torch.zeros(n)
     b[0] = 5.0
     out = B.heat_bath(
-        -torch.ones(3, n), W * torch.linspace(1, 2, n)[:, None] * torch.linspace(1, 2, n), 0.0, b
+        -torch.ones(3, n),
+        W * torch.linspace(1, 2, n)[:, None] * torch.linspace(1, 2, n),
+        0.0,
+        bias=b,
     )
     assert out[:, 0].eq(1).all()
     J = torch.zeros(n, n)
     J[i, i + 1] = J[i + 1, i] = torch.arange(
         n, 1, -1
     ).float()  # each link to the left is the stronger one
-    assert B.heat_bath(-torch.ones(3, n), J, 0.0, b * 100).eq(1).all()
+    assert B.heat_bath(-torch.ones(3, n), J, 0.0, bias=b * 100).eq(1).all()
 
 
 # laws
@@ -98,58 +106,47 @@ def test_stationary_law_by_enumeration(rule, dtype):
     "Exact draws stay exact draws: one sweep started in equilibrium must leave it."
     W, b = network(7, 3, dtype, 1.5)
     for T in (0.5, 1.0, 3.0):
-        states, p = B.exact_distribution(W, b, T)
+        states, p = exact_distribution(W, b, T)
         start = states[torch.multinomial(p.double(), 30_000, True, generator=generator(1))]
         for sweeps in (1, 3):
-            assert not rejects(counts(rule(start, W, T, b, sweeps, generator(5))), p)
-    wrong = B.exact_distribution(W, b, 2.0)[1]
-    assert rejects(counts(rule(start, W, 3.0, b, 3, generator(6))), wrong)
+            assert not rejects(
+                counts(rule(start, W, T, bias=b, sweeps=sweeps, generator=generator(5))), p
+            )
+    wrong = exact_distribution(W, b, 2.0)[1]
+    assert rejects(counts(rule(start, W, 3.0, bias=b, sweeps=3, generator=generator(6))), wrong)
 
 
 def test_from_noise_to_the_law():
     W, b = network(8, 4)
-    p = B.exact_distribution(W, b)[1]
-    P = B.spin_transition_matrix(W.double(), bias=b.double(), sweep=True)
+    p = exact_distribution(W, b)[1]
+    P = sweep_matrix(W.double(), 1.0, b.double())
     start = torch.full((256,), 1 / 256, dtype=torch.float64) @ torch.linalg.matrix_power(P, 50)
-    s = B.heat_bath(spins(40_000, 8), W, 1.0, b, 50, generator(0))
+    s = B.heat_bath(spins(40_000, 8), W, bias=b, sweeps=50, generator=generator(0))
     assert (start - p).abs().sum() < 1e-3 and not rejects(counts(s), start)
 
 
 @pytest.mark.parametrize("rule", [B.heat_bath, B.metropolis])
 def test_twelve_spins_stay_in_equilibrium(rule):
     W, b = network(12, 5)
-    states, p = B.exact_distribution(W, b)
+    states, p = exact_distribution(W, b)
     s = rule(
         states[torch.multinomial(p.double(), 40_000, True, generator=generator(1))],
         W,
-        1.0,
-        b,
-        2,
-        generator(2),
+        bias=b,
+        sweeps=2,
+        generator=generator(2),
     )
     for part in (slice(0, 6), slice(6, 12)):  # both halves of the spins
         law = torch.zeros(64, dtype=torch.float64).index_add(0, number(states[:, part]), p.double())
         assert not rejects(counts(s[:, part]), law)
 
 
-@pytest.mark.parametrize("accept", [None, B.metropolis_probability])
-@pytest.mark.parametrize("sweep", [False, True])
-def test_transition_matrix_keeps_the_law(accept, sweep):
-    W, b = network(5, 8, torch.float64)
-    p = B.exact_distribution(W, b, 0.8)[1]
-    P = B.spin_transition_matrix(W, 0.8, accept, b, sweep)
-    assert torch.allclose(P.sum(1), torch.ones(32, dtype=torch.float64))
-    assert torch.allclose(p @ P, p, atol=1e-14)
-    gap = B.detailed_balance_gap(P, p)
-    assert gap > 1e-4 if sweep else gap < 1e-15
-
-
 def test_one_sweep_has_the_law_of_the_matrix():
     W, b = network(4, 9, torch.float64)
     for rule, accept in ((B.heat_bath, None), (B.metropolis, B.metropolis_probability)):
-        law = B.spin_transition_matrix(W, 0.9, accept, b, sweep=True)[5]
-        start = B.spin_states(4, torch.float64)[5].repeat(20_000, 1)
-        seen = counts(rule(start, W, 0.9, b, generator=generator(2)))
+        law = sweep_matrix(W, 0.9, b, accept)[5]
+        start = spin_states(4, torch.float64)[5].repeat(20_000, 1)
+        seen = counts(rule(start, W, 0.9, bias=b, generator=generator(2)))
         possible = law > 0
         assert seen[~possible].sum() == 0 and not rejects(seen[possible], law[possible])
 
@@ -159,37 +156,37 @@ def test_tempering_keeps_every_law():
     T = [0.4, 0.8, 1.6]
     start = torch.stack(
         [
-            B.spin_states(6)[
+            spin_states(6)[
                 torch.multinomial(
-                    B.exact_distribution(W, b, t)[1].double(), 20_000, True, generator=generator(k)
+                    exact_distribution(W, b, t)[1].double(), 20_000, True, generator=generator(k)
                 )
             ]
             for k, t in enumerate(T)
         ]
     )
-    out = B.parallel_tempering(W, T, b, 20_000, 4, start, generator(7))
+    out = B.parallel_tempering(W, T, bias=b, sweeps=4, state=start, generator=generator(7))
     for t, s in zip(T, out.state):
-        assert not rejects(counts(s), B.exact_distribution(W, b, t)[1])
+        assert not rejects(counts(s), exact_distribution(W, b, t)[1])
     assert out.swaps.shape == (2,) and (out.swaps > 0.05).all()
-    assert torch.allclose(out.energy, B.ising_energy(out.state, W, b), atol=1e-4)
-    assert torch.allclose(out.best_energy, B.ising_energy(out.best_state, W, b), atol=1e-4)
+    assert torch.allclose(out.energy, ising_energy(out.state, W, b), atol=1e-4)
+    assert torch.allclose(out.best_energy, ising_energy(out.best_state, W, b), atol=1e-4)
     assert (out.best_energy <= out.energy.min(0).values + 1e-4).all()
 
 
 def test_tutorial_form_samples_its_temperature():
     W = network(4, 2)[0].fill_diagonal_(0)
-    p = B.exact_distribution(W, None, 0.8)[1]
+    p = exact_distribution(W, None, 0.8)[1]
     s, E = spins(4, seed=1), []
     for k in range(50):
-        s, e = B.boltzmann_update(s, W, 0.8, 400, generator(k))
+        s, e = B.boltzmann_update(s, W, 0.8, 400, generator=generator(k))
         E += e[1:]
-    states = B.spin_states(4)
-    want = (p * B.ising_energy(states, W)).sum()
+    states = spin_states(4)
+    want = (p * ising_energy(states, W)).sum()
     assert (
         abs(torch.tensor(E).mean() - want) < 0.25
-        and abs(torch.tensor(E)[-1] - B.ising_energy(s, W)) < 1e-3
+        and abs(torch.tensor(E)[-1] - ising_energy(s, W)) < 1e-3
     )
-    twice = (B.exact_distribution(W, None, 1.6)[1] * B.ising_energy(states, W)).sum()
+    twice = (exact_distribution(W, None, 1.6)[1] * ising_energy(states, W)).sum()
     assert abs(torch.tensor(E).mean() - want) < abs(torch.tensor(E).mean() - twice)
 
 
@@ -202,18 +199,18 @@ def test_extremes(rule):
     s = spins(6, 20)
     for T in (0.0, 1e-30, 1e-6, 1e30):
         for scale in (1e-20, 1.0, 1e20):
-            out = rule(s, W * scale, T, b * scale, 3)
+            out = rule(s, W * scale, T, bias=b * scale, sweeps=3)
             assert (out.abs() == 1).all()
-    huge = rule(s, torch.zeros(20, 20), 1.0, torch.tensor([1e30, -1e30] * 10))
+    huge = rule(s, torch.zeros(20, 20), bias=torch.tensor([1e30, -1e30] * 10))
     assert torch.equal(huge, torch.tensor([1.0, -1.0] * 10).expand(6, 20))
 
 
 def test_zero_temperature_is_greedy_and_tosses_on_a_tie():
     W, b = network(30, 5)
-    cold = B.heat_bath(spins(50, 30), W, 0.0, b, 200)
+    cold = B.heat_bath(spins(50, 30), W, 0.0, bias=b, sweeps=200)
     field = cold @ W - W.diagonal() * cold + b
     assert (cold * field > -1e-4).all()
-    assert torch.equal(B.heat_bath(cold, W, 0.0, b, 5), cold)
+    assert torch.equal(B.heat_bath(cold, W, 0.0, bias=b, sweeps=5), cold)
     free = B.heat_bath(torch.ones(20_000, 3), torch.zeros(3, 3), 0.0)
     assert (free.mean(0).abs() < 6 / 20_000**0.5).all()
     assert torch.equal(
@@ -226,36 +223,35 @@ def test_shapes_types_and_generators(rule):
     W, b = network(9, 6)
     s = spins(2, 3, 9)
     before = s.clone()
-    out = rule(s, W, torch.rand(2, 3) + 0.1, b, 2, generator(1))
+    out = rule(s, W, torch.rand(2, 3) + 0.1, bias=b, sweeps=2, generator=generator(1))
     assert out.shape == s.shape and out.dtype == torch.float32 and torch.equal(s, before)
     assert rule(s[0, 0], W).shape == (9,) and rule(s.double(), W.double()).dtype == torch.float64
     assert torch.equal(rule(s, W, sweeps=0), s)
-    a, c = (rule(s, W, 1.0, b, 3, generator(4)) for _ in range(2))
+    a, c = (rule(s, W, bias=b, sweeps=3, generator=generator(4)) for _ in range(2))
     assert torch.equal(a, c)
     state = torch.get_rng_state()
-    rule(s, W, 1.0, b, generator=generator(4))
+    rule(s, W, bias=b, generator=generator(4))
     assert torch.equal(state, torch.get_rng_state())
     assert torch.equal(
-        rule(s, W, 1.0, 0.3, 2, generator(1)),
-        rule(s, W, 1.0, torch.full((9,), 0.3), 2, generator(1)),
+        rule(s, W, bias=0.3, generator=generator(1)),
+        rule(s, W, bias=torch.full((9,), 0.3), generator=generator(1)),
     )
     off = W.clone().fill_diagonal_(7.0)
-    assert torch.equal(rule(s, W, 1.0, b, 2, generator(1)), rule(s, off, 1.0, b, 2, generator(1)))
-    many = rule(spins(2500, 9), W, 1.0, b, 2, generator(1))  # more than two chunks
+    a, c = (rule(s, J, bias=b, sweeps=2, generator=generator(1)) for J in (W, off))
+    assert torch.equal(a, c)
+    many = rule(spins(2500, 9), W, bias=b, sweeps=2, generator=generator(1))  # more than two chunks
     assert many.shape == (2500, 9)
 
 
 def test_each_chain_at_its_own_temperature():
     W, b = network(5, 7)
     T = torch.tensor([0.3, 3.0]).repeat_interleave(20_000)
-    s = B.heat_bath(spins(40_000, 5), W, T, b, 40, generator(1))
+    s = B.heat_bath(spins(40_000, 5), W, T, bias=b, sweeps=40, generator=generator(1))
     for t, part in zip((0.3, 3.0), s.split(20_000)):
-        p = B.exact_distribution(W, b, t)[1]
+        p = exact_distribution(W, b, t)[1]
         if t > 1:
             assert not rejects(counts(part), p)
-        mean = (B.ising_energy(part, W, b)).mean() - (
-            p * B.ising_energy(B.spin_states(5), W, b)
-        ).sum()
+        mean = (ising_energy(part, W, b)).mean() - (p * ising_energy(spin_states(5), W, b)).sum()
         assert mean.abs() < 0.1
 
 
@@ -281,11 +277,6 @@ BAD = [
     (lambda: B.heat_bath(S6.half(), W6.half()), "float32 or float64"),
     (lambda: B.heat_bath(S6, W6, bias=torch.ones(5)), "bias must hold 6"),
     (lambda: B.heat_bath(S6, W6, bias=math.inf), "bias must hold 6 finite"),
-    (lambda: B.exact_distribution(W6, T=0.0), "T"),
-    (lambda: B.exact_distribution(torch.zeros(21, 21)), "1 to 20"),
-    (lambda: B.spin_states(0), "1 to 20"),
-    (lambda: B.spin_transition_matrix(W6, T=0.0), "T must be a finite temperature above 0"),
-    (lambda: B.spin_transition_matrix(torch.zeros(13, 13)), "at most 12"),
     (lambda: B.boltzmann_update(S6[0], W6, T=0.0), "T must be a finite temperature above 0"),
     (lambda: B.boltzmann_update(S6, W6), "one chain"),
     (lambda: B.boltzmann_update(S6[0], W6, n_steps=-1), "n_steps is -1"),
@@ -301,13 +292,6 @@ BAD = [
     (lambda: B.parallel_tempering(W6, [1.0]), "two or more"),
     (lambda: B.parallel_tempering(W6, [1.0, 0.0]), "above 0"),
     (lambda: B.parallel_tempering(W6, [1.0, 2.0], state=S6), "n_chains, N"),
-    (lambda: B.grid_ground_energy(W6, 3), "couple neighbours"),
-    (lambda: B.grid_ground_energy(B.grid_spin_glass(2, 3), 4), "couple neighbours"),
-    (
-        lambda: B.grid_log_partition(B.grid_spin_glass(2, 3), 0.0, 3),
-        "T must be a finite temperature above 0",
-    ),
-    (lambda: B.grid_spin_glass(0, 3), "rows is 0"),
     (lambda: B.BoltzmannMachine(0), "n_visible is 0"),
     (lambda: B.BoltzmannMachine(3, 2).free_energy(S6), "N = 3"),
     (lambda: B.BoltzmannMachine(3, 17).free_energy(S6[:, :3]), "16 or fewer"),
@@ -324,17 +308,7 @@ def test_bad_input_is_named(call, message):
         call()
 
 
-# annealing and the board
-
-
-@pytest.mark.parametrize("rows, cols", [(1, 1), (1, 5), (5, 1), (2, 3), (3, 4), (4, 3)])
-def test_board_by_enumeration(rows, cols):
-    W = B.grid_spin_glass(rows, cols, generator(rows * 10 + cols))
-    E = B.ising_energy(B.spin_states(rows * cols), W).double()
-    assert abs(B.grid_ground_energy(W, cols) - E.min()) < 1e-4
-    for T in (0.1, 1.0, 7.0):
-        assert abs(B.grid_log_partition(W, T, cols) - torch.logsumexp(-E / T, 0)) < 1e-3 / T
-    assert torch.equal(W, W.T) and W.diagonal().abs().sum() == 0
+# annealing
 
 
 @pytest.mark.parametrize("rule", ["metropolis", "heat bath"])
@@ -342,11 +316,16 @@ def test_annealing_finds_the_ground_state_of_small_networks(rule):
     for seed in range(5):
         W, b = network(10, seed)
         found = B.anneal(
-            W, B.cooling_schedule(3.0, 0.05, 60), b, 200, rule, generator=generator(seed)
+            W,
+            B.cooling_schedule(3.0, 0.05, 60),
+            bias=b,
+            n_reads=200,
+            rule=rule,
+            generator=generator(seed),
         )
-        E = B.ising_energy(B.spin_states(10), W, b)
+        E = ising_energy(spin_states(10), W, b)
         assert abs(found.energy.min() - E.min()) < 1e-4
-        assert torch.allclose(found.energy, B.ising_energy(found.state, W, b))
+        assert torch.allclose(found.energy, ising_energy(found.state, W, b))
         assert torch.equal(found.best, found.state[found.energy.argmin()])
 
 
@@ -373,15 +352,15 @@ def test_schedules():
 
 
 def test_machine_against_enumeration():
-    m = B.BoltzmannMachine(3, 2, std=1.0, generator=generator(1), dtype=torch.float64)
+    m = B.BoltzmannMachine(3, 2, weight_std=1.0, generator=generator(1), dtype=torch.float64)
     with torch.no_grad():
         m.b.copy_(torch.randn(5, generator=generator(2), dtype=torch.float64))
-    s = B.spin_states(5, torch.float64)
+    s = spin_states(5, torch.float64)
     p = torch.softmax(-m.energy(s), 0).view(8, 4)
-    v = B.spin_states(3, torch.float64)
+    v = spin_states(3, torch.float64)
     assert torch.allclose(m.log_likelihood(v).exp(), p.sum(1))
     assert torch.allclose(m.log_partition(), torch.logsumexp(-m.energy(s), 0))
-    assert torch.allclose(B.exact_distribution(m.W.detach(), m.b.detach())[1], p.flatten().detach())
+    assert torch.allclose(exact_distribution(m.W.detach(), m.b.detach())[1], p.flatten().detach())
     weights = torch.tensor([0.5, 0.1, 0.4], dtype=torch.float64)
     dW, db = m.exact_gradient(v[:3], weights)
     aW, ab = torch.autograd.grad(weights @ m.log_likelihood(v[:3]), (m.W, m.b))
@@ -391,12 +370,15 @@ def test_machine_against_enumeration():
 
 
 def test_sampled_gradient_is_the_exact_one_on_average():
-    m = B.BoltzmannMachine(3, 2, std=0.5, generator=generator(3))
-    v = B.spin_states(3)[[1, 6]]
+    m = B.BoltzmannMachine(3, 2, weight_std=0.5, generator=generator(3))
+    v = spin_states(3)[[1, 6]]
     clamp = torch.cat([v.repeat(10_000, 1), torch.zeros(20_000, 2)], 1)
     g = generator(4)
-    clamped, free = m.sample(clamp=clamp, sweeps=20, generator=g), m.sample(20_000, 40, generator=g)
-    dW, db, clamped, free = m.sampled_gradient(clamp, clamped, free, 5, g)
+    clamped, free = (
+        m.sample(clamp=clamp, sweeps=20, generator=g),
+        m.sample(20_000, sweeps=40, generator=g),
+    )
+    dW, db, clamped, free = m.sampled_gradient(clamp, clamped, free, sweeps=5, generator=g)
     eW, eb = m.exact_gradient(v)
     assert (dW - eW).abs().max() < 12 / 20_000**0.5 and (db - eb).abs().max() < 12 / 20_000**0.5
     assert torch.equal(clamped[:, :3], clamp[:, :3])
@@ -404,18 +386,18 @@ def test_sampled_gradient_is_the_exact_one_on_average():
 
 
 def test_clamping_any_pattern_gives_the_conditional_law():
-    m = B.BoltzmannMachine(4, 2, std=0.8, generator=generator(5))
+    m = B.BoltzmannMachine(4, 2, weight_std=0.8, generator=generator(5))
     held = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])
     s = m.sample(clamp=held.repeat(20_000, 1), sweeps=60, generator=generator(6))
     assert (s[:, 1] == 1).all() and (s[:, 3] == -1).all()
-    states, p = B.exact_distribution(m.W.detach(), m.b.detach())
+    states, p = exact_distribution(m.W.detach(), m.b.detach())
     fits = (states[:, 1] == 1) & (states[:, 3] == -1)
     assert not rejects(counts(s)[fits], p[fits] / p[fits].sum())
     assert torch.equal(m.sample(clamp=torch.ones(2, 6)), torch.ones(2, 6))
 
 
 def test_fit_climbs_and_machines_without_hidden_units_stay_at_log_two():
-    words = B.spin_states(4)
+    words = spin_states(4)
     even = words[words.prod(1) > 0]
     course = B.BoltzmannMachine(4, 0, generator=generator(0)).fit(even, n_steps=300)
     assert abs(course.kl[-1] - math.log(2)) < 1e-3 and len(course.step) == len(course.kl) == len(
@@ -424,7 +406,7 @@ def test_fit_climbs_and_machines_without_hidden_units_stay_at_log_two():
     p = torch.tensor([0.7, 0.1, 0.2])
     learned = B.BoltzmannMachine(4, 2, generator=generator(1))
     assert learned.fit(words[[0, 5, 9]], p, n_steps=1500, lr=0.3).kl[-1] < 0.02
-    assert torch.allclose(learned.log_likelihood(words[[0, 5, 9]]).exp(), p, atol=0.1)
+    assert torch.allclose(learned.log_likelihood(words[[0, 5, 9]]).exp(), p.double(), atol=0.1)
     assert torch.equal(learned.W, learned.W.T) and learned.W.diagonal().abs().sum() == 0
     twins = [B.BoltzmannMachine(4, 2, generator=generator(1)) for _ in range(2)]
     a, c = (m.fit(even, n_steps=20, exact=False, generator=generator(2)).kl for m in twins)
@@ -434,7 +416,7 @@ def test_fit_climbs_and_machines_without_hidden_units_stay_at_log_two():
 def test_a_large_machine_learns_by_sampling():
     xi = random_patterns(2, 40, generator=generator(1))
     data = torch.cat([corrupt_pattern(x, 0.05, n=50, generator=generator(2)) for x in xi])
-    m = B.BoltzmannMachine(40, 4, std=0.01, generator=generator(3))
+    m = B.BoltzmannMachine(40, 4, weight_std=0.01, generator=generator(3))
     course = m.fit(data, n_steps=60, lr=0.05, exact=False, n_chains=100, generator=generator(4))
     assert math.isnan(course.kl[-1])
     dream = m.sample(200, sweeps=50, generator=generator(5))[:, :40]
@@ -468,7 +450,7 @@ def test_benchmark_runs():
 # held units, prices and transforms
 
 
-W4, S16, K4 = B.grid_spin_glass(2, 2, generator(5)), B.spin_states(4), torch.arange(4) < 2
+W4, S16, K4 = network(4, 5)[0], spin_states(4), torch.arange(4) < 2
 P16 = torch.full((16,), 1 / 16)
 
 
@@ -484,13 +466,13 @@ def test_held_units_need_a_state_that_says_where():
             call()
 
 
-@pytest.mark.parametrize("name", ["ising_energy", "spin_up_probability", "metropolis_probability", "swap_probability",
+@pytest.mark.parametrize("name", ["spin_up_probability", "metropolis_probability", "swap_probability",
                                   "heat_bath", "metropolis", "detailed_balance_gap", "learning_gradient"])  # fmt: skip
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     W, b = network(1000, 1)
     s, p = spins(40, 1000, seed=2), torch.full((40,), 1 / 40)
     arguments = dict(
-        ising_energy=(s, W, b), spin_up_probability=(b, 0.5), metropolis_probability=(b, 0.5),
+        spin_up_probability=(b, 0.5), metropolis_probability=(b, 0.5),
         swap_probability=(b, -b, 0.5, 0.7), heat_bath=(s, W), metropolis=(s, W), learning_gradient=(s, p, s, p),
         detailed_balance_gap=(W.softmax(1), W[0].softmax(0)),
     )[name]  # fmt: skip
@@ -504,7 +486,7 @@ def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
 
 def conditional(W, b, T, held, value):
     "All states of the free units given the others, with their probabilities."
-    states, p = B.exact_distribution(W, b, T)
+    states, p = exact_distribution(W, b, T)
     fits = (states[:, held] == value[held]).all(1)
     return fits, p[fits] / p[fits].sum()
 
@@ -518,7 +500,9 @@ def test_held_units_stay_and_the_others_follow_their_law(rule, each):
         torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0]),
     )
     fixed = held.expand(20_000, 5).clone() if each else held
-    s = rule(value.repeat(20_000, 1), W, 0.8, b, 40, generator(1), fixed=fixed)
+    s = rule(
+        value.repeat(20_000, 1), W, 0.8, bias=b, sweeps=40, generator=generator(1), fixed=fixed
+    )
     assert torch.equal(s[:, held], value[held].expand(20_000, 2))
     fits, p = conditional(W, b, 0.8, held, value)
     assert not rejects(counts(s)[fits], p)
@@ -532,19 +516,24 @@ def test_held_units_in_annealing_visits_and_tempering():
     held, value = torch.arange(6) < 2, torch.tensor([1.0, -1.0, 1.0, 1.0, 1.0, 1.0])
     start = value.repeat(300, 1)
     cold = B.anneal(
-        W, B.cooling_schedule(3.0, 0.05, 60), b, state=start, fixed=held, generator=generator(1)
+        W,
+        B.cooling_schedule(3.0, 0.05, 60),
+        bias=b,
+        state=start,
+        fixed=held,
+        generator=generator(1),
     )
-    states, E = B.spin_states(6), B.ising_energy(B.spin_states(6), W, b)
+    states, E = spin_states(6), ising_energy(spin_states(6), W, b)
     assert torch.equal(cold.state[:, :2], start[:, :2])
     assert abs(cold.energy.min() - E[(states[:, :2] == value[:2]).all(1)].min()) < 1e-4
     for s, *_ in (
-        B.boltzmann_update(value, W, 1.0, 300, generator(2), held),
+        B.boltzmann_update(value, W, 1.0, 300, generator=generator(2), fixed=held),
         B.simulated_annealing(value, W, n_steps=300, generator=generator(2), fixed=held),
-        B.boltzmann_update(value, W, 1.0, 20, generator(2), held | True),
+        B.boltzmann_update(value, W, 1.0, 20, generator=generator(2), fixed=held | True),
     ):
         assert torch.equal(s[:2], value[:2])
     n = 4000
-    ladder = B.parallel_tempering(W, [0.7, 1.5], b, sweeps=60, state=value.expand(2, n, 6), fixed=held,
+    ladder = B.parallel_tempering(W, [0.7, 1.5], bias=b, sweeps=60, state=value.expand(2, n, 6), fixed=held,
                                   generator=generator(3))  # fmt: skip
     assert (
         torch.equal(ladder.state[..., :2], value[:2].expand(2, n, 2)) and (ladder.swaps > 0).all()
@@ -562,8 +551,9 @@ def test_samplers_run_on_parameters():
     m = B.BoltzmannMachine(6, 3, generator=generator(1))
     s = spins(5, 9, seed=1)
     for out in (
-        B.heat_bath(s, m.W, 1.0, m.b, 2), B.metropolis(s, m.W, 1.0, m.b, 2), B.anneal(m.W, [1.0], m.b).state,
-        B.parallel_tempering(m.W, [1.0, 2.0], m.b, sweeps=2).state, B.boltzmann_update(s[0], m.W, 1.0, 9)[0],
+        B.heat_bath(s, m.W, bias=m.b, sweeps=2), B.metropolis(s, m.W, bias=m.b, sweeps=2),
+        B.anneal(m.W, [1.0], bias=m.b).state, B.parallel_tempering(m.W, [1.0, 2.0], bias=m.b, sweeps=2).state,
+        B.boltzmann_update(s[0], m.W, 1.0, 9)[0],
         B.simulated_annealing(s[0], m.W, n_steps=9)[0], m.sample(3, 2),
     ):  # fmt: skip
         assert not out.requires_grad and (out.abs() == 1).all()
@@ -572,11 +562,6 @@ def test_samplers_run_on_parameters():
 ROWS = torch.rand(4, 6, generator=generator(1)) + 0.1
 W66, S46 = network(6, 1)[0], spins(4, 6)
 TRANSFORMS = {
-    "ising_energy of states": (lambda x: B.ising_energy(x, W66, b6), S46, False),
-    "ising_energy of weights": (lambda W: B.ising_energy(S46, W, b6), torch.stack([W66] * 3), True),
-    "ising_energy of biases": (lambda b: B.ising_energy(S46, W66, b), ROWS, True),
-    "exact_distribution": (lambda W: B.exact_distribution(W, T=0.7)[1], torch.stack([W66] * 3), True),
-    "spin_transition_matrix": (lambda W: B.spin_transition_matrix(W, 0.5), torch.stack([W66[:3, :3]] * 2), True),
     "spin_up_probability": (lambda x: B.spin_up_probability(x, 0.4), ROWS, True),
     "metropolis_probability": (lambda x: B.metropolis_probability(x, 0.4), ROWS, True),
     "swap_probability": (lambda x: B.swap_probability(x, -x, 0.4, 1.0), ROWS, True),
@@ -593,20 +578,6 @@ def test_vmap_compile_and_grad(f, batch, slope):
     transforms(f, batch, slope)
 
 
-def test_grid_log_partition_has_slopes():
-    W = B.grid_spin_glass(2, 3, generator(1)).requires_grad_()
-    T = torch.tensor(0.7, requires_grad=True)
-    slope_W, slope_T = torch.autograd.grad(B.grid_log_partition(W, T, 3), (W, T))
-    states, p = B.exact_distribution(W.detach(), T=0.7)
-    pairs = (p[:, None] * states).T @ states
-    near = W.detach() != 0
-    torch.testing.assert_close(
-        (slope_W + slope_W.T)[near], (pairs / 0.7 * 1.0)[near], atol=1e-5, rtol=1e-4
-    )
-    mean = (p * B.ising_energy(states, W.detach())).sum()
-    torch.testing.assert_close(slope_T, mean / 0.7**2, atol=1e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize("rounds", [1, 3, 8])
 def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds):
     W, b = network(120, 3)
@@ -615,17 +586,16 @@ def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds):
     def runs():
         for T in (0.0, 0.3, 2.0):
             for fixed in (None, held):
-                yield B.heat_bath(s, W, T, b, 3, generator(1), fixed)
-                yield B.metropolis(s, W, T, b, 3, generator(1), fixed)
-        yield B.parallel_tempering(W, [0.5, 1.0, 2.0], b, 4, 5, generator=generator(2)).state
+                how = dict(bias=b, sweeps=3, generator=generator(1), fixed=fixed)
+                yield B.heat_bath(s, W, T, **how)
+                yield B.metropolis(s, W, T, **how)
+        yield B.parallel_tempering(
+            W, [0.5, 1.0, 2.0], bias=b, n_chains=4, sweeps=5, generator=generator(2)
+        ).state
 
-    want, init = list(runs()), B._Sweeper.__init__
-
-    def elsewhere(self, *a, **kw):
-        init(self, *a, **kw)
-        self.rounds = rounds
-
-    monkeypatch.setattr(B._Sweeper, "__init__", elsewhere)
+    want = list(runs())
+    monkeypatch.setattr(engine._Engine, "here", False)
+    monkeypatch.setattr(engine._Engine, "rounds", rounds)
     assert all(map(torch.equal, want, runs()))
 
 
@@ -638,7 +608,10 @@ def test_repeated_rows_count_as_one():
     v, p = torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([0.75, 0.25])
     once, thrice = (B.BoltzmannMachine(2, 1, generator=generator(2)) for _ in range(2))
     torch.testing.assert_close(
-        once.fit(v, p, 40).kl, thrice.fit(v[[0, 1, 0, 0]], n_steps=40).kl, atol=1e-5, rtol=1e-4
+        once.fit(v, p, n_steps=40).kl,
+        thrice.fit(v[[0, 1, 0, 0]], n_steps=40).kl,
+        atol=1e-5,
+        rtol=1e-4,
     )
 
 

@@ -1,20 +1,20 @@
 """Chapter 2: theory against tables and limits, exact Glauber sweeps, half loads, rules beyond Hebb, bad input."""
 
 import math
-import warnings
 
 import pytest
 import torch
 from shared_checks import price, transforms
 
 from silen_lib import capacity as C
+from silen_lib import spins as engine
 from silen_lib.hopfield import (
     build_hopfield_weights,
     corrupt_pattern,
-    random_patterns,
     recall,
     unstable_bits,
 )
+from silen_lib.spins import random_patterns
 
 
 def generator(seed):
@@ -36,9 +36,8 @@ def test_wall_against_a_fine_grid():
 
 def test_zero_temperature_is_the_limit():
     a = torch.tensor([0.05, 0.1, 0.13])
-    assert torch.allclose(C.ags_overlap(a, 1e-6), C.ags_overlap(a), atol=1e-7)
+    assert torch.allclose(C.ags_state(a, 1e-6).m, C.ags_state(a).m, atol=1e-7)
     assert torch.allclose(C.critical_capacity(1e-6), C.critical_capacity(0.0), atol=1e-6)
-    assert torch.allclose(C.ground_state_capacity(1e-6), C.ground_state_capacity(0.0), atol=1e-6)
 
 
 @pytest.mark.parametrize("T", [0.0, 0.01, 0.1, 0.4, 0.8])
@@ -57,56 +56,36 @@ def test_the_state_solves_the_equations_on_a_plain_grid(T):
 
 
 def test_no_load_is_the_curie_weiss_magnet():
-    m = C.ags_overlap(0.0, 0.6).item()
+    m = C.ags_state(0.0, 0.6).m.item()
     assert abs(m - math.tanh(m / 0.6)) < 1e-7 and m > 0.5
-    assert C.ags_overlap(0.0).item() == pytest.approx(1.0)
+    assert C.ags_state(0.0).m.item() == pytest.approx(1.0)
 
 
 def test_beyond_the_wall_there_is_nothing():
-    assert C.ags_overlap(torch.tensor([0.14, 0.5, 3.0])).tolist() == [0, 0, 0]
+    assert C.ags_state(torch.tensor([0.14, 0.5, 3.0])).m.tolist() == [0, 0, 0]
     assert (
-        C.critical_capacity([1.0, 2.0]).tolist() == [0, 0] and C.ags_overlap(0.001, 1.5).item() == 0
-    )
-    assert C.ground_state_capacity(1.0).item() == 0
-    assert C.coexistence_temperature(0.1).item() == 0 and C.melting_temperature(0.2).item() == 0
-
-
-def test_lines_are_ordered_and_inverse():
-    T = torch.tensor([0.05, 0.3, 0.6, 0.9], dtype=torch.float64)
-    wall, ground = C.critical_capacity(T), C.ground_state_capacity(T)
-    assert (ground < wall).all() and (wall.diff() < 0).all() and (ground.diff() < 0).all()
-    assert torch.allclose(C.melting_temperature(wall), T, atol=1e-5)
-    assert (C.glass_temperature(wall) > T).all()
-
-
-def test_temperatures_of_the_reference():
-    assert C.melting_temperature([0.01, 0.05, 0.1]).tolist() == pytest.approx(
-        [0.8010, 0.5423, 0.3154], abs=1e-4
-    )
-    assert C.coexistence_temperature([0.01, 0.05]).tolist() == pytest.approx(
-        [0.7216, 0.2164], abs=1e-4
+        C.critical_capacity([1.0, 2.0]).tolist() == [0, 0] and C.ags_state(0.001, 1.5).m.item() == 0
     )
 
 
 def test_overlap_falls_with_load_and_heat():
-    m = C.ags_overlap(torch.linspace(0.01, 0.1, 8)[:, None], torch.tensor([0.0, 0.1, 0.2]))
+    m = C.ags_state(torch.linspace(0.01, 0.1, 8)[:, None], torch.tensor([0.0, 0.1, 0.2])).m
     assert m.shape == (8, 3) and (m.diff(dim=0) < 0).all() and (m.diff(dim=1) < 0).all()
 
 
 def test_free_energy_is_stationary():
     alpha, T = torch.tensor(0.06, dtype=torch.float64), torch.tensor(0.2, dtype=torch.float64)
     s = C.ags_state(alpha, T)
-    bump = [C._free_energy(alpha, s.m + d, s.noise, s.C, T) for d in (-1e-4, 1e-4)]
+    bump = [s._replace(m=s.m + d).free_energy(alpha, T) for d in (-1e-4, 1e-4)]
     assert abs(bump[1] - bump[0]) / 2e-4 < 1e-5
 
 
-def test_bit_error_and_stable_load():
+def test_bit_error():
     assert C.bit_error(torch.tensor([0.138, 0.37])).tolist() == pytest.approx(
         [0.0036, 0.0501], abs=1e-4
     )
     assert C.bit_error(torch.tensor(1e-9)).item() == 0
     assert C.bit_error(torch.tensor(1e9)).item() == pytest.approx(0.5, abs=1e-4)
-    assert C.stable_load(1000) == 2 * C.stable_load(1000, every=True)
 
 
 # dynamics
@@ -142,13 +121,17 @@ def test_cold_glauber_is_recall(ties):
         xi, s = spins(P, N, seed=P), spins(9, N, seed=N)
         want = recall(s.double(), build_hopfield_weights(xi.double()), "fixed", ties=ties)
         for block in (1, 16, 64):
-            assert torch.equal(C.glauber(s, xi, 0.0, None, ties, block).double(), want)
+            assert torch.equal(
+                C.glauber(s, xi, 0.0, sweeps=None, ties=ties, block=block).double(), want
+            )
 
 
 def test_many_networks_are_one_after_the_other():
     xi, s = spins(3, 8, 50, seed=1), spins(3, 5, 50, seed=2)
-    together = C.glauber(s, xi, 0.0, None)
-    assert torch.equal(together, torch.stack([C.glauber(a, b, 0.0, None) for a, b in zip(s, xi)]))
+    together = C.glauber(s, xi, 0.0, sweeps=None)
+    assert torch.equal(
+        together, torch.stack([C.glauber(a, b, 0.0, sweeps=None) for a, b in zip(s, xi)])
+    )
 
 
 @pytest.mark.parametrize("T", [0.15, 0.5, 3.0])
@@ -186,14 +169,15 @@ def test_glauber_keeps_shape_dtype_input_and_the_global_generator():
         out = C.glauber(s.to(dtype), xi, 0.2, generator=generator(1))
         assert out.shape == s.shape and out.dtype == dtype
     assert C.glauber(s[0, 0], xi, 0.2, generator=generator(1)).shape == (30,)
-    C.retained(50, 0.1, networks=2, cues=3, sweeps=2, generator=generator(1))
-    C.sample_minima(xi, 5, generator=generator(1))
+    C.Wall.retained(50, 0.1, networks=2, cues=3, sweeps=2, generator=generator(1))
     assert torch.equal(C.glauber(s, xi, 0.3, sweeps=0), s)
     assert torch.equal(torch.get_rng_state(), before) and torch.equal(s, copy)
 
 
 def test_same_generator_same_result():
-    a, b = (C.retained(200, 0.13, networks=3, sweeps=10, generator=generator(7)) for _ in range(2))
+    a, b = (
+        C.Wall.retained(200, 0.13, networks=3, sweeps=10, generator=generator(7)) for _ in range(2)
+    )
     assert torch.equal(a, b)
 
 
@@ -201,8 +185,8 @@ def test_same_generator_same_result():
 
 
 def test_retained_far_from_the_wall():
-    assert (C.retained(500, 0.03, networks=2, sweeps=10) == 16).all()
-    assert (C.retained(500, 0.4, networks=2, sweeps=30) == 0).all()
+    assert (C.Wall.retained(500, 0.03, networks=2, sweeps=10) == 16).all()
+    assert (C.Wall.retained(500, 0.4, networks=2, sweeps=30) == 0).all()
 
 
 def test_half_load_has_honest_errors():
@@ -213,7 +197,7 @@ def test_half_load_has_honest_errors():
         shift = 0.004 * torch.randn(4, 12, generator=g)  # each network has its own wall
         p = torch.sigmoid((0.135 + shift - loads[:, None]) / 0.006)
         out.append(
-            C.half_load(loads, torch.binomial(torch.full((4, 12), 16.0), p, generator=g), 16)
+            C.Wall.half_load(loads, torch.binomial(torch.full((4, 12), 16.0), p, generator=g), 16)
         )
     half, err = torch.tensor(out, dtype=torch.float64).T
     assert abs(half.mean() - 0.135) < 6 * half.std() / 20 + 1e-4
@@ -221,14 +205,14 @@ def test_half_load_has_honest_errors():
 
 
 def test_half_load_of_a_perfect_step_is_in_the_middle():
-    half, err = C.half_load(torch.tensor([0.12, 0.14]), torch.tensor([[16, 16], [0, 0]]), 16)
+    half, err = C.Wall.half_load(torch.tensor([0.12, 0.14]), torch.tensor([[16, 16], [0, 0]]), 16)
     assert half == pytest.approx(0.13) and math.isfinite(err)
 
 
 @pytest.mark.parametrize("kept", [[[16, 16], [16, 16]], [[0, 0], [0, 0]], [[3, 4], [9, 8]]])
 def test_half_load_of_no_step_is_refused(kept):
     with pytest.raises(ValueError, match="kept does not fall"):
-        C.half_load(torch.tensor([0.12, 0.14]), torch.tensor(kept), 16)
+        C.Wall.half_load(torch.tensor([0.12, 0.14]), torch.tensor(kept), 16)
 
 
 @pytest.mark.parametrize("power", [2 / 3, 1.0])
@@ -250,26 +234,6 @@ def test_measure_wall_in_small():
 
 
 # what lies beside and beyond
-
-
-def test_stable_states_against_the_library():
-    xi = spins(3, 12, seed=5)
-    s = C.stable_states(xi)
-    everything = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 12)
-    assert len(s) == (unstable_bits(everything, build_hopfield_weights(xi)) == 0).sum()
-    assert unstable_bits(s, build_hopfield_weights(xi)).sum() == 0 and len(
-        torch.unique(s, dim=0)
-    ) == len(s)
-
-
-def test_sample_minima_counts_every_start():
-    ends, counts, unseen = C.sample_minima(spins(4, 60, seed=1), 300, generator=generator(2))
-    assert (
-        counts.sum() == 300
-        and len(ends) == len(counts)
-        and 0 <= unseen <= 1
-        and bool((ends[:, 0] == 1).all())
-    )
 
 
 @pytest.mark.parametrize("P", [1, 30, 60])
@@ -299,15 +263,6 @@ def test_recall_after_unlearning_still_works_on_symmetric_weights():
     recall(corrupt_pattern(xi[0]), W)
 
 
-def test_widgets_draw_everywhere_without_a_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for alpha, T in ((0.005, 0.0), (0.155, 0.0), (0.08, 1.4), (0.02, 0.6)):
-            assert C._draw_map(alpha, T).axes
-        for load, T in ((0.02, 0.0), (0.3, 0.8)):
-            assert C._draw_load(load, T).axes
-
-
 # bad input
 
 
@@ -316,11 +271,9 @@ def test_widgets_draw_everywhere_without_a_warning():
     "call, name",
     [
         (lambda x: C.critical_capacity(x), "T"),
-        (lambda x: C.ground_state_capacity([0.1, x]), "T"),
-        (lambda x: C.ags_overlap(0.1, x), "T"),
-        (lambda x: C.ags_overlap(x), "alpha"),
-        (lambda x: C.glass_temperature(x), "alpha"),
-        (lambda x: C.melting_temperature(x), "alpha"),
+        (lambda x: C.critical_capacity([0.1, x]), "T"),
+        (lambda x: C.ags_state(0.1, x), "T"),
+        (lambda x: C.ags_state(x), "alpha"),
         (lambda x: C.glauber(spins(2, 5), spins(3, 5), x), "T"),
     ],
 )
@@ -332,29 +285,29 @@ def test_bad_numbers(call, name, bad):
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda: C.glauber(spins(2, 5), spins(3, 6)), "state must be"),
+        (lambda: C.glauber(spins(2, 5), spins(3, 6)), "state has shape"),
         (lambda: C.glauber(spins(2, 5), spins(3, 2, 5)), "state must be"),
         (lambda: C.glauber(spins(2, 4, 5), spins(3, 2, 5)), "state must be"),
         (lambda: C.glauber(spins(5) * 0, spins(3, 5)), "state holds 0 and 1"),
         (lambda: C.glauber(spins(5), (spins(3, 5) + 1) / 2), "patterns holds 0 and 1"),
         (lambda: C.glauber(spins(5), spins(5)), "patterns has shape"),
         (lambda: C.glauber(spins(5), torch.zeros(0, 5)), "patterns is empty"),
-        (lambda: C.glauber(spins(5), spins(3, 5), 0.1, None), "sweeps"),
-        (lambda: C.glauber(spins(5), spins(3, 5), 0.1, -1), "sweeps"),
+        (lambda: C.glauber(spins(5), spins(3, 5), sweeps=None), "sweeps"),
+        (lambda: C.glauber(spins(5), spins(3, 5), sweeps=-1), "sweeps"),
         (lambda: C.glauber(spins(5), spins(3, 5), block=0), "block"),
         (lambda: C.glauber(spins(5), spins(3, 5), 0.0, ties="down"), "ties"),
-        (lambda: C.retained(100, 0.1, cues=50), "cues"),
-        (lambda: C.retained(100, 0.1, cues=50), "n_neurons = 100 and load = 0.1 make 11"),
-        (lambda: C.retained(100, 0.1, networks=0), "networks"),
-        (lambda: C.retained(1, 3.0), "n_neurons is 1"),
-        (lambda: C.retained(100, 0.2, threshold=1.5), "threshold is 1.5"),
-        (lambda: C.retained(100, 0.2, threshold=-1.5), "threshold is -1.5"),
+        (lambda: C.Wall.retained(100, 0.1, cues=50), "cues"),
+        (lambda: C.Wall.retained(100, 0.1, cues=50), "n_neurons = 100 and load = 0.1 make 11"),
+        (lambda: C.Wall.retained(100, 0.1, networks=0), "networks"),
+        (lambda: C.Wall.retained(1, 3.0), "n_neurons is 1"),
+        (lambda: C.Wall.retained(100, 0.2, threshold=1.5), "threshold is 1.5"),
+        (lambda: C.Wall.retained(100, 0.2, threshold=-1.5), "threshold is -1.5"),
         (
-            lambda: C.half_load(torch.ones(2, device="meta"), torch.ones(2, 2), 9),
+            lambda: C.Wall.half_load(torch.ones(2, device="meta"), torch.ones(2, 2), 9),
             "loads is on meta",
         ),
         (
-            lambda: C.half_load(torch.tensor([0.1, 0.2]), torch.ones(2, 2, device="meta"), 9),
+            lambda: C.Wall.half_load(torch.tensor([0.1, 0.2]), torch.ones(2, 2, device="meta"), 9),
             "kept is on meta",
         ),
         (
@@ -362,9 +315,6 @@ def test_bad_numbers(call, name, bad):
             "values is on meta",
         ),
         (lambda: C.measure_wall(sizes=(100, 200), networks=(2, 2)), "three sizes"),
-        (lambda: C.stable_states(spins(2, 30)), "N ≤ 22"),
-        (lambda: C.sample_minima(spins(2, 30), 0), "n_starts"),
-        (lambda: C.stable_load(1), "n_neurons"),
         (lambda: C.bit_error(torch.tensor([0.1, 0.0])), "load"),
         (lambda: C.bit_error(torch.tensor(math.nan)), "load"),
         (lambda: C.ags_load(torch.tensor(-1.0)), r"\bt\b"),
@@ -412,13 +362,13 @@ def test_held_units_stay_and_the_others_follow_their_law(groups):
             start.view(2, 20_000, 6),
             xi.expand(2, 3, 6),
             0.5,
-            30,
+            sweeps=30,
             generator=generator(1),
             fixed=held,
         )
     else:
         s = C.glauber(
-            start, xi, 0.5, 30, block=4, generator=generator(1), fixed=held.expand(40_000, 6)
+            start, xi, 0.5, sweeps=30, block=4, generator=generator(1), fixed=held.expand(40_000, 6)
         )
     s = s.reshape(40_000, 6)
     assert torch.equal(s[:, held], start[:, held])
@@ -434,7 +384,7 @@ def test_held_units_stay_and_the_others_follow_their_law(groups):
 def test_cold_glauber_with_held_units_is_recall():
     xi, s, held = spins(14, 100, seed=14), spins(9, 100, seed=2), torch.arange(100) % 5 == 0
     want = recall(s.double(), build_hopfield_weights(xi.double()), "fixed", fixed=held)
-    assert torch.equal(C.glauber(s, xi, 0.0, None, fixed=held).double(), want)
+    assert torch.equal(C.glauber(s, xi, 0.0, sweeps=None, fixed=held).double(), want)
     assert not C.glauber(s, torch.nn.Parameter(xi), 0.3).requires_grad
 
 
@@ -445,10 +395,11 @@ def test_the_way_of_a_device_gives_the_same(monkeypatch, rounds):
     def runs():
         for T, sweeps in ((0.0, None), (0.0, 3), (0.3, 3), (2.0, 2)):
             for fixed in (None, held):
-                yield C.glauber(s, xi, T, sweeps, generator=generator(1), fixed=fixed)
+                yield C.glauber(s, xi, T, sweeps=sweeps, generator=generator(1), fixed=fixed)
 
     want = list(runs())
-    monkeypatch.setattr(C, "_walk", lambda *a: C._walk_there(*a, rounds=rounds))
+    monkeypatch.setattr(engine._Engine, "here", False)
+    monkeypatch.setattr(engine._Engine, "rounds", rounds)
     assert all(map(torch.equal, want, runs()))
 
 

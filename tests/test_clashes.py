@@ -10,16 +10,18 @@ import torch
 from catalogue import ENTRIES, N
 from torch import Tensor
 
-MODULES = ("hopfield", "boltzmann", "attention")
+MODULES = ("spins", "hopfield", "boltzmann", "attention")
 
 ones, hold = torch.ones, lambda *shape: torch.zeros(shape, dtype=torch.bool)
 MORE = {  # optional tensors beside those of the catalogue's call
     "hopfield.hopfield_update": dict(fixed=hold(N)),
     "hopfield.recall": dict(order=torch.arange(N), fixed=hold(N)),
     "hopfield.recall_patterns": dict(order=torch.arange(N), fixed=hold(N)),
-    "boltzmann.ising_energy": dict(bias=ones(N)),
-    "boltzmann.exact_distribution": dict(bias=ones(4)),
-    "boltzmann.spin_transition_matrix": dict(bias=ones(3)),
+    "spins.ising_energy": dict(bias=ones(N)),
+    "spins.ising_field": dict(bias=ones(N)),
+    "spins.tie_width": dict(bias=ones(N)),
+    "spins.Couplings": dict(bias=ones(N)),
+    "spins.sweep_spins": dict(fixed=hold(N)),
     "boltzmann.heat_bath": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
     "boltzmann.metropolis": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
     "boltzmann.boltzmann_update": dict(fixed=hold(N)),
@@ -32,6 +34,7 @@ MORE = {  # optional tensors beside those of the catalogue's call
     "boltzmann.metropolis_probability": dict(T=ones(4)),
     "boltzmann.swap_probability": dict(T1=ones(4), T2=ones(4)),
     "boltzmann.BoltzmannMachine.exact_gradient": dict(p=ones(4) / 4),
+    "boltzmann.BoltzmannMachine.relative_entropy": dict(p=ones(4) / 4),
     "boltzmann.BoltzmannMachine.fit": dict(p=ones(4) / 4, exact=False, n_chains=3),
     "boltzmann.BoltzmannMachine.sample": dict(clamp=ones(2, 5), state=ones(2, 5)),
 }

@@ -324,7 +324,7 @@ _STEP_MISTAKES = [
             _put(lambda s, W, i: torch.sign(s @ W[i])), _put(lambda s, W, i: _vote(s, W, i, 0.0))),
     Mistake("At a tie (a field of 0, within rounding) the rule here is +1, not −1.",
             _put(lambda s, W, i: _sign(s @ W[i], -1.0)), _put(lambda s, W, i: _vote(s, W, i, -1.0))),
-    Mistake("A field of −0.0000002 among votes of size 1 is rounding: a tie. Compare with −_tie(W[i]) instead of 0.",
+    Mistake("A field of −0.0000002 among votes of size 1 is rounding, a tie: compare with −tie_width(W[i]), not 0.",
             _put(lambda s, W, i: _sign(s @ W[i]))),
     Mistake("At a tie you keep the spin. That is a fine rule too, but here a tie goes to +1.",
             _put(lambda s, W, i: _sign(s @ W[i], s[..., i])),
