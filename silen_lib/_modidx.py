@@ -46,10 +46,12 @@ d = {
             "silen_lib.args.labels": ("lib/args.html#labels", "silen_lib/args.py"),
             "silen_lib.args.leading": ("lib/args.html#leading", "silen_lib/args.py"),
             "silen_lib.args.levels": ("lib/args.html#levels", "silen_lib/args.py"),
+            "silen_lib.args.listed": ("lib/args.html#listed", "silen_lib/args.py"),
             "silen_lib.args.logarithms": ("lib/args.html#logarithms", "silen_lib/args.py"),
             "silen_lib.args.machine": ("lib/args.html#machine", "silen_lib/args.py"),
             "silen_lib.args.mask": ("lib/args.html#mask", "silen_lib/args.py"),
             "silen_lib.args.memory": ("lib/args.html#memory", "silen_lib/args.py"),
+            "silen_lib.args.mixture": ("lib/args.html#mixture", "silen_lib/args.py"),
             "silen_lib.args.numbers": ("lib/args.html#numbers", "silen_lib/args.py"),
             "silen_lib.args.on_host": ("lib/args.html#on_host", "silen_lib/args.py"),
             "silen_lib.args.outcome": ("lib/args.html#outcome", "silen_lib/args.py"),
@@ -61,7 +63,9 @@ d = {
             "silen_lib.args.probabilities": ("lib/args.html#probabilities", "silen_lib/args.py"),
             "silen_lib.args.products": ("lib/args.html#products", "silen_lib/args.py"),
             "silen_lib.args.readable": ("lib/args.html#readable", "silen_lib/args.py"),
+            "silen_lib.args.readout": ("lib/args.html#readout", "silen_lib/args.py"),
             "silen_lib.args.real": ("lib/args.html#real", "silen_lib/args.py"),
+            "silen_lib.args.returned": ("lib/args.html#returned", "silen_lib/args.py"),
             "silen_lib.args.rows": ("lib/args.html#rows", "silen_lib/args.py"),
             "silen_lib.args.same_shape": ("lib/args.html#same_shape", "silen_lib/args.py"),
             "silen_lib.args.scale": ("lib/args.html#scale", "silen_lib/args.py"),
@@ -88,6 +92,10 @@ d = {
                 "attention.html#sparsedistributedmemory.__init__",
                 "silen_lib/attention.py",
             ),
+            "silen_lib.attention.SparseDistributedMemory._crowd": (
+                "attention.html#sparsedistributedmemory._crowd",
+                "silen_lib/attention.py",
+            ),
             "silen_lib.attention.SparseDistributedMemory._portions": (
                 "attention.html#sparsedistributedmemory._portions",
                 "silen_lib/attention.py",
@@ -96,8 +104,20 @@ d = {
                 "attention.html#sparsedistributedmemory.active",
                 "silen_lib/attention.py",
             ),
+            "silen_lib.attention.SparseDistributedMemory.best_radius": (
+                "attention.html#sparsedistributedmemory.best_radius",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
+                "attention.html#sparsedistributedmemory.expected_shared",
+                "silen_lib/attention.py",
+            ),
             "silen_lib.attention.SparseDistributedMemory.read": (
                 "attention.html#sparsedistributedmemory.read",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.SparseDistributedMemory.read_errors": (
+                "attention.html#sparsedistributedmemory.read_errors",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.SparseDistributedMemory.read_sums": (
@@ -112,15 +132,12 @@ d = {
                 "attention.html#sparsedistributedmemory.shared",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.SparseDistributedMemory.write": (
-                "attention.html#sparsedistributedmemory.write",
+            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
+                "attention.html#sparsedistributedmemory.signal_to_noise",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention._alpha": ("attention.html#_alpha", "silen_lib/attention.py"),
-            "silen_lib.attention._chances": ("attention.html#_chances", "silen_lib/attention.py"),
-            "silen_lib.attention._crowd": ("attention.html#_crowd", "silen_lib/attention.py"),
-            "silen_lib.attention._kernel_weights": (
-                "attention.html#_kernel_weights",
+            "silen_lib.attention.SparseDistributedMemory.write": (
+                "attention.html#sparsedistributedmemory.write",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.attention_free_energy": (
@@ -131,16 +148,8 @@ d = {
                 "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.expected_shared": (
-                "attention.html#expected_shared",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.hamming_distances": (
                 "attention.html#hamming_distances",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.kanerva_radius": (
-                "attention.html#kanerva_radius",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.leave_one_out_error": (
@@ -153,14 +162,6 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.sdm_read_errors": (
-                "attention.html#sdm_read_errors",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.sdm_signal_to_noise": (
-                "attention.html#sdm_signal_to_noise",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -274,7 +275,12 @@ d = {
                 "lib/authoring.html#_loose_role",
                 "silen_lib/authoring.py",
             ),
+            "silen_lib.authoring._made": ("lib/authoring.html#_made", "silen_lib/authoring.py"),
             "silen_lib.authoring._marked": ("lib/authoring.html#_marked", "silen_lib/authoring.py"),
+            "silen_lib.authoring._names_in": (
+                "lib/authoring.html#_names_in",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._parse": ("lib/authoring.html#_parse", "silen_lib/authoring.py"),
             "silen_lib.authoring._parser": ("lib/authoring.html#_parser", "silen_lib/authoring.py"),
             "silen_lib.authoring._pieces": ("lib/authoring.html#_pieces", "silen_lib/authoring.py"),
@@ -310,6 +316,14 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._texts": ("lib/authoring.html#_texts", "silen_lib/authoring.py"),
+            "silen_lib.authoring._verdicts": (
+                "lib/authoring.html#_verdicts",
+                "silen_lib/authoring.py",
+            ),
+            "silen_lib.authoring._with_answers": (
+                "lib/authoring.html#_with_answers",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._without_answers": (
                 "lib/authoring.html#_without_answers",
                 "silen_lib/authoring.py",
@@ -345,6 +359,7 @@ d = {
             ),
         },
         "silen_lib.board": {
+            "silen_lib.board.Chapter": ("lib/board.html#chapter", "silen_lib/board.py"),
             "silen_lib.board._Board": ("lib/board.html#_board", "silen_lib/board.py"),
             "silen_lib.board._Board.__init__": (
                 "lib/board.html#_board.__init__",
@@ -1929,6 +1944,21 @@ d = {
                 "silen_lib/checks/score.py",
             ),
         },
+        "silen_lib.coins": {
+            "silen_lib.coins.Coins": ("lib/coins.html#coins", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.__init__": (
+                "lib/coins.html#coins.__init__",
+                "silen_lib/coins.py",
+            ),
+            "silen_lib.coins.Coins._check": ("lib/coins.html#coins._check", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins._random_int16": (
+                "lib/coins.html#coins._random_int16",
+                "silen_lib/coins.py",
+            ),
+            "silen_lib.coins.Coins.restore": ("lib/coins.html#coins.restore", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.state": ("lib/coins.html#coins.state", "silen_lib/coins.py"),
+            "silen_lib.coins.Coins.toss_": ("lib/coins.html#coins.toss_", "silen_lib/coins.py"),
+        },
         "silen_lib.core": {
             "silen_lib.core._create": ("lib/core.html#_create", "silen_lib/core.py"),
             "silen_lib.core._drawn": ("lib/core.html#_drawn", "silen_lib/core.py"),
@@ -2049,49 +2079,28 @@ d = {
         },
         "silen_lib.energy": {
             "silen_lib.energy.Grid": ("energy.html#grid", "silen_lib/energy.py"),
-            "silen_lib.energy.StationaryPoints": (
-                "energy.html#stationarypoints",
+            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
+            "silen_lib.energy.energy_gradient": (
+                "energy.html#energy_gradient",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy._bisect": ("energy.html#_bisect", "silen_lib/energy.py"),
-            "silen_lib.energy._follow": ("energy.html#_follow", "silen_lib/energy.py"),
-            "silen_lib.energy._list": ("energy.html#_list", "silen_lib/energy.py"),
-            "silen_lib.energy._per_row": ("energy.html#_per_row", "silen_lib/energy.py"),
-            "silen_lib.energy._slope": ("energy.html#_slope", "silen_lib/energy.py"),
-            "silen_lib.energy.basin": ("energy.html#basin", "silen_lib/energy.py"),
-            "silen_lib.energy.boltzmann": ("energy.html#boltzmann", "silen_lib/energy.py"),
-            "silen_lib.energy.curvature": ("energy.html#curvature", "silen_lib/energy.py"),
-            "silen_lib.energy.diverged": ("energy.html#diverged", "silen_lib/energy.py"),
-            "silen_lib.energy.double_well": ("energy.html#double_well", "silen_lib/energy.py"),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.gradient": ("energy.html#gradient", "silen_lib/energy.py"),
             "silen_lib.energy.gradient_descent": (
                 "energy.html#gradient_descent",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.grid": ("energy.html#grid", "silen_lib/energy.py"),
+            "silen_lib.energy.grid_points": ("energy.html#grid_points", "silen_lib/energy.py"),
             "silen_lib.energy.log_partition": ("energy.html#log_partition", "silen_lib/energy.py"),
             "silen_lib.energy.macrostate_free_energy": (
                 "energy.html#macrostate_free_energy",
                 "silen_lib/energy.py",
             ),
-            "silen_lib.energy.mean_energy": ("energy.html#mean_energy", "silen_lib/energy.py"),
-            "silen_lib.energy.narrow_and_wide": (
-                "energy.html#narrow_and_wide",
-                "silen_lib/energy.py",
-            ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
-            "silen_lib.energy.stationary_points": (
-                "energy.html#stationary_points",
-                "silen_lib/energy.py",
-            ),
-            "silen_lib.energy.three_wells": ("energy.html#three_wells", "silen_lib/energy.py"),
-            "silen_lib.energy.tilted_well": ("energy.html#tilted_well", "silen_lib/energy.py"),
             "silen_lib.energy.tilted_well_gradient": (
                 "energy.html#tilted_well_gradient",
                 "silen_lib/energy.py",
@@ -2537,6 +2546,22 @@ d = {
                 "free_energy.html#decisionmodel",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.DecisionModel._check": (
+                "free_energy.html#decisionmodel._check",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.belief_after": (
+                "free_energy.html#decisionmodel.belief_after",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.plan_values": (
+                "free_energy.html#decisionmodel.plan_values",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.DecisionModel.t_maze": (
+                "free_energy.html#decisionmodel.t_maze",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.ExpectedFreeEnergy": (
                 "free_energy.html#expectedfreeenergy",
                 "silen_lib/free_energy.py",
@@ -2545,8 +2570,20 @@ d = {
                 "free_energy.html#gaussianmixture",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.GaussianMixture.log_density": (
+                "free_energy.html#gaussianmixture.log_density",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.GaussianMixture.log_joint": (
                 "free_energy.html#gaussianmixture.log_joint",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.m_step": (
+                "free_energy.html#gaussianmixture.m_step",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.GaussianMixture.mean_free_energy": (
+                "free_energy.html#gaussianmixture.mean_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (
@@ -2626,8 +2663,16 @@ d = {
                 "free_energy.html#vae.__init__",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE._layers": (
+                "free_energy.html#vae._layers",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE._picture": (
                 "free_energy.html#vae._picture",
+                "silen_lib/free_energy.py",
+            ),
+            "silen_lib.free_energy.VAE.draw_latent": (
+                "free_energy.html#vae.draw_latent",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.VAE.elbo": (
@@ -2642,66 +2687,20 @@ d = {
                 "free_energy.html#vae.importance_bound",
                 "silen_lib/free_energy.py",
             ),
+            "silen_lib.free_energy.VAE.log_conditional": (
+                "free_energy.html#vae.log_conditional",
+                "silen_lib/free_energy.py",
+            ),
             "silen_lib.free_energy.VAE.log_evidence": (
                 "free_energy.html#vae.log_evidence",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.log_likelihood": (
-                "free_energy.html#vae.log_likelihood",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._belief_surface": (
-                "free_energy.html#_belief_surface",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._check_model": (
-                "free_energy.html#_check_model",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._gaussian_log_density": (
-                "free_energy.html#_gaussian_log_density",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._kl": ("free_energy.html#_kl", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy._layers": (
-                "free_energy.html#_layers",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_moves": (
-                "free_energy.html#_maze_moves",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._maze_outcomes": (
-                "free_energy.html#_maze_outcomes",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy._where_believed": (
                 "free_energy.html#_where_believed",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy._wide": ("free_energy.html#_wide", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy.belief_update": (
-                "free_energy.html#belief_update",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.complexity_accuracy": (
-                "free_energy.html#complexity_accuracy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_bound": (
-                "free_energy.html#draw_bound",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.draw_maze": (
-                "free_energy.html#draw_maze",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.expected_free_energy": (
                 "free_energy.html#expected_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.factorised_posterior": (
-                "free_energy.html#factorised_posterior",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.fit_vae": (
@@ -2716,32 +2715,12 @@ d = {
                 "free_energy.html#information_gain",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_free_energy": (
-                "free_energy.html#mixture_free_energy",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.mixture_responsibilities": (
                 "free_energy.html#mixture_responsibilities",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.mixture_update": (
-                "free_energy.html#mixture_update",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.pc_drive": (
                 "free_energy.html#pc_drive",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.plan_values": (
-                "free_energy.html#plan_values",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.rbm_variational_free_energy": (
-                "free_energy.html#rbm_variational_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.reparameterise": (
-                "free_energy.html#reparameterise",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.risk_and_ambiguity": (
@@ -2752,11 +2731,6 @@ d = {
                 "free_energy.html#run_agent",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.sign_threshold": (
-                "free_energy.html#sign_threshold",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.t_maze": ("free_energy.html#t_maze", "silen_lib/free_energy.py"),
             "silen_lib.free_energy.variational_free_energy": (
                 "free_energy.html#variational_free_energy",
                 "silen_lib/free_energy.py",
@@ -2986,6 +2960,80 @@ d = {
                 "silen_lib/hopfield.py",
             ),
         },
+        "silen_lib.layers": {
+            "silen_lib.layers.MultiheadLayer": (
+                "lib/layers.html#multiheadlayer",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.__init__": (
+                "lib/layers.html#multiheadlayer.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.__prepare_scriptable__": (
+                "lib/layers.html#multiheadlayer.__prepare_scriptable__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._check": (
+                "lib/layers.html#multiheadlayer._check",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._load_from_state_dict": (
+                "lib/layers.html#multiheadlayer._load_from_state_dict",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._mask": (
+                "lib/layers.html#multiheadlayer._mask",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._padded": (
+                "lib/layers.html#multiheadlayer._padded",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._project": (
+                "lib/layers.html#multiheadlayer._project",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._reset_parameters": (
+                "lib/layers.html#multiheadlayer._reset_parameters",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._save_to_state_dict": (
+                "lib/layers.html#multiheadlayer._save_to_state_dict",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer._settings": (
+                "lib/layers.html#multiheadlayer._settings",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.as_multihead_attention": (
+                "lib/layers.html#multiheadlayer.as_multihead_attention",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.enter": (
+                "lib/layers.html#multiheadlayer.enter",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.extra_repr": (
+                "lib/layers.html#multiheadlayer.extra_repr",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.leave": (
+                "lib/layers.html#multiheadlayer.leave",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.MultiheadLayer.step": (
+                "lib/layers.html#multiheadlayer.step",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers._same_setting": (
+                "lib/layers.html#_same_setting",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers._scores_mask": (
+                "lib/layers.html#_scores_mask",
+                "silen_lib/layers.py",
+            ),
+        },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.Clock": ("mnist_rbm.html#clock", "silen_lib/mnist_rbm.py"),
             "silen_lib.mnist_rbm.Clock.__init__": (
@@ -3133,108 +3181,8 @@ d = {
                 "modern_hopfield.html#hopfieldattention.forward",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield._Heads": (
-                "modern_hopfield.html#_heads",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.__init__": (
-                "modern_hopfield.html#_heads.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.__prepare_scriptable__": (
-                "modern_hopfield.html#_heads.__prepare_scriptable__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._check": (
-                "modern_hopfield.html#_heads._check",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._enter": (
-                "modern_hopfield.html#_heads._enter",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._leave": (
-                "modern_hopfield.html#_heads._leave",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._load_from_state_dict": (
-                "modern_hopfield.html#_heads._load_from_state_dict",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._mask": (
-                "modern_hopfield.html#_heads._mask",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._padded": (
-                "modern_hopfield.html#_heads._padded",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._project": (
-                "modern_hopfield.html#_heads._project",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._reset_parameters": (
-                "modern_hopfield.html#_heads._reset_parameters",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._save_to_state_dict": (
-                "modern_hopfield.html#_heads._save_to_state_dict",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._settings": (
-                "modern_hopfield.html#_heads._settings",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads._step": (
-                "modern_hopfield.html#_heads._step",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.as_multihead_attention": (
-                "modern_hopfield.html#_heads.as_multihead_attention",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._Heads.extra_repr": (
-                "modern_hopfield.html#_heads.extra_repr",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._attend": (
-                "modern_hopfield.html#_attend",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._bent": (
-                "modern_hopfield.html#_bent",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._lambert_w": (
-                "modern_hopfield.html#_lambert_w",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._read_out": (
-                "modern_hopfield.html#_read_out",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._same_setting": (
-                "modern_hopfield.html#_same_setting",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield._scores_mask": (
-                "modern_hopfield.html#_scores_mask",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.add_noise_snr": (
-                "modern_hopfield.html#add_noise_snr",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.dense_capacity": (
-                "modern_hopfield.html#dense_capacity",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.dense_energy": (
                 "modern_hopfield.html#dense_energy",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.dense_error": (
-                "modern_hopfield.html#dense_error",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.dense_update": (
@@ -3249,22 +3197,6 @@ d = {
                 "modern_hopfield.html#entmax15",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.flip_costs": (
-                "modern_hopfield.html#flip_costs",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.guaranteed_patterns": (
-                "modern_hopfield.html#guaranteed_patterns",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.half_capacity": (
-                "modern_hopfield.html#half_capacity",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.hopfield_settle": (
-                "modern_hopfield.html#hopfield_settle",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.join_heads": (
                 "modern_hopfield.html#join_heads",
                 "silen_lib/modern_hopfield.py",
@@ -3277,20 +3209,12 @@ d = {
                 "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
+            "silen_lib.modern_hopfield.modern_hopfield_settle": (
+                "modern_hopfield.html#modern_hopfield_settle",
+                "silen_lib/modern_hopfield.py",
+            ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
                 "modern_hopfield.html#modern_hopfield_update",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.one_step_bound": (
-                "modern_hopfield.html#one_step_bound",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.pattern_separation": (
-                "modern_hopfield.html#pattern_separation",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.separation_bound": (
-                "modern_hopfield.html#separation_bound",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.sparsemax": (
@@ -3312,8 +3236,13 @@ d = {
                 "lib/notebooks.html#_client.async_execute_cell",
                 "silen_lib/notebooks.py",
             ),
+            "silen_lib.notebooks._gather": ("lib/notebooks.html#_gather", "silen_lib/notebooks.py"),
             "silen_lib.notebooks._is_skipped": (
                 "lib/notebooks.html#_is_skipped",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks._strip_widget_views": (
+                "lib/notebooks.html#_strip_widget_views",
                 "silen_lib/notebooks.py",
             ),
             "silen_lib.notebooks._work": ("lib/notebooks.html#_work", "silen_lib/notebooks.py"),
@@ -3326,13 +3255,22 @@ d = {
                 "lib/notebooks.html#answers_in_place",
                 "silen_lib/notebooks.py",
             ),
-            "silen_lib.notebooks.clean": ("lib/notebooks.html#clean", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.clean_notebook": (
+                "lib/notebooks.html#clean_notebook",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.execute": ("lib/notebooks.html#execute", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.export": ("lib/notebooks.html#export", "silen_lib/notebooks.py"),
+            "silen_lib.notebooks.export_library": (
+                "lib/notebooks.html#export_library",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks.main": ("lib/notebooks.html#main", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.run": ("lib/notebooks.html#run", "silen_lib/notebooks.py"),
-            "silen_lib.notebooks.strip_widget_views": (
-                "lib/notebooks.html#strip_widget_views",
+            "silen_lib.notebooks.public_names": (
+                "lib/notebooks.html#public_names",
+                "silen_lib/notebooks.py",
+            ),
+            "silen_lib.notebooks.run_notebook": (
+                "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
             ),
         },
@@ -3370,20 +3308,13 @@ d = {
         "silen_lib.rbm": {
             "silen_lib.rbm.AIS": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.AIS.__str__": ("rbm.html#ais.__str__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins": ("rbm.html#coins", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.__init__": ("rbm.html#coins.__init__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins._random_int16": (
-                "rbm.html#coins._random_int16",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Coins._toss": ("rbm.html#coins._toss", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.restore": ("rbm.html#coins.restore", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.state": ("rbm.html#coins.state", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Coins.toss_": ("rbm.html#coins.toss_", "silen_lib/rbm.py"),
+            "silen_lib.rbm.AIS.from_weights": ("rbm.html#ais.from_weights", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM": ("rbm.html#rbm", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.__init__": ("rbm.html#rbm.__init__", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.at_temperature": ("rbm.html#rbm.at_temperature", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.complete": ("rbm.html#rbm.complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.energy": ("rbm.html#rbm.energy", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.exact_samples": ("rbm.html#rbm.exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.extra_repr": ("rbm.html#rbm.extra_repr", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.free_energy": ("rbm.html#rbm.free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.gibbs": ("rbm.html#rbm.gibbs", "silen_lib/rbm.py"),
@@ -3392,6 +3323,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.RBM.log_partition": ("rbm.html#rbm.log_partition", "silen_lib/rbm.py"),
+            "silen_lib.rbm.RBM.relaxation_time": (
+                "rbm.html#rbm.relaxation_time",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.RBM.sample_hidden": ("rbm.html#rbm.sample_hidden", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.sample_visible": ("rbm.html#rbm.sample_visible", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.visible_probability": (
@@ -3404,6 +3339,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer.__init__": ("rbm.html#trainer.__init__", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Trainer._add_product": (
+                "rbm.html#trainer._add_product",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.Trainer._check_batch": (
                 "rbm.html#trainer._check_batch",
                 "silen_lib/rbm.py",
@@ -3417,6 +3356,10 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer._move": ("rbm.html#trainer._move", "silen_lib/rbm.py"),
+            "silen_lib.rbm.Trainer._probability": (
+                "rbm.html#trainer._probability",
+                "silen_lib/rbm.py",
+            ),
             "silen_lib.rbm.Trainer._rows": ("rbm.html#trainer._rows", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._up": ("rbm.html#trainer._up", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer._update": ("rbm.html#trainer._update", "silen_lib/rbm.py"),
@@ -3430,51 +3373,50 @@ d = {
             ),
             "silen_lib.rbm.Trainer.state_dict": ("rbm.html#trainer.state_dict", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer.step": ("rbm.html#trainer.step", "silen_lib/rbm.py"),
-            "silen_lib.rbm._add_product": ("rbm.html#_add_product", "silen_lib/rbm.py"),
-            "silen_lib.rbm._ais_start": ("rbm.html#_ais_start", "silen_lib/rbm.py"),
             "silen_lib.rbm._anneal": ("rbm.html#_anneal", "silen_lib/rbm.py"),
-            "silen_lib.rbm._beside": ("rbm.html#_beside", "silen_lib/rbm.py"),
-            "silen_lib.rbm._cd_stages": ("rbm.html#_cd_stages", "silen_lib/rbm.py"),
             "silen_lib.rbm._coin": ("rbm.html#_coin", "silen_lib/rbm.py"),
-            "silen_lib.rbm._grid": ("rbm.html#_grid", "silen_lib/rbm.py"),
-            "silen_lib.rbm._log_mean": ("rbm.html#_log_mean", "silen_lib/rbm.py"),
             "silen_lib.rbm._parameters": ("rbm.html#_parameters", "silen_lib/rbm.py"),
-            "silen_lib.rbm._probability": ("rbm.html#_probability", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais": ("rbm.html#ais", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais_increment": ("rbm.html#ais_increment", "silen_lib/rbm.py"),
             "silen_lib.rbm.all_states": ("rbm.html#all_states", "silen_lib/rbm.py"),
             "silen_lib.rbm.block_gibbs": ("rbm.html#block_gibbs", "silen_lib/rbm.py"),
             "silen_lib.rbm.cd_gradient": ("rbm.html#cd_gradient", "silen_lib/rbm.py"),
-            "silen_lib.rbm.complete": ("rbm.html#complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.contrastive_divergence": (
                 "rbm.html#contrastive_divergence",
                 "silen_lib/rbm.py",
             ),
-            "silen_lib.rbm.draw_cd": ("rbm.html#draw_cd", "silen_lib/rbm.py"),
-            "silen_lib.rbm.draw_dream": ("rbm.html#draw_dream", "silen_lib/rbm.py"),
-            "silen_lib.rbm.exact_samples": ("rbm.html#exact_samples", "silen_lib/rbm.py"),
             "silen_lib.rbm.log_likelihood": ("rbm.html#log_likelihood", "silen_lib/rbm.py"),
-            "silen_lib.rbm.plot_bipartite": ("rbm.html#plot_bipartite", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_energy": ("rbm.html#rbm_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_free_energy": ("rbm.html#rbm_free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_log_partition": ("rbm.html#rbm_log_partition", "silen_lib/rbm.py"),
-            "silen_lib.rbm.relaxation_time": ("rbm.html#relaxation_time", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Chains.walk": (
+                "sampling.html#chains.walk",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Convergence": (
                 "sampling.html#convergence",
                 "silen_lib/sampling.py",
             ),
+            "silen_lib.sampling.Convergence.of": (
+                "sampling.html#convergence.of",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling._decide": ("sampling.html#_decide", "silen_lib/sampling.py"),
-            "silen_lib.sampling._energies": ("sampling.html#_energies", "silen_lib/sampling.py"),
-            "silen_lib.sampling._exchange": ("sampling.html#_exchange", "silen_lib/sampling.py"),
-            "silen_lib.sampling._ladder": ("sampling.html#_ladder", "silen_lib/sampling.py"),
-            "silen_lib.sampling._one_each": ("sampling.html#_one_each", "silen_lib/sampling.py"),
-            "silen_lib.sampling._per_chain": ("sampling.html#_per_chain", "silen_lib/sampling.py"),
-            "silen_lib.sampling._start": ("sampling.html#_start", "silen_lib/sampling.py"),
-            "silen_lib.sampling._started": ("sampling.html#_started", "silen_lib/sampling.py"),
+            "silen_lib.sampling.Walkers.energies": (
+                "sampling.html#walkers.energies",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.moved": (
+                "sampling.html#walkers.moved",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.Walkers.slopes": (
+                "sampling.html#walkers.slopes",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
@@ -3483,29 +3425,6 @@ d = {
                 "sampling.html#autocorrelation",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.cdf_distance": (
-                "sampling.html#cdf_distance",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.convergence": (
-                "sampling.html#convergence",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.dkw_limit": ("sampling.html#dkw_limit", "silen_lib/sampling.py"),
-            "silen_lib.sampling.energy_and_gradient": (
-                "sampling.html#energy_and_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.flip_one": ("sampling.html#flip_one", "silen_lib/sampling.py"),
-            "silen_lib.sampling.gaussian_walk": (
-                "sampling.html#gaussian_walk",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.gaussian_wells_gradient": (
-                "sampling.html#gaussian_wells_gradient",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.grid_draws": ("sampling.html#grid_draws", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
             "silen_lib.sampling.langevin_step": (
                 "sampling.html#langevin_step",
@@ -3520,10 +3439,11 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.sample": ("sampling.html#sample", "silen_lib/sampling.py"),
-            "silen_lib.sampling.separable": ("sampling.html#separable", "silen_lib/sampling.py"),
+            "silen_lib.sampling.replica_exchange": (
+                "sampling.html#replica_exchange",
+                "silen_lib/sampling.py",
+            ),
             "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
-            "silen_lib.sampling.tempered": ("sampling.html#tempered", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
@@ -3535,30 +3455,14 @@ d = {
                 "score_matching.html#scorenet.forward",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._all_finite": (
-                "score_matching.html#_all_finite",
+            "silen_lib.score.ScoreNet.sample": (
+                "score_matching.html#scorenet.sample",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._beside": ("score_matching.html#_beside", "silen_lib/score.py"),
-            "silen_lib.score._components": (
-                "score_matching.html#_components",
+            "silen_lib.score.ScoreNet.start": (
+                "score_matching.html#scorenet.start",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score._either_way": (
-                "score_matching.html#_either_way",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._level": ("score_matching.html#_level", "silen_lib/score.py"),
-            "silen_lib.score._log_components": (
-                "score_matching.html#_log_components",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score._mixture": ("score_matching.html#_mixture", "silen_lib/score.py"),
-            "silen_lib.score._pace": ("score_matching.html#_pace", "silen_lib/score.py"),
-            "silen_lib.score._principal": ("score_matching.html#_principal", "silen_lib/score.py"),
-            "silen_lib.score._scored": ("score_matching.html#_scored", "silen_lib/score.py"),
-            "silen_lib.score._trainable": ("score_matching.html#_trainable", "silen_lib/score.py"),
-            "silen_lib.score._walk": ("score_matching.html#_walk", "silen_lib/score.py"),
             "silen_lib.score.annealed_langevin": (
                 "score_matching.html#annealed_langevin",
                 "silen_lib/score.py",
@@ -3567,28 +3471,15 @@ d = {
                 "score_matching.html#denoising_score_matching",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.flow_log_density": (
-                "score_matching.html#flow_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.implicit_score_matching": (
                 "score_matching.html#implicit_score_matching",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.info_nce": ("score_matching.html#info_nce", "silen_lib/score.py"),
-            "silen_lib.score.mixture_log_density": (
-                "score_matching.html#mixture_log_density",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.mixture_score": (
                 "score_matching.html#mixture_score",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.noise_start": (
-                "score_matching.html#noise_start",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.plot_field": ("score_matching.html#plot_field", "silen_lib/score.py"),
             "silen_lib.score.probability_flow": (
                 "score_matching.html#probability_flow",
                 "silen_lib/score.py",
@@ -3599,14 +3490,6 @@ d = {
             ),
             "silen_lib.score.reverse_step": (
                 "score_matching.html#reverse_step",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_diffusion": (
-                "score_matching.html#sample_diffusion",
-                "silen_lib/score.py",
-            ),
-            "silen_lib.score.sample_mixture": (
-                "score_matching.html#sample_mixture",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.score_trace": (
