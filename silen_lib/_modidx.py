@@ -3668,7 +3668,6 @@ d = {
             ),
             "silen_lib.rbm.Trainer.state_dict": ("rbm.html#trainer.state_dict", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer.step": ("rbm.html#trainer.step", "silen_lib/rbm.py"),
-            "silen_lib.rbm._anneal": ("rbm.html#_anneal", "silen_lib/rbm.py"),
             "silen_lib.rbm._coin": ("rbm.html#_coin", "silen_lib/rbm.py"),
             "silen_lib.rbm._parameters": ("rbm.html#_parameters", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais": ("rbm.html#ais", "silen_lib/rbm.py"),

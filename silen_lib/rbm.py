@@ -687,24 +687,6 @@ def ais_increment(
     return (next_beta - beta) * (v @ (a - a0)) + hidden.sum(-1)
 
 
-# %% ../nbs/04_rbm.ipynb #f747bed2
-def _anneal(
-    v: Tensor, W: Tensor, a: Tensor, b: Tensor, a0: Tensor, pairs: Iterable, coins: Coins
-) -> Tensor:
-    "Walk the chains in place through pairs (β, β′); Σ log f_β′(v)/f_β(v) of each chain, in wide numbers."
-    total = torch.zeros(len(v), dtype=wide_dtype(v.device), device=v.device)
-    x, h, mix = v.new_empty(len(v), len(b)), v.new_empty(len(v), len(b)), torch.empty_like(v)
-    shift = a - a0
-    for now, after in pairs:
-        torch.addmm(b, v, W, out=x)
-        gain = F.softplus(after * x).sub_(F.softplus(now * x)).sum(1)
-        total += gain.add_(v @ shift, alpha=after - now)
-        coins.toss_(torch.mul(x, after, out=h).sigmoid_(), look=False)
-        torch.mm(h, W.T, out=mix).add_(shift).mul_(after).add_(a0)
-        coins.toss_(torch.sigmoid(mix, out=v), look=False)
-    return total
-
-
 # %% ../nbs/04_rbm.ipynb #63195f34
 class AIS(NamedTuple):
     """An estimate of log Z, in nats.
@@ -792,7 +774,16 @@ def ais(
         v = args.alike("reverse_from", reverse_from.detach().to(W.dtype), "rbm.W", W).clone()
         coins, direction = Coins(W.device, generator=generator), "reverse"
         betas = betas[::-1]
-    log_w = _anneal(v, W, a, b, a0, zip(progress(betas[:-1]), betas[1:]), coins)
+    log_w = torch.zeros(len(v), dtype=wide_dtype(v.device), device=v.device)
+    x, h, mix = v.new_empty(len(v), len(b)), v.new_empty(len(v), len(b)), torch.empty_like(v)
+    shift = a - a0
+    for now, after in zip(progress(betas[:-1]), betas[1:]):  # log f_β′(v)/f_β(v), then a step at β′
+        torch.addmm(b, v, W, out=x)
+        gain = F.softplus(after * x).sub_(F.softplus(now * x)).sum(1)
+        log_w += gain.add_(v @ shift, alpha=after - now)
+        coins.toss_(torch.mul(x, after, out=h).sigmoid_(), look=False)
+        torch.mm(h, W.T, out=mix).add_(shift).mul_(after).add_(a0)
+        coins.toss_(torch.sigmoid(mix, out=v), look=False)
     base = F.softplus(a0.to(log_w.dtype)).sum()
     walked = torch.cat([log_w, base[None]]).cpu().double()  # the one read of the walk
     log_base = walked[-1].item() + rbm.n_hidden * math.log(2)

@@ -280,7 +280,8 @@ def test_a_classroom_copy_has_no_answers_and_runs(tmp_path):
     nb = nbformat.read(tmp_path / DEMO.name, 4)
     text = "\n".join(c.source for c in nb.cells)
     assert "solution" not in text and "Answers" not in text and "torch.rand(p.shape" not in text
-    error, seen = au._execute(nb, tmp_path)
+    error, cells = au._execute(nb, tmp_path)
+    seen = {name: symbol for name, (symbol, _) in au._verdicts(cells).items()}
     assert (
         error is None
         and set(seen.values()) == {"○"}
@@ -512,7 +513,8 @@ def test_a_release_runs_and_its_hidden_tests_mark(tmp_path):
     released = au._released(made)
     text = "\n".join(c.source for c in released.cells)
     assert "HIDDEN" not in text and "SOLUTION" not in text and "assert_right" not in text
-    error, seen = au._execute(released, tmp_path)
+    error, cells = au._execute(released, tmp_path)
+    seen = {name: symbol for name, (symbol, _) in au._verdicts(cells).items()}
     assert error is None and set(seen.values()) == {"○"}
     assert au._execute(made, tmp_path)[0] is None  # with the answers and the hidden tests in place
     cell(made, "def toss").source = cell(released, "def toss").source
@@ -581,6 +583,7 @@ def test_nbgrader_itself_accepts_and_clears_the_assignment(tmp_path):
         and "torch.rand(p.shape" not in text
         and text.count("raise NotImplementedError") == 5
     )
-    error, seen = au._execute(nb, tmp_path)
+    error, cells = au._execute(nb, tmp_path)
+    seen = {name: symbol for name, (symbol, _) in au._verdicts(cells).items()}
     assert error is None and set(seen.values()) == {"○"}  # a student's Run All passes
     assert all("checksum" in c.metadata.nbgrader for c in nb.cells if "nbgrader" in c.metadata)

@@ -797,7 +797,7 @@ def test_in_a_kernel_loops_are_stopped_and_exit_does_not_kill(tmp_path):
         "def one():\n    while True: pass\none = check('one', one)",
         "def one(): exit()\none = check('one', one)",
         "assert one() == 1",
-        "from silen_lib.exercises import progress_board; progress_board()",
+        "from silen_lib.board import progress_board; progress_board()",
     ]
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
     from nbclient import NotebookClient
