@@ -222,11 +222,12 @@ def hopfield_update(
     max_steps = args.whole("max_steps", max_steps, 0)
     args.generator("generator", generator)
     W, s = W.cpu(), rows.cpu().clone()
-    free = torch.ones(len(s), dtype=torch.bool) if held is None else ~held.cpu()
+    free = None if held is None else ~held.cpu()
     states, tie = [s.clone()], tie_width(W).item()
 
     def outvoted() -> Tensor:
-        return free & (s * (h + tie) < 0 if up else s * h < -tie)
+        turns = s * (h + tie) < 0 if up else s * h < -tie
+        return turns if free is None else turns & free
 
     for _ in range(max_steps):
         before, h = len(states), W @ s
@@ -236,7 +237,8 @@ def hopfield_update(
                 turns = outvoted()[waiting].nonzero()
                 if len(turns) == 0:
                     break
-                i, waiting = waiting[turns[0, 0]], waiting[turns[0, 0] + 1 :]
+                first = int(turns[0])
+                i, waiting = waiting[first], waiting[first + 1 :]
                 s[i] *= -1
                 h += 2 * s[i] * W[:, i]
                 states.append(s.clone())
