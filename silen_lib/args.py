@@ -1153,7 +1153,7 @@ def labels(
 # %% ../nbs/lib/args.ipynb #9a23c3e9
 def numbers(
     name: str,
-    x: float | Sequence[float] | Tensor,  # one number, a list, or a tensor of any shape
+    x: Any,  # one number, a list of numbers, or a tensor of any shape
     low: float = -math.inf,
 ) -> Tensor:
     "Finite numbers, as float64 on the processor: where a small computation in full precision is made."
