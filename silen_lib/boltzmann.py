@@ -572,19 +572,32 @@ class BoltzmannMachine(nn.Module):
     """
 
     class Learned(NamedTuple):
-        "The course of `fit`: one entry for each record."
+        """The course of `fit`: one entry for each record.
+
+        Args:
+            step: how many steps were made
+            seconds: of learning, records not counted
+            kl: relative entropy of data and model in nats; NaN when it cannot be known
+        """
 
         step: list[int]
-        seconds: list[float]  # of learning, records not counted
-        kl: list[float]  # relative entropy of data and model in nats; NaN when it cannot be known
+        seconds: list[float]
+        kl: list[float]
 
     class Phases(NamedTuple):
-        "An estimate of the gradient, and the chains to go on with."
+        """An estimate of the gradient, and the chains to go on with.
 
-        dW: Tensor  # (N, N)
-        db: Tensor  # (N,)
-        clamped: Tensor  # (A, N)
-        free: Tensor  # (B, N)
+        Args:
+            dW: (N, N), for the weights
+            db: (N,), for the biases
+            clamped: (A, N), the chains of the clamped phase
+            free: (B, N), those of the free phase
+        """
+
+        dW: Tensor
+        db: Tensor
+        clamped: Tensor
+        free: Tensor
 
     def __init__(
         self,
