@@ -2083,6 +2083,10 @@ d = {
                 "lib/controls.html#_pictured._repr_mimebundle_",
                 "silen_lib/controls.py",
             ),
+            "silen_lib.controls._Pictured.state": (
+                "lib/controls.html#_pictured.state",
+                "silen_lib/controls.py",
+            ),
             "silen_lib.controls._Pictured.still": (
                 "lib/controls.html#_pictured.still",
                 "silen_lib/controls.py",

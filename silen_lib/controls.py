@@ -190,6 +190,10 @@ class _Box(W.VBox):
 class _Pictured(anywidget.AnyWidget):
     "A widget whose display carries a still picture of its present state."
 
+    def state(self) -> Any:
+        "What `live` hands to `draw`."
+        raise NotImplementedError
+
     def still(self) -> bytes:
         raise NotImplementedError
 
@@ -211,7 +215,7 @@ def _read(control: W.Widget) -> Any:
     "What `draw` receives from a control."
     if isinstance(control, W.Button):
         return _presses.get(control, 0)
-    if isinstance(control, (PixelGrid, ClickMap)):
+    if isinstance(control, _Pictured):
         return control.state()
     return getattr(control, _trait(control))
 

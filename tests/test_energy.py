@@ -228,7 +228,7 @@ BAD = {
     "no state allowed": (lambda: en.boltzmann(torch.tensor([math.inf, math.inf])), "E forbids"),
     "no axis of states": (lambda: en.log_partition(torch.tensor(1.0)), "E must hold"),
     "no states": (lambda: en.free_energy(torch.zeros(3, 0)), "E must hold"),
-    "wrong p": (lambda: en.free_energy(ROWS, 1.0, torch.ones(4) / 4), "p has shape .*must be 3"),
+    "wrong p": (lambda: en.free_energy(ROWS, 1.0, torch.ones(4) / 4), "p has shape .*must be 5"),
     "p above 1": (lambda: en.entropy(torch.tensor([0.5, 0.6])), "p must sum to 1"),
     "p below 0": (lambda: en.entropy(torch.tensor([-0.5, 1.5])), "p holds negative"),
     "p is NaN": (lambda: en.entropy(torch.tensor([math.nan, 1.0])), "p holds .*NaN"),
