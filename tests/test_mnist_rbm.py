@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -527,3 +528,56 @@ def test_a_plain_machine_and_foreign_loaders_are_refused_by_name():
 
 def test_what_an_evaluation_prints_is_ascii():
     t._RESULT.encode("ascii")
+
+
+@pytest.mark.parametrize("state", ["open", "none", "dies"])
+def test_rows_go_to_the_wandb_run_that_is_open(monkeypatch, capsys, state):
+    "At wandb's own steps, which others may have used; without a run, or when it dies, one line."
+    rows = []
+
+    class Open:
+        id = "abc"
+
+        def log(self, row, step=None):
+            if state == "dies":
+                raise ConnectionResetError("the service has died")
+            rows.append((row["epoch"], step))
+
+    fake = types.ModuleType("wandb")
+    fake.run = None if state == "none" else Open()
+    fake.teardown = lambda: None
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    v = (torch.rand(20, 9, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    history = m.train_rbm_production(m.ProductionRBM(9, 4), v, 2, use_wandb=True, progress=False)
+    assert history["epoch"] == [1, 2]
+    assert rows == ([(1, None), (2, None)] if state == "open" else [])
+    assert capsys.readouterr().out.count("the run goes on without it") == (state != "open")
+
+
+def test_the_loop_goes_on_after_a_row_as_if_it_had_not_stopped():
+    "Any trainer: the rates of two parts are those of the whole; every watcher is closed, whatever ends the training."
+
+    class Rates(loop.Watcher):
+        def __init__(self):
+            self.rates, self.steps, self.closed = [], [], 0
+
+        def step(self, v, lr):
+            self.rates.append(lr)
+
+        def after_step(self, step, remaining):
+            self.steps.append((step, remaining))
+
+        def close(self):
+            self.closed += 1
+
+    batches = Batches(torch.zeros(12, 2), 4)
+    whole, parts = Rates(), Rates()
+    loop.fit(whole, batches, 4, [whole], lr=0.5)
+    first = loop.fit(parts, batches, 4, [parts, lambda row: row["epoch"] == 2], lr=0.5)
+    last = loop.fit(parts, batches, 4, [parts], lr=0.5, after=first)
+    assert (parts.rates, parts.steps) == (whole.rates, whole.steps)
+    assert (whole.closed, parts.closed) == (1, 2) and (last["epoch"], last["step"]) == (4, 12)
+    assert whole.rates == pytest.approx([0.5 * (1 - n / 12) for n in range(12)])
+    with pytest.raises(ZeroDivisionError):
+        loop.fit(whole, batches, 1, [whole, lambda row: 1 / 0])
+    assert whole.closed == 2
