@@ -5,36 +5,29 @@
 # %% auto #0
 __all__ = [
     "AIS",
-    "Annealed",
     "Batches",
     "BoltzmannMachine",
     "Chains",
     "Convergence",
     "DecisionModel",
-    "ExpectedFreeEnergy",
     "GaussianMixture",
     "Grid",
     "HopfieldAttention",
     "PatternMemory",
-    "PixelGrid",
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
-    "RetrievalState",
     "ScoreNet",
     "SparseDistributedMemory",
-    "Tempered",
     "Trainer",
     "VAE",
     "Walkers",
-    "Wall",
     "acceptance_probability",
     "ags_load",
     "ags_state",
     "ais",
     "ais_increment",
     "all_states",
-    "animate",
     "anneal",
     "annealed_langevin",
     "async_step",
@@ -65,6 +58,7 @@ __all__ = [
     "entropy",
     "expected_free_energy",
     "extrapolate",
+    "fit",
     "fit_vae",
     "free_energy",
     "free_energy_gap",
@@ -90,7 +84,6 @@ __all__ = [
     "langevin_step",
     "learning_gradient",
     "leave_one_out_error",
-    "live",
     "load_digits",
     "load_mnist",
     "load_model",
@@ -117,14 +110,11 @@ __all__ = [
     "parallel_tempering",
     "pattern_field",
     "pc_drive",
-    "plot_energy_1d",
-    "plot_energy_2d",
     "plot_filters",
-    "plot_weights",
     "probability_flow",
-    "progress_board",
     "pseudo_inverse_weights",
     "pseudo_log_likelihood",
+    "random_patterns",
     "rbm_energy",
     "rbm_free_energy",
     "rbm_log_partition",
@@ -138,7 +128,6 @@ __all__ = [
     "sample_states",
     "score_trace",
     "set_seed",
-    "show_images",
     "show_patterns",
     "sigma_ladder",
     "simulated_annealing",
@@ -157,18 +146,16 @@ __all__ = [
     "universal_retrieve",
     "unlearn",
     "unstable_bits",
-    "use_style",
     "variational_free_energy",
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
-from .board import progress_board
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
-from .plot import plot_energy_1d, plot_energy_2d, plot_weights, show_images, use_style
+from .loop import fit
+from .spins import random_patterns
 from .train import load_model
-from .widgets import PixelGrid, animate, live
 
 __version__ = "0.1.0"
 
@@ -207,12 +194,10 @@ from .hopfield import (
 from .capacity import (
     bit_error,
     ags_load,
-    RetrievalState,
     critical_capacity,
     ags_state,
     spin_threshold,
     glauber,
-    Wall,
     extrapolate,
     measure_wall,
     pseudo_inverse_weights,
@@ -228,10 +213,8 @@ from .boltzmann import (
     boltzmann_update,
     cooling_schedule,
     simulated_annealing,
-    Annealed,
     anneal,
     swap_probability,
-    Tempered,
     parallel_tempering,
     learning_gradient,
     BoltzmannMachine,
@@ -329,7 +312,6 @@ from .free_energy import (
     risk_and_ambiguity,
     information_gain,
     DecisionModel,
-    ExpectedFreeEnergy,
     expected_free_energy,
     run_agent,
 )

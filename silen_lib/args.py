@@ -13,6 +13,8 @@ __all__ = [
     "choice",
     "floats",
     "alike",
+    "concrete",
+    "broadcast",
     "spins",
     "bits",
     "stack",
@@ -20,47 +22,39 @@ __all__ = [
     "temperature",
     "instance",
     "generator",
-    "any_bits",
+    "function",
     "mask",
     "indices",
     "distribution",
     "logarithms",
     "machine",
-    "leading",
-    "axes",
-    "finite_result",
+    "fitting_axes",
     "points",
     "rows",
     "memory",
     "pairs",
-    "words",
     "spin_memory",
     "power",
-    "beta",
+    "inverse_temperature",
     "scale",
     "levels",
     "scores",
-    "shares",
-    "in_range",
+    "finite_result",
     "products",
-    "function",
+    "returned",
+    "mixture",
     "precision",
     "within",
-    "together",
-    "concrete",
-    "same_shape",
-    "broadcast",
     "energies",
-    "probabilities",
-    "labels",
     "numbers",
     "columns",
     "couplings",
     "biases",
     "states",
-    "outcome",
     "held",
     "temperatures",
+    "readout",
+    "listed",
 ]
 
 # %% ../nbs/lib/args.ipynb #3c467e7e
@@ -68,27 +62,40 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.jit._trace import is_tracing
+
+from .core import wide_dtype
 
 
 # %% ../nbs/lib/args.ipynb #df45f9e5
 def readable(*tensors: Tensor) -> bool:
-    "May these numbers be looked at? Not while compiling, exporting or tracing, under vmap, or on fake tensors."
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    """May these numbers be looked at? Not while compiling, exporting or tracing, under vmap, or on fake tensors.
+
+    >>> x = torch.ones(2)
+    >>> readable(x), readable(x.to("meta"))
+    (True, False)
+    """
+    if torch.compiler.is_compiling() or is_tracing():
         return False
     return not any(is_functorch_wrapped_tensor(x) or x.is_meta or _is_fake(x) for x in tensors)
 
 
 def _is_fake(x: Tensor) -> bool:
+    "Has it a shape only?"
     return type(x).__name__ == "FakeTensor" or type(getattr(x, "data", x)).__name__ == "FakeTensor"
 
 
 def on_host(x: Tensor) -> bool:
-    "Are the numbers in main memory, where a look at them stalls nothing?"
+    """Are the numbers in main memory, where a look at them stalls nothing?
+
+    >>> on_host(torch.ones(2))
+    True
+    """
     return x.device.type == "cpu"
 
 
@@ -103,16 +110,21 @@ def _got(x: Any) -> str:
 
 
 def _is_numpy(x: Any) -> bool:
+    "An array, or a number, of numpy."
     return type(x).__module__ == "numpy"
 
 
-def whole(
-    name: str,  # of the argument, for the message
-    value: Any,
-    least: int = 1,
-    most: int | None = None,  # None: no limit
-) -> int:
-    "A count: an int (or numpy's, or an integer tensor of one entry) from `least` to `most`; no bool and no float."
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A count: an int (or numpy's, or an integer tensor of one entry) from `least` to `most`; no bool and no float.
+
+    Args:
+        name: of the argument, for the message
+        most: None: no limit
+
+    >>> whole("sweeps", 2.0)
+    Traceback (most recent call last):
+    ValueError: sweeps is 2.0; it must be a whole number ≥ 1
+    """
     want = f"a whole number ≥ {least}" if most is None else f"a whole number from {least} to {most}"
     is_bool = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
     try:
@@ -127,13 +139,25 @@ def whole(
 # %% ../nbs/lib/args.ipynb #914f7aa0
 def real(
     name: str,
-    value: Any,  # a number, or a tensor of one entry
+    value: Any,
     low: float = -math.inf,
     high: float = math.inf,
-    above: bool = False,  # `low` itself is not allowed
-    below: bool = False,  # `high` itself is not allowed
+    above: bool = False,
+    below: bool = False,
 ) -> float:
-    "A finite number within limits, as a float."
+    """A finite number within limits, as a float.
+
+    Args:
+        value: a number, or a tensor of one entry
+        above: `low` itself is not allowed
+        below: `high` itself is not allowed
+
+    >>> real("x", 3)
+    3.0
+    >>> real("x", 3, high=1)
+    Traceback (most recent call last):
+    ValueError: x is 3; it must be a finite number ≤ 1
+    """
     try:
         number = math.nan if isinstance(value, (bool, str)) or value is None else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -154,28 +178,33 @@ def _range(low: float, high: float, above: bool, below: bool) -> str:
     return " ".join(["a finite number", " and ".join(limits)]).strip()
 
 
-def positive(
-    name: str,
-    value: Any,
-) -> float:
-    "A finite number above 0: a step size, a width, an inverse temperature."
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0: a step size, a width, an inverse temperature.
+
+    >>> positive("lr", 0)
+    Traceback (most recent call last):
+    ValueError: lr is 0; it must be a finite number > 0
+    """
     return real(name, value, 0, above=True)
 
 
-def fraction(
-    name: str,
-    value: Any,
-) -> float:
-    "A number from 0 to 1: a probability, a share."
+def fraction(name: str, value: Any) -> float:
+    """A number from 0 to 1: a probability, a share.
+
+    >>> fraction("noise", 1.5)
+    Traceback (most recent call last):
+    ValueError: noise is 1.5; it must be a finite number ≥ 0 and ≤ 1
+    """
     return real(name, value, 0, 1)
 
 
-def choice(
-    name: str,
-    value: Any,
-    options: Sequence,
-) -> Any:
-    "One of a few options."
+def choice(name: str, value: Any, options: Sequence) -> Any:
+    """One of a few options.
+
+    >>> choice("ties", "down", ("up", "keep"))
+    Traceback (most recent call last):
+    ValueError: ties is 'down'; it must be 'up' or 'keep'
+    """
     if not any(
         value is option or (type(value) is type(option) and value == option) for option in options
     ):
@@ -193,19 +222,39 @@ def _ends(x: Tensor) -> tuple[float, float]:
     return low.item(), high.item()
 
 
+def _bounded(x: Tensor) -> bool:
+    "Are all entries finite?"
+    low, high = _ends(x) if x.numel() else (0.0, 0.0)
+    return low > -math.inf and high < math.inf  # NaN fails both
+
+
 def floats(
     name: str,
     x: Any,
     *,
-    last: int | None = None,  # size of the last axis
-    ndim: int | None = None,  # number of axes
-    like: tuple[str, Tensor] | None = None,  # (name, tensor) whose dtype and device x must have
-    half: bool = False,  # are float16 and bfloat16 right here?
-    finite: bool = True,  # refuse NaN and infinity
-    empty: bool = False,  # is a tensor without entries right here?
-    values: bool = True,  # look at the numbers, where that is possible
+    last: int | None = None,
+    ndim: int | None = None,
+    like: tuple[str, Tensor] | None = None,
+    half: bool = False,
+    finite: bool = True,
+    empty: bool = False,
+    values: bool = True,
 ) -> Tensor:
-    "A tensor of real floating-point numbers, of the right width, dtype and device."
+    """A tensor of real floating-point numbers, of the right width, dtype and device.
+
+    Args:
+        last: size of the last axis
+        ndim: number of axes
+        like: (name, tensor) whose dtype and device x must have
+        half: are float16 and bfloat16 right here?
+        finite: refuse NaN and infinity
+        empty: is a tensor without entries right here?
+        values: look at the numbers, where that is possible
+
+    >>> floats("h", torch.arange(3))
+    Traceback (most recent call last):
+    ValueError: h has dtype torch.int64; it must be floating point: use h.float()
+    """
     if not isinstance(x, Tensor):
         mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
         raise ValueError(
@@ -242,41 +291,106 @@ def floats(
 
 
 def alike(
-    name: str,
-    x: Tensor,
-    other: str,  # name of the tensor beside it
-    reference: Tensor,
+    name: str, x: Tensor, other: str, reference: Tensor, *what: Literal["device", "dtype", "shape"]
 ) -> Tensor:
-    "x itself when it has the dtype and lies on the device of the tensor it will meet."
-    if x.device != reference.device:
+    """x itself when it agrees with the tensor that it will meet.
+
+    Args:
+        other: name of the tensor beside it
+        what: in which they must agree; left out: device and dtype
+
+    >>> alike("h", torch.ones(2), "W", torch.ones(2).double())
+    Traceback (most recent call last):
+    ValueError: h is torch.float32 and W is torch.float64; convert one of them
+    """
+    if (not what or "device" in what) and x.device != reference.device:
         mend = f"move one of them: {name}.to({str(reference.device)!r})"
         raise ValueError(f"{name} is on {x.device} and {other} on {reference.device}; {mend}")
-    if x.dtype != reference.dtype:
+    if (not what or "dtype" in what) and x.dtype != reference.dtype:
         raise ValueError(
             f"{name} is {x.dtype} and {other} is {reference.dtype}; convert one of them"
         )
+    if "shape" in what and x.shape != reference.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; it must be that of {other}, {tuple(reference.shape)}"
+        )
     return x
+
+
+def concrete(name: str, x: Tensor) -> Tensor:
+    """x itself when it has numbers to compute with: a tensor on "meta" has only a shape.
+
+    >>> concrete("x", torch.ones(2, device="meta"))
+    Traceback (most recent call last):
+    ValueError: x is on meta, where a tensor has no numbers; it must be on a device that holds them
+    """
+    if x.is_meta:
+        raise ValueError(
+            f"{name} is on meta, where a tensor has no numbers; it must be on a device that holds them"
+        )
+    return x
+
+
+def broadcast(last: bool = True, **tensors: Tensor) -> tuple[int, ...]:
+    """Tensors that meet entry by entry, or row by row: their shapes go together.
+
+    Args:
+        last: must the last axes go together too? False: only those before them
+        tensors: by name
+    Returns: the common shape
+
+    >>> broadcast(p=torch.ones(2, 3), scores=torch.ones(3))
+    (2, 3)
+    >>> broadcast(a=torch.ones(2), b=torch.ones(3))
+    Traceback (most recent call last):
+    ValueError: a and b must have shapes that go together; got a (2,), b (3,)
+    """
+    try:
+        return tuple(
+            torch.broadcast_shapes(*(x.shape if last else x.shape[:-1] for x in tensors.values()))
+        )
+    except RuntimeError:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items())
+        want = "have shapes that go together" if last else "go together in all axes but the last"
+        raise ValueError(f"{' and '.join(tensors)} must {want}; got {shapes}") from None
 
 
 # %% ../nbs/lib/args.ipynb #30cae0dd
 def spins(
     name: str,
     x: Any,
-    n: int
-    | None = None,  # neurons: x must be (..., n), or one picture of n spins in any shape, which becomes (n,)
+    n: int | None = None,
     like: tuple[str, Tensor] | None = None,
-    free: bool = False,  # may 0 stand for "no value"?
+    free: bool = False,
     values: bool = True,
+    batch: bool = False,
 ) -> Tensor:
-    "A tensor of ±1."
-    floats(name, x, like=like, finite=False, values=False)
+    """A tensor of ±1.
+
+    Args:
+        n: neurons: x must be (..., n), or one picture of n spins in any shape, which becomes (n,)
+        like: (name, tensor) whose dtype and device x must have
+        free: may 0 stand for "no value"?
+        values: look at the numbers, where that is possible
+        batch: must it be (..., n)? Then the batch may be empty
+
+    >>> spins("state", torch.ones(2, 2), 4)
+    tensor([1., 1., 1., 1.])
+    >>> spins("state", torch.tensor([0.0, 1.0]))
+    Traceback (most recent call last):
+    ValueError: state holds 0 and 1; spins are ±1: use 2*state - 1
+    """
+    if batch:
+        points(name, x, n, like=like, finite=False, values=False)
+    else:
+        floats(name, x, like=like, finite=False, values=False)
     if n is not None and x.shape[-1:] != (n,):
         if x.numel() != n:
             want = f"it must be (..., N = {n}) or one picture of {n} spins"
             want = f"{want}, to go with {like[0]}" if like is not None else want
             raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}")
         x = x.reshape(n)
-    if values and readable(x):
+    if values and x.numel() and readable(x):
         square = x.detach().square()
         legal = bool(((square == 0) | (square == 1)).all()) if free else _ends(square) == (1, 1)
         if not legal:  # NaN fails every comparison
@@ -297,14 +411,35 @@ def _not_spins(name: str, x: Tensor, free: bool) -> str:
 def bits(
     name: str,
     x: Any,
-    n: int | None = None,  # size of the last axis
+    n: int | None = None,
     like: tuple[str, Tensor] | None = None,
-    grey: bool = True,  # are probabilities between 0 and 1 right here?
+    grey: bool = True,
     values: bool = True,
+    *,
+    any_dtype: bool = False,
+    ndim: int | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
-    "A tensor of 0 and 1, or of probabilities."
-    floats(name, x, last=n, like=like, finite=False, values=False)
-    if values and readable(x):
+    """A tensor of 0 and 1, or of probabilities.
+
+    Args:
+        n: size of the last axis
+        like: (name, tensor) whose dtype and device x must have
+        grey: are probabilities between 0 and 1 right here?
+        values: look at the numbers, where that is possible
+        any_dtype: bool, integers and half precision too, for a function that converts them itself
+        ndim: number of axes
+        device: where x of any dtype must lie; None: anywhere it can be copied from
+
+    >>> bits("v", torch.tensor([-1.0, 1.0]))
+    Traceback (most recent call last):
+    ValueError: v spans -1 … 1; it must hold 0 and 1 (or probabilities), without NaN: use (v + 1) / 2
+    """
+    if any_dtype:
+        _any_numbers(name, x, n, ndim, device)
+    else:
+        floats(name, x, last=n, ndim=ndim, like=like, finite=False, values=False)
+    if values and x.dtype != torch.bool and readable(x):
         low, high = _ends(x)
         want = "it must hold 0 and 1" + (" (or probabilities)" if grey else "")
         if not (low >= 0 and high <= 1):
@@ -316,13 +451,46 @@ def bits(
     return x
 
 
+def _any_numbers(
+    name: str, x: Any, n: int | None, ndim: int | None, device: torch.device | None
+) -> None:
+    "A tensor of any real dtype, that holds something, where it is wanted."
+    if not isinstance(x, Tensor):
+        mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
+        raise ValueError(f"{name} is {_got(x)}; it must be a torch tensor of 0 and 1{mend}")
+    if x.is_complex() or x.numel() == 0:
+        got = f"has dtype {x.dtype}" if x.is_complex() else f"is empty (shape {tuple(x.shape)})"
+        raise ValueError(f"{name} {got}; it must hold 0 and 1, at least one of them")
+    if ndim is not None and x.ndim != ndim:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}"
+        )
+    if n is not None and x.shape[-1:] != (n,):
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
+    if x.device != device and (device is not None or x.is_meta):
+        place = (
+            "a device that holds numbers"
+            if device is None
+            else f"{device}: use {name}.to({str(device)!r})"
+        )
+        raise ValueError(f"{name} is on {x.device}; it must be on {place}")
+
+
 # %% ../nbs/lib/args.ipynb #3ec3f0c3
-def stack(
-    name: str,
-    patterns: Tensor | Sequence[Tensor],  # pictures of one shape, in a list or along the first axis
-    step: bool = False,  # for a single step: look at numbers in main memory only
-) -> Tensor:  # (P, N)
-    "Patterns of ±1, one a row."
+def stack(name: str, patterns: Tensor | Sequence[Tensor], step: bool = False) -> Tensor:
+    """Patterns of ±1, one a row.
+
+    Args:
+        patterns: pictures of one shape, in a list or along the first axis
+        step: for a single step: look at numbers in main memory only
+    Returns: (P, N)
+
+    >>> stack("patterns", [torch.ones(2, 2), -torch.ones(2, 2)]).shape
+    torch.Size([2, 4])
+    >>> stack("patterns", torch.ones(4))
+    Traceback (most recent call last):
+    ValueError: patterns has shape (4,); it must be (P, N): use patterns[None] for one
+    """
     if not isinstance(patterns, Tensor):
         pictures = list(patterns) if isinstance(patterns, Sequence) else []
         if not pictures or not all(isinstance(p, Tensor) for p in pictures):
@@ -350,12 +518,16 @@ def stack(
 
 
 # %% ../nbs/lib/args.ipynb #9e2dd3e2
-def square(
-    name: str,
-    W: Any,
-    values: bool = True,
-) -> Tensor:
-    "A finite square matrix (N, N)."
+def square(name: str, W: Any, values: bool = True) -> Tensor:
+    """A finite square matrix (N, N).
+
+    Args:
+        values: look at the numbers, where that is possible
+
+    >>> square("W", torch.ones(2, 3))
+    Traceback (most recent call last):
+    ValueError: W must be a square tensor (N, N); got shape (2, 3)
+    """
     if isinstance(W, Tensor) and (W.ndim != 2 or W.shape[0] != W.shape[1] or len(W) == 0):
         raise ValueError(f"{name} must be a square tensor (N, N); got shape {tuple(W.shape)}")
     return floats(name, W, values=values)
@@ -364,14 +536,27 @@ def square(
 def temperature(
     name: str,
     T: float | Tensor,
-    like: Tensor,  # states or energies: T gets their dtype and device
-    batch: tuple[int, ...]
-    | None = None,  # T may be one number, or broadcast to this shape; None: any shape
-    zero: bool = False,  # is T = 0 right here?
-    step: bool = False,  # for a single step: look at numbers in main memory only
-    shape: tuple[int, ...] | None = None,  # T must broadcast with it; None: any shape
+    like: Tensor,
+    batch: tuple[int, ...] | None = None,
+    zero: bool = False,
+    step: bool = False,
+    shape: tuple[int, ...] | None = None,
 ) -> Tensor:
-    "Temperatures as a tensor: finite, above 0 (or 0 where that limit is meant)."
+    """Temperatures as a tensor: finite, above 0 (or 0 where that limit is meant).
+
+    Args:
+        like: states or energies: T gets their dtype and device
+        batch: T may be one number, or broadcast to this shape; None: any shape
+        zero: is T = 0 right here?
+        step: for a single step: look at numbers in main memory only
+        shape: T must broadcast with it; None: any shape
+
+    >>> temperature("T", 2, torch.ones(3))
+    tensor(2.)
+    >>> temperature("T", 0, torch.ones(3))
+    Traceback (most recent call last):
+    ValueError: T must be a finite temperature above 0; got 0
+    """
     if isinstance(T, bool) or not isinstance(T, (Real, Tensor)):
         mend = f": use torch.as_tensor({name})" if _is_numpy(T) else ""
         raise ValueError(
@@ -418,79 +603,55 @@ def temperature(
 
 
 # %% ../nbs/lib/args.ipynb #86572f86
-def instance(
-    name: str,
-    value: Any,
-    kind: type,
-) -> Any:
-    "An object of a class."
+def instance(name: str, value: Any, kind: type) -> Any:
+    """An object of a class.
+
+    >>> instance("rbm", 3, torch.nn.Module)
+    Traceback (most recent call last):
+    ValueError: rbm is 3; it must be of class Module
+    """
     if not isinstance(value, kind):
         raise ValueError(f"{name} is {_got(value)}; it must be of class {kind.__name__}")
     return value
 
 
-def generator(
-    name: str,
-    value: Any,
-) -> torch.Generator | None:
-    "A source of random numbers, on any device; None is torch's global one."
+def generator(name: str, value: Any) -> torch.Generator | None:
+    """A source of random numbers, on any device; None is torch's global one.
+
+    >>> generator("generator", 42)
+    Traceback (most recent call last):
+    ValueError: generator is 42; it must be a torch.Generator or None
+    """
     if value is not None and not isinstance(value, torch.Generator):
         raise ValueError(f"{name} is {_got(value)}; it must be a torch.Generator or None")
     return value
 
 
+def function(name: str, value: Any) -> Callable:
+    """Something that can be called.
+
+    >>> function("energy", 3)
+    Traceback (most recent call last):
+    ValueError: energy is 3; it must be a function
+    """
+    if not callable(value):
+        raise ValueError(f"{name} is {_got(value)}; it must be a function")
+    return value
+
+
 # %% ../nbs/lib/args.ipynb #85e4cc17
-def any_bits(
-    name: str,
-    x: Any,  # bool, integers or floats
-    n: int | None = None,  # size of the last axis
-    ndim: int | None = None,
-    device: torch.device | None = None,  # where x must lie; None: anywhere it can be copied from
-    grey: bool = True,  # are probabilities right here?
-    values: bool = True,
-) -> Tensor:
-    "Zeros and ones of any dtype, or probabilities: for a function that converts them itself."
-    if not isinstance(x, Tensor):
-        mend = f": use torch.as_tensor({name})" if type(x).__module__ == "numpy" else ""
-        raise ValueError(f"{name} is {_got(x)}; it must be a torch tensor of 0 and 1{mend}")
-    if x.is_complex() or x.numel() == 0:
-        got = f"has dtype {x.dtype}" if x.is_complex() else f"is empty (shape {tuple(x.shape)})"
-        raise ValueError(f"{name} {got}; it must hold 0 and 1, at least one of them")
-    if ndim is not None and x.ndim != ndim:
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; it must have {ndim} {'axis' if ndim == 1 else 'axes'}"
-        )
-    if n is not None and x.shape[-1:] != (n,):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; its last dimension must be {n}")
-    if x.device != device and (device is not None or x.is_meta):
-        place = (
-            "a device that holds numbers"
-            if device is None
-            else f"{device}: use {name}.to({str(device)!r})"
-        )
-        raise ValueError(f"{name} is on {x.device}; it must be on {place}")
-    if values and x.dtype != torch.bool and readable(x):
-        low, high = torch.aminmax(x.detach())
-        low, high = low.item(), high.item()
-        if not (low >= 0 and high <= 1):
-            mend = f": divide by {high:g}" if low >= 0 and high > 1 else ""
-            mend = f": use ({name} + 1) / 2" if (low, high) == (-1, 1) else mend
-            want = "it must hold 0 and 1 (or probabilities), without NaN"
-            raise ValueError(f"{name} spans {low:g} … {high:g}; {want}{mend}")
-        if not grey and not bool(((x == 0) | (x == 1)).all()):
-            raise ValueError(
-                f"{name} holds values between 0 and 1; it must hold 0 and 1: use binarise({name})"
-            )
-    return x
+def mask(name: str, x: Any, n: int, like: Tensor) -> Tensor:
+    """A tensor of True and False.
 
+    Args:
+        n: size of the last axis
+        like: x is moved to its device
 
-def mask(
-    name: str,
-    x: Any,
-    n: int,  # size of the last axis
-    like: Tensor,  # x is moved to its device
-) -> Tensor:
-    "A tensor of True and False."
+    >>> x = torch.ones(3)
+    >>> mask("known", torch.ones(3), 3, x)
+    Traceback (most recent call last):
+    ValueError: known is on cpu with dtype torch.float32; it must be a tensor of True and False ...
+    """
     if not isinstance(x, Tensor) or x.dtype != torch.bool or x.is_meta != like.is_meta:
         got = f"on {x.device} with dtype {x.dtype}" if isinstance(x, Tensor) else _got(x)
         raise ValueError(
@@ -504,22 +665,39 @@ def mask(
 def indices(
     name: str,
     x: Any,
-    n: int,  # they run from 0 to n − 1
+    n: int | None = None,
     ndim: int | None = None,
-    device: torch.device | None = None,  # where x must lie
+    device: torch.device | None = None,
     values: bool = True,
+    *,
+    shape: tuple[int, ...] | None = None,
 ) -> Tensor:
-    "A tensor of positions, as int64."
-    want = f"it must be a tensor of integers from 0 to {n - 1}"
+    """A tensor of positions or labels, 0, 1, 2, …, as int64.
+
+    Args:
+        n: they run from 0 to n − 1; None: no limit
+        ndim: number of axes
+        device: where x must lie
+        values: look at the numbers, where that is possible
+        shape: that x must have
+
+    >>> indices("i", torch.tensor([0, 3]), 3)
+    Traceback (most recent call last):
+    ValueError: i holds 0 … 3; it must be a tensor of integers from 0 to 2
+    """
+    want = "0, 1, 2, …" if n is None else f"from 0 to {n - 1}"
+    want = f"it must be a tensor of integers {want}"
     if (
         not isinstance(x, Tensor)
         or x.dtype == torch.bool
         or x.is_floating_point()
         or x.is_complex()
     ):
-        raise ValueError(
-            f"{name} is {f'of dtype {x.dtype}' if isinstance(x, Tensor) else _got(x)}; {want}"
-        )
+        got = f"of dtype {x.dtype}" if isinstance(x, Tensor) else _got(x)
+        mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
+        raise ValueError(f"{name} is {got}; {want}{mend}")
+    if shape is not None and x.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {tuple(shape)}")
     if x.numel() == 0 or (ndim is not None and x.ndim != ndim):
         axes = "" if ndim is None else f" with {ndim} {'axis' if ndim == 1 else 'axes'}"
         raise ValueError(f"{name} has shape {tuple(x.shape)}; {want}{axes}, not empty")
@@ -528,9 +706,9 @@ def indices(
             f"{name} is on {x.device}; it must be on {device}: use {name}.to({str(device)!r})"
         )
     if values and readable(x):
-        low, high = torch.aminmax(x)
-        if not bool((low >= 0) & (high < n)):
-            raise ValueError(f"{name} holds {low.item()} … {high.item()}; {want}")
+        low, high = _ends(x)
+        if low < 0 or (n is not None and high >= n):
+            raise ValueError(f"{name} holds {low} … {high}; {want}")
     return x.long()
 
 
@@ -538,18 +716,47 @@ def indices(
 def distribution(
     name: str,
     p: Any,
-    dim: int = -1,  # the axis along which it sums to 1
+    n: int | None = None,
+    *,
+    dim: int = -1,
+    ndim: int | None = None,
     like: tuple[str, Tensor] | None = None,
+    half: bool = False,
+    batch: bool = False,
+    tol: float | None = None,
     values: bool = True,
+    step: bool = False,
 ) -> Tensor:
-    "Probabilities that sum to 1."
-    floats(name, p, like=like, values=False)
-    if p.ndim == 0:
-        raise ValueError(f"{name} has shape (); it must have an axis of probabilities")
-    if values and readable(p):
-        gap = (p.detach().sum(dim) - 1).abs().amax()
-        lowest = p.detach().amin()
-        if not bool((lowest >= 0) & (gap <= 1e-4)):  # NaN fails both comparisons
+    """Probabilities that sum to 1.
+
+    Args:
+        n: how many probabilities, along the last axis
+        dim: the axis along which they sum to 1
+        ndim: number of axes
+        like: (name, tensor) whose dtype and device p must have
+        half: are float16 and bfloat16 right here?
+        batch: may the batch be empty?
+        tol: how far a sum may be from 1; None: 1e-4, and 1e-2 in half precision
+        values: look at the numbers, where that is possible
+        step: for a single step: look at numbers in main memory only
+
+    >>> distribution("q", torch.tensor([0.5, 1.0]))
+    Traceback (most recent call last):
+    ValueError: q must sum to 1 along axis -1; it is off by 0.5: divide by the sum
+    """
+    floats(
+        name, p, last=n, ndim=ndim, like=like, half=half, finite=False, empty=batch, values=False
+    )
+    if p.ndim == 0 or p.shape[-1] == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(p.shape)}; it must have an axis of probabilities"
+        )
+    if p.numel() and values and (on_host(p) or not step) and readable(p):
+        q = p.detach()
+        if tol is None:
+            tol = 1e-4 if p.dtype in _PRECISE else 1e-2
+        lowest, gap = q.amin(), (q.sum(dim) - 1).abs().amax()
+        if not bool((lowest >= 0) & (gap <= tol)):  # NaN fails both comparisons
             if not bool(lowest >= 0):
                 raise ValueError(f"{name} holds negative numbers or NaN; probabilities are ≥ 0")
             off = f"it is off by {gap.item():.3g}"
@@ -565,7 +772,20 @@ def logarithms(
     like: tuple[str, Tensor] | None = None,
     values: bool = True,
 ) -> Tensor:
-    "Logarithms of probabilities or densities: finite, or −∞ for the impossible."
+    """Logarithms of probabilities or densities: finite, or −∞ for the impossible.
+
+    Args:
+        last: size of the last axis
+        ndim: number of axes
+        like: (name, tensor) whose dtype and device x must have
+        values: look at the numbers, where that is possible
+
+    >>> logarithms("C", torch.tensor([0.0, 1.0]).log())
+    tensor([-inf, 0.])
+    >>> logarithms("C", torch.tensor([math.inf]))
+    Traceback (most recent call last):
+    ValueError: C contains NaN or +∞; a logarithm of a probability is finite or −∞
+    """
     floats(name, x, last=last, ndim=ndim, like=like, finite=False)
     if (
         values and readable(x) and not bool(x.detach().amax() < math.inf)
@@ -576,17 +796,33 @@ def logarithms(
 
 # %% ../nbs/lib/args.ipynb #b619f1c9
 def machine(
-    W: Any,  # (n_visible, n_hidden)
-    a: Any = ...,  # (n_visible,); left out where the function has no such argument
-    b: Any = ...,  # (n_hidden,)
-    visible: dict[str, Any] | None = None,  # by name: bits (…, n_visible), or probabilities
-    hidden: dict[str, Any]
-    | None = None,  # by name: (…, n_hidden); leading axes must fit those of the visible ones
-    rows: bool = False,  # must the states be (B, n)?
-    grey: bool = True,  # are probabilities right here?
-    values: bool | None = None,  # look at the numbers? None: where they lie in main memory
-):
-    "Weights, biases and states of a two-layer machine of bits that fit each other."
+    W: Any,
+    a: Any = ...,
+    b: Any = ...,
+    visible: dict[str, Any] | None = None,
+    hidden: dict[str, Any] | None = None,
+    rows: bool = False,
+    grey: bool = True,
+    values: bool | None = None,
+) -> None:
+    """Weights, biases and states of a two-layer machine of bits that fit each other.
+
+    Args:
+        W: (n_visible, n_hidden)
+        a: (n_visible,); left out where the function has no such argument
+        b: (n_hidden,)
+        visible: by name: bits (…, n_visible), or probabilities
+        hidden: by name: (…, n_hidden); leading axes must fit those of the visible ones
+        rows: must the states be (B, n)?
+        grey: are probabilities right here?
+        values: look at the numbers? None: where they lie in main memory
+
+    >>> W, v = torch.zeros(3, 2), torch.ones(4, 3)
+    >>> machine(W, visible={"v": v})
+    >>> machine(W, b=torch.zeros(3))
+    Traceback (most recent call last):
+    ValueError: b has shape (3,); its last dimension must be 2, to go with W
+    """
     look = isinstance(W, Tensor) and on_host(W) if values is None else values
     floats("W", W, ndim=2, values=look)
     layers = (("a", a, visible or {}), ("b", b, hidden or {}))
@@ -598,25 +834,23 @@ def machine(
             if rows and x.ndim != 2:
                 raise ValueError(f"{state} has shape {tuple(x.shape)}; it must be (rows, {n})")
     if visible and hidden:
-        leading(**visible, **hidden)
+        broadcast(last=False, **visible, **hidden)
 
 
-def leading(**tensors: Tensor):
-    "Tensors whose axes before the last one broadcast."
-    try:
-        torch.broadcast_shapes(*(x.shape[:-1] for x in tensors.values()))
-    except RuntimeError:
-        shapes = [tuple(x.shape) for x in tensors.values()]
-        raise ValueError(
-            f"{' and '.join(tensors)} have shapes {shapes}; all but the last axis must fit"
-        ) from None
+def fitting_axes(**named: tuple[Any, str]) -> None:
+    """Tensors of real numbers, of one dtype and device, whose axes with the same letter have the same size.
 
+    Args:
+        named: (tensor, a letter for each axis)
 
-def axes(
-    **named: tuple[Any, str],  # (tensor, a letter for each axis)
-):
-    "Tensors of real numbers, of one dtype and device, whose axes with the same letter have the same size."
-    sizes, owners, first = {}, {}, None
+    >>> W = torch.ones(3, 2)
+    >>> fitting_axes(W=(W, "nm"), b=(torch.ones(4), "m"))
+    Traceback (most recent call last):
+    ValueError: b has shape (4,); it must be (m) with m = 2, to go with W
+    """
+    first: tuple[str, Tensor] | None = None
+    sizes: dict[str, int] = {}
+    owners: dict[str, str] = {}
     for name, (x, letters) in named.items():
         floats(name, x, ndim=len(letters), like=first, values=False)
         first = (name, x) if first is None else first
@@ -632,22 +866,11 @@ def axes(
                 )
 
 
-def finite_result(
-    result: Tensor,  # sums and products of the inputs
-    **inputs: Tensor,
-) -> Tensor:
-    "The result when it is finite; else the input that spoilt it is named. One look at the result instead of many."
-    if on_host(result) and readable(result) and not bool(result.detach().isfinite().all()):
-        for name, x in inputs.items():
-            floats(name, x)
-    return result
-
-
 # %% ../nbs/lib/args.ipynb #012fc113
 def points(
     name: str,
     x: Any,
-    last: int | None = None,  # d, where it is known
+    last: int | None = None,
     *,
     ndim: int | None = None,
     like: tuple[str, Tensor] | None = None,
@@ -655,7 +878,20 @@ def points(
     finite: bool = True,
     values: bool = True,
 ) -> Tensor:
-    "Vectors (..., d) of at least one number each; the batch may be empty."
+    """Vectors (..., d) of at least one number each; the batch may be empty.
+
+    Args:
+        last: d, where it is known
+        ndim: number of axes
+        like: (name, tensor) whose dtype and device x must have
+        half: are float16 and bfloat16 right here?
+        finite: refuse NaN and infinity
+        values: look at the numbers, where that is possible
+
+    >>> points("x", torch.ones(3, 2), last=4)
+    Traceback (most recent call last):
+    ValueError: x has shape (3, 2); its last dimension must be 4
+    """
     floats(name, x, last=last, ndim=ndim, like=like, half=half, empty=True, values=False)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be (..., n) with n ≥ 1")
@@ -664,20 +900,20 @@ def points(
     return x
 
 
-def _bounded(x: Tensor) -> bool:
-    "Are all entries finite?"
-    low, high = torch.aminmax(x.detach()) if x.numel() else (x.new_zeros(()), x.new_zeros(()))
-    return low.item() > -math.inf and high.item() < math.inf  # NaN fails both
-
-
 def rows(
-    name: str,
-    x: Any,
-    want: str = "(n, d) with at least one row",  # the shape in words
-    least: int = 1,  # how many rows
-    **how: Any,  # as in `points`
+    name: str, x: Any, want: str = "(n, d) with at least one row", least: int = 1, **how: Any
 ) -> Tensor:
-    "A matrix of at least `least` rows."
+    """A matrix of at least `least` rows.
+
+    Args:
+        want: the shape in words
+        least: how many rows
+        how: as in `points`
+
+    >>> rows("data", torch.ones(3))
+    Traceback (most recent call last):
+    ValueError: data has shape (3,); it must be (n, d) with at least one row
+    """
     points(name, x, **{**how, "values": False})
     if x.ndim != 2 or len(x) < least:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be {want}")
@@ -686,24 +922,43 @@ def rows(
 
 def memory(
     name: str,
-    x: Any,  # states (..., d)
-    patterns: Any,  # (P, d)
-    stored: str = "patterns",  # name of the patterns
+    x: Any,
+    patterns: Any,
+    stored: str = "patterns",
     half: bool = False,
-    values: bool = False,  # look at the numbers here; `in_range` looks at the result instead
+    values: bool = False,
 ) -> Tensor:
-    "States, and the stored patterns that they are compared with: one width, dtype and device."
+    """States, and the stored patterns that they are compared with: one width, dtype and device.
+
+    Args:
+        x: states (..., d)
+        patterns: (P, d)
+        stored: name of the patterns
+        half: are float16 and bfloat16 right here?
+        values: look at the numbers here; `in_range` looks at the result instead
+
+    >>> patterns = torch.ones(2, 3)
+    >>> memory("x", torch.ones(4), patterns)
+    Traceback (most recent call last):
+    ValueError: x has shape (4,); its last dimension must be 3, to go with patterns
+    """
     rows(stored, patterns, "(P, d) with at least one pattern", half=half, values=values)
     return points(name, x, patterns.shape[1], like=(stored, patterns), half=half, values=values)
 
 
-def pairs(
-    keys: Any,  # (n, d)
-    values: Any,  # (n, c), one row for each key
-    bandwidth: Any,
-    least: int = 1,  # how many
-) -> float:
-    "Keys with their values, and the width of a kernel, which is returned."
+def pairs(keys: Any, values: Any, bandwidth: Any, least: int = 1) -> float:
+    """Keys with their values, and the width of a kernel, which is returned.
+
+    Args:
+        keys: (n, d)
+        values: (n, c), one row for each key
+        least: how many
+
+    >>> keys = torch.ones(3, 2)
+    >>> pairs(keys, keys[:2], 1.0)
+    Traceback (most recent call last):
+    ValueError: keys and values have 3 and 2 rows; each key needs its value
+    """
     rows("keys", keys, f"(n, d) with n at least {least}", least)
     rows("values", values, "(n, c), one row for each key", like=("keys", keys))
     if len(values) != len(keys):
@@ -714,43 +969,37 @@ def pairs(
 
 
 # %% ../nbs/lib/args.ipynb #fd982169
-def words(
-    name: str,
-    x: Any,
-    n: int | None = None,  # how many units a word has
-    like: tuple[str, Tensor] | None = None,
-    values: bool = True,
-) -> Tensor:
-    "Words (..., n) of ±1; the batch may be empty."
-    points(name, x, n, like=like, finite=False, values=False)
-    if values and x.numel() and readable(x):
-        low, high = torch.aminmax(x.detach().square())
-        if not low.item() == high.item() == 1:
-            spins(name, x)  # says what is wrong
-    return x
+def spin_memory(state: Any, patterns: Any, every: bool = False) -> Tensor:
+    """States and stored patterns of ±1. A few states are compared with many patterns faster than all are looked at.
 
+    Args:
+        state: (..., N) of ±1
+        patterns: (P, N) of ±1
+        every: look at every pattern, for a function that walks through them many times
 
-def spin_memory(
-    state: Any,  # (..., N) of ±1
-    patterns: Any,  # (P, N) of ±1
-    every: bool = False,  # look at every pattern, for a function that walks through them many times
-) -> Tensor:
-    "States and stored patterns of ±1. A few states are compared with many patterns faster than all are looked at."
+    >>> xi = torch.ones(2, 3)
+    >>> spin_memory(torch.zeros(3), xi)
+    Traceback (most recent call last):
+    ValueError: state holds 0 and 1; spins are ±1: use 2*state - 1
+    """
     rows("patterns", patterns, "(P, N) with at least one pattern", finite=False, values=False)
-    words("state", state, patterns.shape[1], like=("patterns", patterns))
+    spins("state", state, patterns.shape[1], like=("patterns", patterns), batch=True)
     P, N = patterns.shape
     some = P if every else max(1, 2048 // N, state.numel() // N * P // 16)
-    words("patterns", patterns[:some])
+    spins("patterns", patterns[:some])
     return state
 
 
-def power(
-    name: str,
-    value: Any,
-    largest: int = 1,  # what is raised to it
-    dtype: torch.dtype = torch.float64,
-) -> int | str:
-    'A power n ≥ 2 whose largest value this dtype can hold, or "exp".'
+def power(name: str, value: Any, largest: int = 1, dtype: torch.dtype = torch.float64) -> int | str:
+    """A power n ≥ 2 whose largest value this dtype can hold, or "exp".
+
+    Args:
+        largest: what is raised to it
+
+    >>> power("power", 1)
+    Traceback (most recent call last):
+    ValueError: power is 1; it must be a whole number ≥ 2
+    """
     if isinstance(value, str) and value == "exp":
         return value
     if isinstance(value, (str, float)) or value is None:
@@ -764,11 +1013,16 @@ def power(
 
 
 # %% ../nbs/lib/args.ipynb #c8e638c5
-def beta(
-    name: str,
-    value: Any,  # a number, or a tensor of one entry, which may ask for a gradient
-) -> float | Tensor:
-    "An inverse temperature: one finite number above 0. A tensor on a GPU is not looked at."
+def inverse_temperature(name: str, value: Any) -> float | Tensor:
+    """One finite number above 0. A tensor on a GPU is not looked at.
+
+    Args:
+        value: a number, or a tensor of one entry, which may ask for a gradient
+
+    >>> inverse_temperature("beta", 0)
+    Traceback (most recent call last):
+    ValueError: beta is 0; it must be a finite number > 0
+    """
     if not isinstance(value, Tensor):
         return positive(name, value)
     if not value.is_floating_point():
@@ -784,45 +1038,58 @@ def beta(
 
 def scale(
     name: str,
-    value: Any,  # a number, or a tensor of numbers
-    like: Tensor | None = None,  # a tensor gets its dtype and device
+    value: Any,
+    like: Tensor | None = None,
     *,
-    zero: bool = False,  # is 0 right here?
-    least: float = 0.0,  # smaller ones are refused
-    batch: Sequence[int] | None = None,  # a tensor must broadcast to this shape
-    look: bool = True,  # at the numbers of a tensor on a GPU too
+    zero: bool = False,
+    least: float = 0.0,
+    batch: Sequence[int] | None = None,
+    look: bool = True,
 ) -> float | Tensor:
-    "Widths, step sizes or temperatures: finite and above 0, and not 0 in the dtype in which they will be used."
+    """Widths, step sizes or temperatures: finite and above 0, and not 0 in the dtype in which they will be used.
+
+    Args:
+        value: a number, or a tensor of numbers
+        like: a tensor gets its dtype and device
+        zero: is 0 right here?
+        least: smaller ones are refused
+        batch: a tensor must broadcast to this shape
+        look: at the numbers of a tensor on a GPU too
+
+    >>> scale("sigma", torch.tensor([0.0, 1.0]))
+    Traceback (most recent call last):
+    ValueError: sigma spans 0 … 1; sigma must be finite and above 0
+    """
     if (
         type(value) is float and max(least, 1e-37) < value < 1e37
     ):  # the common case, in the loops of walks
         return value
     limit = f"{least:g} or above" if zero or least else "above 0"
-    looked = not isinstance(value, Tensor) or (
-        value.numel() > 0 and readable(value) and (look or on_host(value))
-    )
+    most = math.inf if like is None else torch.finfo(like.dtype).max
+    tiny = 0.0 if like is None or zero else torch.finfo(like.dtype).tiny
     if not isinstance(value, Tensor):
         if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
             raise ValueError(
                 f"{name} is {_got(value)}; {name} must be a number or a tensor of numbers, {limit}"
             )
-        low = high = real(name, value)
+        ends = (real(name, value),) * 2
     elif value.is_complex() or value.dtype == torch.bool:
         raise ValueError(f"{name} has dtype {value.dtype}; it must hold real numbers")
-    elif looked:
-        low, high = value.min().item(), value.max().item()
-    most = math.inf if like is None else torch.finfo(like.dtype).max
-    if looked and not (
-        high <= most and high < math.inf and (low >= least if zero or least else low > 0)
-    ):  # NaN fails
-        raise ValueError(f"{name} spans {low:g} … {high:g}; {name} must be finite and {limit}")
-    tiny = 0.0 if like is None or zero else torch.finfo(like.dtype).tiny
+    elif value.numel() and readable(value) and (look or on_host(value)):
+        ends = _ends(value)
+    else:
+        ends = None
+    if ends is not None:
+        low, high = ends
+        enough = low >= least if zero or least else low > 0
+        if not (enough and high <= most and high < math.inf):  # NaN fails
+            raise ValueError(f"{name} spans {low:g} … {high:g}; {name} must be finite and {limit}")
     if not isinstance(value, Tensor):
-        return max(low, tiny)
+        return max(float(value), tiny)
     if batch is not None:
         _fits(name, value, tuple(batch))
     value = value if like is None else value.to(like)
-    return value if tiny == 0 or (looked and low >= tiny) else value.clamp(min=tiny)
+    return value if tiny == 0 or (ends is not None and ends[0] >= tiny) else value.clamp(min=tiny)
 
 
 def _fits(name: str, x: Tensor, batch: tuple[int, ...]) -> Tensor:
@@ -833,13 +1100,19 @@ def _fits(name: str, x: Tensor, batch: tuple[int, ...]) -> Tensor:
     return x
 
 
-def levels(
-    name: str,
-    sigmas: Any,  # a sequence of numbers, or a tensor (n,)
-    rising: bool = False,
-    zero: bool = True,  # may the lowest level be 0?
-) -> list[float]:
-    "Levels of noise as numbers, strictly falling, or rising."
+def levels(name: str, sigmas: Any, rising: bool = False, zero: bool = True) -> list[float]:
+    """Levels of noise as numbers, strictly falling, or rising.
+
+    Args:
+        sigmas: a sequence of numbers, or a tensor (n,)
+        zero: may the lowest level be 0?
+
+    >>> levels("sigmas", torch.tensor([2.0, 0.5]))
+    [2.0, 0.5]
+    >>> levels("sigmas", [1, 2])
+    Traceback (most recent call last):
+    ValueError: sigmas are [1.0, 2.0]; they must be numbers that fall from a finite positive one, and not below 0
+    """
     if isinstance(sigmas, Tensor):
         sigmas = (
             sigmas.tolist()
@@ -875,8 +1148,24 @@ def scores(
     like: tuple[str, Tensor] | None = None,
     values: bool = True,
 ) -> Tensor:
-    "Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed."
-    points(name, x, last, like=like, finite=False, values=False)
+    """Scores (..., n) of n choices: −inf forbids one, and one of each row is allowed.
+
+    As `energies` they may be whole numbers, or in half precision.
+
+    Args:
+        last: size of the last axis
+        like: (name, tensor) whose dtype and device x must have
+        values: look at the numbers, where that is possible
+
+    >>> scores("scores", torch.tensor([-math.inf, -math.inf]))
+    Traceback (most recent call last):
+    ValueError: scores forbids every choice of a row (all −inf); at least one must be allowed
+    """
+    if isinstance(x, Tensor) and not (
+        x.is_floating_point() or x.is_complex() or x.dtype == torch.bool
+    ):
+        x = x.to(torch.get_default_dtype())
+    points(name, x, last, like=like, half=True, finite=False, values=False)
     if values and x.numel() and readable(x):
         best = x.detach().amax(-1)  # NaN where there is one
         if not _bounded(best):
@@ -890,96 +1179,156 @@ def scores(
     return x
 
 
-def shares(
-    name: str,
-    p: Any,  # (..., n)
-    like: tuple[str, Tensor] | None = None,
-) -> Tensor:
-    "A whole divided among n choices: a `distribution` in each row, and a batch of none."
-    points(name, p, like=like, finite=False, values=False)
-    if p.numel() and readable(p):
-        least, most = torch.aminmax(p.detach().sum(-1))
-        if not (
-            p.detach().amin().item() >= 0 and least.item() >= 1 - 1e-4 and most.item() <= 1 + 1e-4
-        ):
-            distribution(name, p)  # says what is wrong
-    return p
-
-
-def in_range(
-    result: Tensor,
-    *more: Tensor,
-    infinite: bool = False,  # are infinities right here?
-    **inputs: Any,  # the arguments it was computed from, by name
-) -> Tensor:
+def finite_result(result: Tensor, *more: Tensor, infinite: bool = False, **inputs: Any) -> Tensor:
     """The result when it is finite; otherwise the argument that spoilt it is named.
 
-    One look at a small result instead of one at each large input. On a GPU nothing is looked at."""
+    One look at a small result instead of one at each large input. On a GPU nothing is looked at.
+
+    Args:
+        result: what was computed
+        more: further results
+        infinite: are infinities right here?
+        inputs: the arguments it was computed from, by name
+    Returns: the result
+
+    >>> x = torch.tensor([1e30, 1.0])
+    >>> finite_result(x * x, x=x)
+    Traceback (most recent call last):
+    ValueError: x goes up to 1e+30: the result overflows torch.float32; take smaller numbers or a wider dtype
+    """
     for x in (result, *more):
-        if not on_host(x) or not readable(x) or x.numel() == 0:
+        if not (x.numel() and on_host(x) and readable(x)):
             continue
-        if bool(x.detach().isnan().any()) if infinite else not _bounded(x):
+        low, high = _ends(x)  # NaN fails every comparison
+        if not (low <= high if infinite else -math.inf < low <= high < math.inf):
             raise ValueError(_spoilt(inputs, x.dtype))
     return result
 
 
 def _spoilt(inputs: dict[str, Any], dtype: torch.dtype) -> str:
     "Which argument made a result that is no number."
-    for name, x in inputs.items():
-        if isinstance(x, Tensor) and not bool(x.detach().isfinite().all()):
-            return f"{name} contains NaN or infinity; every entry must be finite"
-    numbers = {name: x for name, x in inputs.items() if not isinstance(x, Tensor)}
-    sizes = {
-        name: x.detach().abs().max().item()
-        for name, x in inputs.items()
-        if isinstance(x, Tensor) and x.numel()
+    tensors = {
+        name: x.detach() for name, x in inputs.items() if isinstance(x, Tensor) and x.numel()
     }
-    known = [f"{name} is {x}" for name, x in numbers.items()]
-    known += [f"{name} goes up to {x:g}" for name, x in sizes.items()]
-    return f"{', '.join(known)}: the result is beyond the range of {dtype}; take smaller numbers or a wider dtype"
+    for name, x in tensors.items():
+        if not bool(x.isfinite().all()):
+            return f"{name} contains NaN or infinity; every entry must be finite"
+    known = [f"{name} is {x}" for name, x in inputs.items() if not isinstance(x, Tensor)]
+    known += [f"{name} goes up to {x.abs().max().item():g}" for name, x in tensors.items()]
+    return (
+        f"{', '.join(known)}: the result overflows {dtype}; take smaller numbers or a wider dtype"
+    )
 
 
-def products(
-    beta: float | Tensor,
-    **vectors: Tensor,  # (..., d), by name
-) -> None:
+def products(beta: float | Tensor, **vectors: Tensor) -> None:
     """Finite vectors whose dot products, times beta, stay in range: for a kernel that hides what went wrong.
 
-    On a GPU nothing is looked at."""
+    On a GPU nothing is looked at.
+
+    Args:
+        vectors: (..., d), by name
+
+    >>> x = torch.tensor([1e30])
+    >>> products(1.0, x=x)
+    Traceback (most recent call last):
+    ValueError: beta is 1.0, x goes up to 1e+30: the result overflows torch.float32; ...
+    """
     if not all(on_host(x) and readable(x) for x in vectors.values()):
         return
     largest = 0.0
     for name, x in vectors.items():
-        low, high = (end.item() for end in torch.aminmax(x.detach())) if x.numel() else (0.0, 0.0)
+        low, high = _ends(x) if x.numel() else (0.0, 0.0)
         if not (low > -math.inf and high < math.inf):
             raise ValueError(f"{name} contains NaN or infinity; every entry must be finite")
         largest = max(largest, -low, high)
     if isinstance(beta, Tensor):
         beta = beta.detach().item() if on_host(beta) and readable(beta) else 1.0
+    x = next(iter(vectors.values()))
     width, dtype = x.shape[-1], torch.promote_types(x.dtype, torch.float32)
     if beta * width * largest**2 > torch.finfo(dtype).max:
         raise ValueError(_spoilt({"beta": beta, **vectors}, dtype))
 
 
-def function(
-    name: str,
-    value: Any,
-) -> Callable:
-    "Something that can be called."
-    if not callable(value):
-        raise ValueError(f"{name} is {_got(value)}; it must be a function")
-    return value
+# %% ../nbs/lib/args.ipynb #5c0e71da
+def returned(
+    name: str,  # of the function, which is the caller's
+    y: Any,  # what it made of x
+    shape: Sequence[int],  # that y must have
+    x: Tensor,
+    *,
+    nan: bool = True,  # is NaN right here?
+    typed: bool = False,  # must y have x's dtype and lie on its device?
+) -> Tensor:
+    """What a function that was handed in made of x: a tensor of the shape wanted.
+
+    >>> returned("energy", torch.zeros(4), (4,), torch.ones(4, 2))
+    tensor([0., 0., 0., 0.])
+    """
+    if not isinstance(y, Tensor) or y.shape != torch.Size(shape):
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        want = f"it must give {tuple(shape)}"
+        raise ValueError(f"{name} gave {got} for x of shape {tuple(x.shape)}; {want}")
+    if typed:
+        alike(name, y, "x", x)
+    if not nan and readable(y) and bool(y.detach().isnan().any()):
+        raise ValueError(f"{name} is NaN at one of the points in x; it must give numbers there")
+    return y
+
+
+# %% ../nbs/lib/args.ipynb #e7a2c415
+def mixture(
+    x: Tensor,  # (..., d) points
+    weights: Tensor,  # (K,) ≥ 0, sum 1
+    means: Tensor,  # (K, d)
+    stds: float | Tensor,  # one number or (K,)
+    sigma: float | Tensor,  # one number or (...)
+) -> tuple[Tensor, Tensor, Tensor]:  # weights (K,), means (K, d), variances that fit (..., K)
+    """A mixture of round Gaussians, blurred by noise of width sigma, that fits the points x.
+
+    The means come in x's dtype, weights and variances in float64 where the device has it. A GPU is not waited for.
+
+    >>> mixture(torch.zeros(1), torch.ones(1), torch.zeros(1, 1), 3.0, 4.0)[2]
+    tensor([25.], dtype=torch.float64)
+    """
+    points("x", x, values=on_host(points("x", x, values=False)))
+    floats("weights", weights, ndim=1, values=False)
+    rows("means", means, "(K, d)", values=False)
+    if weights.shape != means.shape[:1]:
+        got = f"weights {tuple(weights.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (K,) and (K, d)")
+    if x.shape[-1] != means.shape[1]:
+        got = f"x {tuple(x.shape)} and means {tuple(means.shape)}"
+        raise ValueError(f"{got} do not fit: they must be (..., d) and (K, d)")
+    distribution("weights", weights, values=on_host(weights))
+    rows("means", means, values=on_host(means))
+    for name, part in {"weights": weights, "means": means}.items():
+        if part.is_meta != x.is_meta:
+            alike(name, part, "x", x, "device")
+    stds = scale("stds", stds, x, zero=True, batch=weights.shape, look=False)
+    sigma = scale("sigma", sigma, x, zero=True, batch=x.shape[:-1], look=False)
+    width, level = (
+        torch.as_tensor(v, dtype=x.dtype, device=x.device).to(wide_dtype(x.device))
+        for v in (stds, sigma)
+    )
+    variance = width.expand(len(weights)) ** 2 + level[..., None] ** 2
+    if on_host(x) and readable(variance) and not bool((variance > 0).all()):
+        raise ValueError(
+            "stds and sigma are both 0 somewhere: a point mass has no density; use a positive sigma"
+        )
+    return weights.to(x).to(variance), means.to(x), variance
 
 
 # %% ../nbs/lib/args.ipynb #1f685d99
-def precision(
-    name: str,
-    dtype: Any,
-    device: torch.device
-    | str
-    | None = None,  # where such numbers are to live; None: torch's default
-) -> torch.dtype:
-    "float32 or float64, where the device has it."
+def precision(name: str, dtype: Any, device: torch.device | str | None = None) -> torch.dtype:
+    """float32 or float64, where the device has it.
+
+    Args:
+        device: where such numbers are to live; None: torch's default
+
+    >>> precision("dtype", torch.float16)
+    Traceback (most recent call last):
+    ValueError: dtype is torch.float16; it must be torch.float32 or torch.float64
+    """
     choice(name, dtype, _PRECISE)
     try:
         kind = torch.get_default_device().type if device is None else torch.device(device).type
@@ -995,17 +1344,31 @@ def precision(
 # %% ../nbs/lib/args.ipynb #0070c5f8
 def within(
     name: str,
-    x: float | Tensor,  # one number, or a floating-point tensor of any shape
+    x: float | Tensor,
     low: float = -math.inf,
     high: float = math.inf,
-    above: bool = False,  # `low` itself is not allowed
-    below: bool = False,  # `high` itself is not allowed
+    above: bool = False,
+    below: bool = False,
     like: tuple[str, Tensor] | None = None,
-    infinite: bool = False,  # is infinity right here, where the limits allow it?
-    number: bool = True,  # is a plain number right here?
-    step: bool = False,  # for a single step: look at numbers in main memory only
+    infinite: bool = False,
+    number: bool = True,
+    step: bool = False,
 ) -> float | Tensor:
-    "x itself when every entry lies within the limits; never NaN."
+    """x itself when every entry lies within the limits; never NaN.
+
+    Args:
+        x: one number, or a floating-point tensor of any shape
+        above: `low` itself is not allowed
+        below: `high` itself is not allowed
+        like: (name, tensor) whose dtype and device x must have
+        infinite: is infinity right here, where the limits allow it?
+        number: is a plain number right here?
+        step: for a single step: look at numbers in main memory only
+
+    >>> within("u", torch.tensor([0.5, 1.0]), 0, 1, below=True)
+    Traceback (most recent call last):
+    ValueError: u contains 1; it must be finite ≥ 0 and < 1
+    """
     if isinstance(x, Tensor):
         floats(name, x, like=like, finite=False, values=False)
         if (step and not on_host(x)) or not readable(x):
@@ -1026,64 +1389,18 @@ def within(
     return x
 
 
-def together(
-    name: str,
-    x: Tensor,
-    other: str,  # name of the tensor beside it
-    reference: Tensor,
-) -> Tensor:
-    "x itself when it lies on the device of the tensor it will meet; its dtype may differ."
-    if x.device != reference.device:
-        mend = f"move one of them: {name}.to({str(reference.device)!r})"
-        raise ValueError(f"{name} is on {x.device} and {other} on {reference.device}; {mend}")
-    return x
+def energies(name: str, E: Any, ndim: int | None = None) -> Tensor:
+    """Energies (..., n) of n states: +inf forbids a state. Integers become floating point; half precision stays.
 
+    Args:
+        ndim: number of axes
 
-def concrete(
-    name: str,
-    x: Tensor,
-) -> Tensor:
-    'x itself when it has numbers to compute with: a tensor on "meta" has only a shape.'
-    if x.is_meta:
-        raise ValueError(
-            f"{name} is on meta, where a tensor has no numbers; it must be on a device that holds them"
-        )
-    return x
-
-
-def same_shape(
-    name: str,
-    x: Tensor,
-    other: str,  # name of the tensor beside it
-    reference: Tensor,
-) -> Tensor:
-    "x itself when it has the shape of the tensor that it meets entry by entry."
-    if x.shape != reference.shape:
-        raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; it must be that of {other}, {tuple(reference.shape)}"
-        )
-    return x
-
-
-def broadcast(
-    **tensors: Tensor,  # by name
-) -> tuple[int, ...]:  # their common shape
-    "Tensors that meet entry by entry: their shapes go together."
-    try:
-        return tuple(torch.broadcast_shapes(*(x.shape for x in tensors.values())))
-    except RuntimeError:
-        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in tensors.items())
-        raise ValueError(
-            f"{' and '.join(tensors)} must have shapes that go together; got {shapes}"
-        ) from None
-
-
-def energies(
-    name: str,
-    E: Any,
-    ndim: int | None = None,  # number of axes
-) -> Tensor:
-    "Energies (..., n) of n states: +inf forbids a state. Integers become floating point; half precision stays."
+    >>> energies("E", torch.tensor([0, 1]))
+    tensor([0., 1.])
+    >>> energies("E", torch.tensor([-math.inf]))
+    Traceback (most recent call last):
+    ValueError: E must not hold NaN or −inf
+    """
     if isinstance(E, Tensor) and not (
         E.is_floating_point() or E.is_complex() or E.dtype == torch.bool
     ):
@@ -1105,71 +1422,36 @@ def energies(
     return E
 
 
-def probabilities(
-    name: str,
-    p: Any,
-    n: int | None = None,  # size of the last axis
-    tol: float = 1e-2,  # how far the sum may be from 1
-    ndim: int | None = None,  # number of axes
-    like: tuple[str, Tensor] | None = None,
-    step: bool = False,  # for a single step: look at numbers in main memory only
-) -> Tensor:
-    "Distributions (..., n), each row summing to 1; zeros are allowed, half precision too."
-    if isinstance(p, Tensor) and (p.ndim == 0 or (n is not None and p.shape[-1] != n)):
-        want = f"{n} probabilities a row" if n is not None else "probabilities (..., n)"
-        raise ValueError(f"{name} must hold {want} that sum to 1, got shape {tuple(p.shape)}")
-    if isinstance(p, Tensor) and not p.is_floating_point():
-        raise ValueError(f"{name} must be a floating-point tensor (..., n), got {p.dtype}")
-    floats(name, p, ndim=ndim, like=like, half=True, finite=False, values=False)
-    if (on_host(p) or not step) and readable(p):
-        q = p.detach()
-        if not bool(
-            (q.amin() >= 0) & ((q.sum(-1) - 1).abs().amax() < tol)
-        ):  # NaN fails both comparisons
-            raise ValueError(
-                f"{name} must be probabilities: no NaN, none below 0, and each row must sum to 1"
-            )
-    return p
-
-
-def labels(
-    name: str,
-    x: Any,
-    n: int,  # how many
-) -> Tensor:
-    "Whole numbers 0, 1, 2, …, as (n,) int64."
-    if not isinstance(x, Tensor):
-        mend = f": use torch.as_tensor({name})" if _is_numpy(x) else ""
-        raise ValueError(f"{name} is {_got(x)}; it must be a tensor of integers{mend}")
-    if x.shape != (n,):
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; it must be ({n},)")
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise ValueError(f"{name} must hold integers 0, 1, 2, …; got {x.dtype}")
-    if readable(x) and bool((x < 0).any()):
-        raise ValueError(f"{name} must hold integers 0, 1, 2, …; got {x.min().item()}")
-    return x.long()
-
-
 # %% ../nbs/lib/args.ipynb #9a23c3e9
-def numbers(
-    name: str,
-    x: Any,  # one number, a list of numbers, or a tensor of any shape
-    low: float = -math.inf,
-) -> Tensor:
-    "Finite numbers, as float64 on the processor: where a small computation in full precision is made."
+def numbers(name: str, x: Any, low: float = -math.inf) -> Tensor:
+    """Finite numbers, as float64 on the processor: where a small computation in full precision is made.
+
+    Args:
+        x: one number, a list of numbers, or a tensor of any shape
+        low: the least that is allowed
+
+    >>> numbers("T", [0.5, -1.0], 0)
+    Traceback (most recent call last):
+    ValueError: T[1] is -1.0; it must be a finite number ≥ 0
+    """
     if isinstance(x, (list, tuple)):
-        x = torch.tensor(
-            [real(f"{name}[{k}]", v, low) for k, v in enumerate(x)], dtype=torch.float64
-        )
-    x = within(name, x, low)
-    return torch.as_tensor(x, dtype=torch.float64, device="cpu").detach()
+        listed = [real(f"{name}[{k}]", v, low) for k, v in enumerate(x)]
+        return torch.tensor(listed, dtype=torch.float64)
+    checked = within(name, x, low)
+    return torch.as_tensor(checked, dtype=torch.float64, device="cpu").detach()
 
 
-def columns(
-    positive: Sequence[str] = (),  # names of those that must be above 0
-    **table: Tensor,  # real or whole numbers (n,), by name
-) -> list[Tensor]:
-    "The columns of a small table, brought to the processor: of one length, and two different values in the first."
+def columns(positive: Sequence[str] = (), **table: Tensor) -> list[Tensor]:
+    """The columns of a small table, brought to the processor: of one length, and two different values in the first.
+
+    Args:
+        positive: names of those that must be above 0
+        table: real or whole numbers (n,), by name
+
+    >>> columns(N=torch.tensor([10, 10]), value=torch.tensor([0.1, 0.2]))
+    Traceback (most recent call last):
+    ValueError: N are [10.0, 10.0]; at least two different ones are needed
+    """
     checked: list[Tensor] = []
     for name, x in table.items():
         if isinstance(x, Tensor) and x.dtype in (torch.int32, torch.int64):
@@ -1187,13 +1469,17 @@ def columns(
 
 
 # %% ../nbs/lib/args.ipynb #9bdd3cfa
-def couplings(
-    name: str,
-    W: Any,
-    falling: bool = False,  # must the energy fall at every flip? Then no spin may push itself over
-    hollow: bool = False,  # must the diagonal be zero?
-) -> Tensor:
-    "Finite symmetric couplings (N, N): what has an energy."
+def couplings(name: str, W: Any, falling: bool = False, hollow: bool = False) -> Tensor:
+    """Finite symmetric couplings (N, N): what has an energy.
+
+    Args:
+        falling: must the energy fall at every flip? Then no spin may push itself over
+        hollow: must the diagonal be zero?
+
+    >>> couplings("W", torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    Traceback (most recent call last):
+    ValueError: W is not symmetric (largest gap 1), so no energy guides it: use (W + W.T) / 2
+    """
     square(name, W)
     if not readable(W):
         return W
@@ -1226,19 +1512,24 @@ def _asymmetry(W: Tensor) -> float:
     return gap if gap > 1e-5 * largest else 0.0
 
 
-def biases(
-    name: str,
-    b: float | Tensor | None,  # one number for all spins, or (N,); None: none
-    W: Tensor,  # the couplings beside them
-) -> Tensor:  # (N,), of W's dtype and device
-    "The bias of each spin."
+def biases(name: str, b: float | Tensor | None, W: Tensor) -> Tensor:
+    """The bias of each spin.
+
+    Args:
+        b: one number for all spins, or (N,); None: none
+        W: the couplings beside them
+    Returns: (N,), of W's dtype and device
+
+    >>> biases("bias", 0.5, torch.zeros(2, 2))
+    tensor([0.5000, 0.5000])
+    """
     if b is None:
         return W.new_zeros(len(W))
     if not isinstance(b, Tensor):
         within(name, b, infinite=True)
         b = W.new_tensor(float(b))
     elif b.ndim:
-        together(name, floats(name, b, finite=False, empty=True, values=False), "W", W)
+        alike(name, floats(name, b, finite=False, empty=True, values=False), "W", W, "device")
     b = b.to(W)
     if b.shape not in ((len(W),), ()) or (readable(b) and not all(map(math.isfinite, _ends(b)))):
         raise ValueError(
@@ -1247,40 +1538,36 @@ def biases(
     return b.expand(len(W))
 
 
-def states(
-    name: str,
-    state: Any,
-    other: str,  # name of the tensor beside them
-    reference: Tensor,  # (..., N): couplings or patterns
-) -> Tensor:  # (..., N)
-    "States of ±1 of the size, dtype and device of what they meet, for a single step."
+def states(name: str, state: Any, other: str, reference: Tensor) -> Tensor:
+    """States of ±1 of the size, dtype and device of what they meet, for a single step.
+
+    Args:
+        other: name of the tensor beside them
+        reference: (..., N): couplings or patterns
+    Returns: (..., N)
+
+    >>> W = torch.zeros(3, 3)
+    >>> states("state", torch.ones(2), "W", W)
+    Traceback (most recent call last):
+    ValueError: state has shape (2,); it must be (..., N = 3) or one picture of 3 spins, to go with W
+    """
     look = isinstance(state, Tensor) and on_host(state)
     return spins(name, state, reference.shape[-1], like=(other, reference), values=look)
 
 
-def outcome(
-    result: Tensor,
-    **inputs: Tensor,  # by name: what could have spoilt it
-) -> Tensor:
-    "The result of a single step when it is finite; else what was wrong with its inputs."
-    if not (on_host(result) and readable(result)):
-        return result
-    low, high = _ends(result)
-    if not -math.inf < low <= high < math.inf:
-        for name, x in inputs.items():
-            floats(name, x, half=True)
-        raise ValueError(
-            f"{' and '.join(inputs)} hold numbers so large that the result overflows {result.dtype}"
-        )
-    return result
+def held(name: str, fixed: Any, state: Tensor) -> Tensor | None:
+    """Which units stay as they are: a bool tensor (N,) or (..., N), True for a held unit.
 
+    Args:
+        fixed: None: no unit is held
+        state: (..., N)
+    Returns: bool, of the state's shape
 
-def held(
-    name: str,
-    fixed: Any,  # None: no unit is held
-    state: Tensor,  # (..., N)
-) -> Tensor | None:  # bool, of the state's shape
-    "Which units stay as they are: a bool tensor (N,) or (..., N), True for a held unit."
+    >>> state = torch.ones(2, 3)
+    >>> held("fixed", torch.tensor([True, False, False]), state)
+    tensor([[ True, False, False],
+            [ True, False, False]])
+    """
     if fixed is None:
         return None
     want = f"it must be a bool tensor ({state.shape[-1]},) or of the state's shape, True for a unit that is held"
@@ -1289,7 +1576,7 @@ def held(
         raise ValueError(f"{name} is {_got(fixed)}; {want}{mend}")
     if fixed.dtype != torch.bool:
         raise ValueError(f"{name} has dtype {fixed.dtype}; {want}: use {name}.bool()")
-    together(name, fixed, "state", state)
+    alike(name, fixed, "state", state, "device")
     if state.ndim == 1 and fixed.numel() == state.numel():
         fixed = fixed.reshape(-1)
     if fixed.ndim == 0 or fixed.shape[-1] != state.shape[-1] or fixed.ndim > state.ndim:
@@ -1303,14 +1590,24 @@ def held(
 
 
 def temperatures(
-    name: str,
-    T: Any,  # a list or tuple of numbers, or a tensor (n,)
-    like: Tensor,
-    want: str,  # of what sort and how many, for the message: "one a sweep"
-    least: int = 0,  # how many there must be
-    zero: bool = False,  # is T = 0 right here?
-) -> Tensor:  # (n,), of like's dtype and device
-    "A list of temperatures."
+    name: str, T: Any, like: Tensor, want: str, least: int = 0, zero: bool = False
+) -> Tensor:
+    """A list of temperatures.
+
+    Args:
+        T: a list or tuple of numbers, or a tensor (n,)
+        like: (name, tensor) whose dtype and device x must have
+        want: of what sort and how many, for the message: "one a sweep"
+        least: how many there must be
+        zero: is T = 0 right here?
+    Returns: (n,), of like's dtype and device
+
+    >>> temperatures("T", [2, 1], torch.ones(3), "one a sweep")
+    tensor([2., 1.])
+    >>> temperatures("T", 1.0, torch.ones(3), "one a sweep")
+    Traceback (most recent call last):
+    ValueError: T must be a list of temperatures, one a sweep; got shape ()
+    """
     beside = like
     if isinstance(T, (list, tuple)):
         T = torch.tensor(
@@ -1323,3 +1620,45 @@ def temperatures(
     if len(shape) != 1 or shape[0] < least:
         raise ValueError(f"{name} must be a list of temperatures, {want}; got shape {shape}")
     return temperature(name, T, beside, zero=zero).to(like.device) if len(T) else T.to(like)
+
+
+# %% ../nbs/lib/args.ipynb #3f3b4e68
+def readout(name: str, values: Any, stored: str, patterns: Tensor) -> Tensor:
+    """One row of values for each stored pattern.
+
+    Args:
+        values: (P, d_v)
+        stored: name of the patterns or keys
+        patterns: (P, d)
+
+    >>> readout("values", torch.ones(2, 4), "keys", torch.ones(3, 5))
+    Traceback (most recent call last):
+    ValueError: values has shape (2, 4); it must be (P = 3, d_v), one row for each of the keys
+    """
+    want = f"(P = {len(patterns)}, d_v), one row for each of the {stored}"
+    rows(name, values, want, like=(stored, patterns), half=True, values=False)
+    if len(values) != len(patterns):
+        raise ValueError(f"{name} has shape {tuple(values.shape)}; it must be {want}")
+    return values
+
+
+def listed(name: str, values: Any, like: Tensor, above: float = -math.inf) -> Tensor:
+    """Finite numbers as a tensor of the dtype and device of another; they are checked where they are.
+
+    Args:
+        values: numbers, in lists of lists or in a tensor
+        like: what they will meet
+        above: all of them lie above this
+
+    >>> listed("depths", [1, 2], torch.zeros(3))
+    tensor([1., 2.])
+    """
+    if isinstance(values, Sequence):
+        try:
+            x = torch.tensor(values, dtype=like.dtype, device="cpu")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers: {error}") from error
+    else:
+        x = alike(name, floats(name, values, finite=False, values=False), "x", like, "device")
+    within(name, x, above, above=True, step=True)
+    return x.to(like)

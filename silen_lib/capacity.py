@@ -6,12 +6,10 @@
 __all__ = [
     "bit_error",
     "ags_load",
-    "RetrievalState",
     "critical_capacity",
     "ags_state",
     "spin_threshold",
     "glauber",
-    "Wall",
     "extrapolate",
     "measure_wall",
     "pseudo_inverse_weights",

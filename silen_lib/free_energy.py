@@ -15,7 +15,6 @@ __all__ = [
     "risk_and_ambiguity",
     "information_gain",
     "DecisionModel",
-    "ExpectedFreeEnergy",
     "expected_free_energy",
     "run_agent",
 ]
