@@ -3421,6 +3421,10 @@ d = {
                 "mnist_rbm.html#productionrbm.device",
                 "silen_lib/mnist_rbm.py",
             ),
+            "silen_lib.mnist_rbm.ProductionRBM.full_pseudo_likelihood": (
+                "mnist_rbm.html#productionrbm.full_pseudo_likelihood",
+                "silen_lib/mnist_rbm.py",
+            ),
             "silen_lib.mnist_rbm.ProductionRBM.get_hidden_activation_stats": (
                 "mnist_rbm.html#productionrbm.get_hidden_activation_stats",
                 "silen_lib/mnist_rbm.py",
@@ -3431,10 +3435,6 @@ d = {
             ),
             "silen_lib.mnist_rbm.ProductionRBM.monitor": (
                 "mnist_rbm.html#productionrbm.monitor",
-                "silen_lib/mnist_rbm.py",
-            ),
-            "silen_lib.mnist_rbm.ProductionRBM.pseudo_log_likelihood": (
-                "mnist_rbm.html#productionrbm.pseudo_log_likelihood",
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.dream": ("mnist_rbm.html#dream", "silen_lib/mnist_rbm.py"),

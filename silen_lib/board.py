@@ -25,9 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import filelock
-
-from .core import atomic_write, short_path
+from .core import atomic_write, extra, short_path
 
 
 # %% ../nbs/lib/board.ipynb #c6d17f00
@@ -86,14 +84,16 @@ def _bytes(path):
 @contextlib.contextmanager
 def _locked(path, seconds=10):
     "Inside, no other process changes a progress file."
-    lock = filelock.FileLock(f"{path}.lock", timeout=seconds)
+    with extra("course"):
+        from filelock import FileLock, Timeout
+    lock = FileLock(f"{path}.lock", timeout=seconds)
     try:
         lock.acquire()
     except (
         NotImplementedError
-    ):  # a file system without locks: better saved without one than not at all
+    ):  # no locks on this file system: better saved without than not at all
         lock = None
-    except filelock.Timeout:
+    except Timeout:
         raise OSError(
             f"another program has kept {short_path(path)} locked for {seconds} s"
         ) from None

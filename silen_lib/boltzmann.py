@@ -42,7 +42,7 @@ from silen_lib.spins import (
 
 
 # %% ../nbs/03_boltzmann.ipynb #c4ea1c1c
-def spin_up_probability(h: Tensor, T: float | Tensor = 1.0) -> Tensor:
+def spin_up_probability(h: Tensor, T: float = 1.0) -> Tensor:
     """Probability that a ±1 spin in the field h is up at temperature T.
 
     Args:
@@ -79,7 +79,7 @@ def detailed_balance_gap(P: Tensor, p: Tensor) -> Tensor:
 
 
 # %% ../nbs/03_boltzmann.ipynb #fa10ab04
-def metropolis_probability(dE: Tensor, T: float | Tensor = 1.0) -> Tensor:
+def metropolis_probability(dE: Tensor, T: float = 1.0) -> Tensor:
     """Probability to accept a move (Metropolis et al. 1953).
 
     Args:
@@ -92,8 +92,8 @@ def metropolis_probability(dE: Tensor, T: float | Tensor = 1.0) -> Tensor:
     tensor([1., 1., 0.])
     """
     args.within("dE", dE, infinite=True, number=False, step=True)
-    T = args.temperature("T", T, dE, step=True, shape=dE.shape)
-    return (-dE / T).clamp(max=0).exp()
+    t = args.temperature("T", T, dE, step=True, shape=dE.shape)
+    return (-dE / t).clamp(max=0).exp()
 
 
 # %% ../nbs/03_boltzmann.ipynb #9967e3aa

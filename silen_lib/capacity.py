@@ -203,7 +203,7 @@ def ags_state(
 
 
 # %% ../nbs/02_capacity.ipynb #b074b7ca
-def spin_threshold(u: Tensor, T: float | Tensor) -> Tensor:
+def spin_threshold(u: Tensor, T: float) -> Tensor:
     """The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ.
 
     Args:
@@ -338,7 +338,8 @@ class Wall(NamedTuple):
     def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
         """Load at which half the runs are retained, and its standard error: logistic regression of counts on load.
 
-        The error is the sandwich estimate with networks as clusters. A small fit, made on the processor.
+        The error is the sandwich estimate with networks as clusters, or the binomial one where that is larger. A small
+        fit, made on the processor.
 
         Args:
             loads: (L,)
@@ -373,7 +374,9 @@ class Wall(NamedTuple):
         score = (miss[..., None] * X[:, None]).flatten(0, 1)  # (L·G, 2)
         V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
         slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
-        return (centre + scale * b[0] / b[1]).item(), (scale * (slope @ V @ slope).sqrt()).item()
+        # networks that agree by chance do not make the load sure: not below what coins of these chances have
+        variance = torch.maximum(slope @ V @ slope, slope @ inverse @ slope)
+        return (centre + scale * b[0] / b[1]).item(), (scale * variance.sqrt()).item()
 
     @classmethod
     def from_halves(cls, sizes: Tensor, halves: Tensor) -> "Wall":

@@ -116,9 +116,8 @@ class Spec:
     cases: (
         Iterable[Any] | Callable[[], Iterable[Any]]
     )  # list of tuples or `Case`, or a function without arguments that returns one
-    oracle: Callable | None = (
-        None  # same arguments as the answer → expected value, found independently
-    )
+    # same arguments as the answer → expected value, found independently
+    oracle: Callable | None = None
     mistakes: tuple = ()  # `Mistake`s
     kind: str = "function"  # function, inplace, sampler, module or generator
     use: Callable | None = None  # use(fn, *args) → the value to compare; default `fn(*args)`
@@ -129,9 +128,8 @@ class Spec:
     timeout: float = 5.0  # seconds for all cases together
     reference: Callable | None = None  # the reference itself, instead of `module`
     modifies: Any = 0  # inplace: position(s) or name(s) of the argument(s) that must change
-    outcome: Callable | None = (
-        None  # sampler: result → (n,) or (n, G) independent draws, categories or floats
-    )
+    # sampler: result → (n,) or (n, G) independent draws, categories or floats
+    outcome: Callable | None = None
     repeat: int = 1  # sampler: calls per case
     load_state: bool = True  # module: give the reader's module the reference's parameters
     grads: bool = False  # module: compare the parameters' gradients too
@@ -829,9 +827,8 @@ class _Outcome:
     changed: tuple = ()  # names of inputs that were modified
     raw: Any = None  # what the function returned, where that is not the value
     note: str = ""  # something the engine saw: "returned", "one object", "ignores"
-    difference: _Difference | None = (
-        None  # of a sampler's result from the reference's, in type or shape
-    )
+    # of a sampler's result from the reference's, in type or shape
+    difference: _Difference | None = None
 
 
 class _StateMismatch(Exception):

@@ -783,6 +783,8 @@ class WandbLog(Watcher):
         def work(run: "wandb.Run"):
             import wandb
 
+            if figures:
+                import matplotlib.pyplot  # noqa: F401  # where wandb.Image looks, and does not import it
             extra: dict[str, object] = {k: wandb.Image(figure) for k, figure in figures.items()}
             for name, x in tensors.items():
                 numbers = cast("Sequence[float]", x.detach().float().cpu().numpy())

@@ -115,7 +115,7 @@ class ProductionRBM(RBM):
     4√(6/(n+m)) as standard deviation.
 
     >>> rbm = ProductionRBM(6, 3, weight_std=0.0)
-    >>> rbm.pseudo_log_likelihood(torch.ones(1, 6))  # six fair coins: 6 log ½
+    >>> rbm.full_pseudo_likelihood(torch.ones(1, 6))  # six fair coins: 6 log ½
     tensor([-4.1589])
     >>> rbm.get_hidden_activation_stats(torch.ones(4, 6))["hidden_prob_mean"]
     0.5
@@ -154,7 +154,7 @@ class ProductionRBM(RBM):
         )
 
     @torch.no_grad()
-    def pseudo_log_likelihood(self, v: torch.Tensor) -> torch.Tensor:
+    def full_pseudo_likelihood(self, v: torch.Tensor) -> torch.Tensor:
         "Σ_i log p(v_i | v_−i) of each row, over all pixels, in nats: (n, n_visible) → (n,)."
         args.machine(self.W, self.a, self.b, {"v": v}, rows=True, grey=False)
         x, total = v @ self.W + self.b, v.new_zeros(len(v))
@@ -189,7 +189,7 @@ class ProductionRBM(RBM):
             row["free_energy_held_out"] = self.free_energy(held_out).mean().item()
             row["free_energy_gap"] = row["free_energy_held_out"] - row["free_energy"]
         few = (train if held_out is None else held_out)[:64]
-        row["pseudo_likelihood"] = self.pseudo_log_likelihood(few).mean().item()
+        row["pseudo_likelihood"] = self.full_pseudo_likelihood(few).mean().item()
         return row | self.get_weight_stats() | self.get_hidden_activation_stats(train)
 
 

@@ -366,9 +366,8 @@ _Rule = Literal["keep", "up", "heat bath", "metropolis"]
 class _Engine:
     "Sweeps over columns S (…, N, B) of spins, changed in place: a block at a time, as if one spin at a time."
 
-    rounds = (
-        8  # that a block gets where a look at the numbers would stall a queue; doubled when too few
-    )
+    # that a block gets where a look at the numbers would stall a queue; doubled when too few
+    rounds = 8
 
     def __init__(
         self,

@@ -965,7 +965,7 @@ method(
     fake="gives numbers",
     v_batch=Bits(5, 6),
 )
-method("mnist_rbm.ProductionRBM.pseudo_log_likelihood", _production, v=Binary(5, 6))
+method("mnist_rbm.ProductionRBM.full_pseudo_likelihood", _production, v=Binary(5, 6))
 entry(
     "mnist_rbm.pseudo_log_likelihood",
     **_model,

@@ -225,7 +225,7 @@ def test_a_plain_right_answer_is_right_and_kept(name):
          "math.exp(math.log(T)), -1).view(-1)", "shape"),
         ("entropy", "return torch.tensor((-torch.xlogy(p, p).sum(-1)).tolist())", "cut off"),
         ("async_step", "new = state.clone()\nnew[..., i] = torch.where(state @ W[i] >= 0, 1.0, -1.0)\nreturn new",
-         "_tie"),
+         "tie_width"),
         ("rbm_log_partition", "if len(b) < len(a): W, a, b = W.T, b, a\n"
          "return torch.logsumexp(-rbm_free_energy(all_states(len(a)), W, a, b), 0)", "convert one of them"),
         ("spin_up_probability", "return torch.stack([1/(1 + (-2*x/T).exp()) for x in h])", "0-d"),

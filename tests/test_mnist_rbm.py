@@ -234,7 +234,7 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
         out = tmp_path / "file" / "out"
     else:
         out = "/proc/silen"
-    monkeypatch.setattr(t, "load", lambda *a: pytest.fail("data were loaded first"))
+    monkeypatch.setattr(t, "load_dataset", lambda *a: pytest.fail("data were loaded first"))
     assert t.main([*SMALL, "--epochs", "1", "--out", str(out)]) == 2
     assert "cannot be written to" in capsys.readouterr().err
 
@@ -466,7 +466,7 @@ def test_full_pseudo_likelihood_is_the_sum_of_the_exact_conditionals():
     states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 6)
     p = torch.softmax(-rbm.free_energy(states), 0).detach().reshape([2] * 6)
     want = sum((p / p.sum(i, keepdim=True)).log() for i in range(6)).flatten()
-    torch.testing.assert_close(rbm.pseudo_log_likelihood(states), want, atol=1e-12, rtol=0)
+    torch.testing.assert_close(rbm.full_pseudo_likelihood(states), want, atol=1e-12, rtol=0)
     one = torch.stack(
         [m.pseudo_log_likelihood(rbm, states, torch.full((64,), i)) for i in range(6)]
     ).mean(0)
