@@ -209,7 +209,7 @@ def boltzmann_update(
 ) -> tuple[Tensor, list[float]]:
     """Visit random spins one at a time and draw each from its heat bath; samples $e^{-E/T}$. Works on the processor.
 
-    (The tutorial version uses σ(h/T), which samples temperature 2T. Here P(up) = σ(2h/T).)
+    P(up) = σ(2h/T); σ(h/T) would sample at the temperature 2T.
 
     Args:
         state: ±1, (N,) or one picture of N pixels; is left as it was
@@ -293,7 +293,7 @@ def simulated_annealing(
 ) -> tuple[Tensor, list[float], list[float]]:
     """Heat-bath visits to random spins while T falls in equal steps from T_start to T_end, both included.
 
-    (The tutorial version uses σ(h/T), twice the stated temperature, and stops one step short of T_end.)
+    The last temperature is T_end itself.
 
     Args:
         state: ±1, (N,) or one picture of N pixels; is left as it was

@@ -95,7 +95,7 @@ def corrupt_pattern(
 
 # %% ../nbs/01_hopfield.ipynb #c4833f79
 def build_hopfield_weights(patterns: Tensor | Sequence[Tensor]) -> Tensor:
-    """Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2).
+    """Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2, over N).
 
     Args:
         patterns: ±1: a list of P pictures of one shape, or a tensor (P, …)
@@ -111,7 +111,7 @@ def build_hopfield_weights(patterns: Tensor | Sequence[Tensor]) -> Tensor:
 
 # %% ../nbs/01_hopfield.ipynb #c0dd1693
 def hopfield_energy(state: Tensor, W: Tensor) -> Tensor:
-    """Energy $-½ s^T W s$ of each state (Hopfield 1982, eq. 7 with thresholds 0).
+    """Energy $-½ s^T W s$ of each state (Hopfield 1982, for units ±1 without thresholds).
 
     Args:
         state: ±1, (..., N); one picture of N pixels in any shape also works
@@ -193,9 +193,8 @@ def hopfield_update(
     """Recall with its history (Hopfield 1982): the final state; energy and state at the start and after every change.
 
     A step is a *sweep*: all N neurons, in a fresh random order or at once. It stops at a fixed point, and all-at-once
-    also when it comes back to the state before last, a two-cycle. (The usual tutorial loop counts visits to single
-    neurons as steps, and never tests for a fixed point.) A history is made step by step on the processor, wherever
-    the state lives; the states come back to its device.
+    also when it comes back to the state before last, a two-cycle. A history is made step by step on the processor,
+    wherever the state lives; the states come back to its device.
 
     Args:
         state: ±1, (N,) or one picture of N pixels
@@ -560,7 +559,7 @@ def recall(
     """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
 
     Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
-    count as ties. Unlimited sweeps end: each flip lowers the energy. Memory: a permuted copy of W unless order="fixed".
+    count as ties. Unlimited sweeps end: no flip raises the energy, and a level one raises Σ s. Memory: a permuted copy of W unless order="fixed".
     Elsewhere than on the processor the numbers are looked at once a sweep, to see whether it was the last.
 
     Args:

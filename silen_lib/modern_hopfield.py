@@ -112,7 +112,7 @@ def modern_hopfield_energy(
 ) -> Tensor:
     """Energy $-(1/β) \\ln \\sum_\\mu e^{β ξ^\\mu·x} + ½ x·x$ (Ramsauer et al. 2021, eq. 2).
 
-    The factor 1/β, missing in many accounts, is what makes `modern_hopfield_update` descend this energy.
+    The factor 1/β is what makes `modern_hopfield_update` descend this energy.
 
     Args:
         x: states, (..., d)
