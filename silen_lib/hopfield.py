@@ -559,7 +559,8 @@ def recall(
     """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
 
     Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
-    count as ties. Unlimited sweeps end: no flip raises the energy, and a level one raises Σ s. Memory: a permuted copy of W unless order="fixed".
+    count as ties. Unlimited sweeps end: no flip raises the energy, and a level one raises Σ s.
+    Memory: a permuted copy of W unless order="fixed".
     Elsewhere than on the processor the numbers are looked at once a sweep, to see whether it was the last.
 
     Args:

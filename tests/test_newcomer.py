@@ -184,7 +184,10 @@ def test_a_chapter_is_four_files_and_an_exercise_three(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert course.changed() == [*notebooks, "tests/catalogue.py"]
 
-    look = "from silen_lib.all import *; toy_double, toy_twice; print(progress_board('nbs'))"
+    look = (
+        "from silen_lib.all import *; from silen_lib.board import progress_board; "
+        "toy_double, toy_twice; print(progress_board('nbs'))"
+    )
     assert "11 · A toy: 0 of 2 done" in course.run("-c", look).stdout
     done = course.run("-m", "silen_lib.authoring", "lint", "--min", "2", "nbs/11_toy.ipynb")
     assert done.stdout == "ok   nbs/11_toy.ipynb\n"
