@@ -3958,6 +3958,7 @@ d = {
             ),
             "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
             "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
+            "silen_lib.spins._tie": ("lib/spins.html#_tie", "silen_lib/spins.py"),
             "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
             "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
             "silen_lib.spins.ising_field": ("lib/spins.html#ising_field", "silen_lib/spins.py"),

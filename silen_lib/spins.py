@@ -151,10 +151,15 @@ def tie_width(W: Tensor, bias: Tensor | float | None = None) -> Tensor:
     args.floats("W", W, finite=False, values=False)
     if W.ndim != 1:
         args.square("W", W, values=False)
+    return _tie(W, None if bias is None else args.biases("bias", bias, W))
+
+
+def _tie(W: Tensor, bias: Tensor | None) -> Tensor:
+    "`tie_width` of what has been checked."
     digits = torch.finfo(W.dtype)
     size = torch.linalg.vector_norm(W, 1, dim=-1)
     if bias is not None:
-        size = size + args.biases("bias", bias, W).abs()
+        size = size + bias.abs()
     return args.finite_result(4 * digits.eps * size.max() + digits.tiny, W=W)
 
 
@@ -308,7 +313,7 @@ class Couplings:
         "What the engine works with: the spins in the order of their visits."
         if cold and not self._falling:
             args.couplings("W", self.W, falling=True)
-        tie = tie_width(self.W, self.bias)
+        tie = _tie(self.W, self.bias)
         W, bias = self.W, self.bias
         if order is not None:
             W = W.index_select(0, order).index_select(1, order)
@@ -411,8 +416,12 @@ class _Engine:
         while len(live) and n != limit:
             moved = self.sweep(S)[0] > 0
             n += 1
-            sweeps[..., live] = torch.where(awake, n, sweeps[..., live])
-            still = moved.reshape(-1, len(live)).any(0).nonzero().squeeze(1)
+            if S.ndim == 2:  # a column that is here was awake
+                sweeps[live] = n
+                still = moved.nonzero().squeeze(1)
+            else:  # one of its networks was
+                sweeps[..., live] = torch.where(awake, n, sweeps[..., live])
+                still = moved.any(0).nonzero().squeeze(1)
             awake = moved
             if len(still) < len(live):  # columns at rest leave the batch
                 done.index_copy_(-1, live, S)
@@ -488,7 +497,7 @@ class _Engine:
         "Visit every spin once. Above 0: the columns that moved (cold rules only); and whether the rounds were enough."
         fields, here = self.fields, self.here
         moved = torch.zeros_like(S[..., 0, :])
-        enough = torch.ones((), dtype=torch.bool, device=S.device)
+        enough = self.one > 0
         for block in self.blocks:
             s = S[..., block, :]
             h = fields.heard(block, S, offsets)

@@ -3,6 +3,7 @@
 `python tests/shape.py` prints the counts; each reader of code in it is tried here on the nearest wrong program."""
 
 import importlib
+import re
 
 import pytest
 import shape
@@ -221,3 +222,21 @@ def test_the_long_run_is_no_part_of_chapter_5():
     notebook = next(m.notebook for m in CHAPTERS if m.notebook.name.startswith("05"))
     n = sum(len(shape.code_lines(cell)) for cell in shape.cells(notebook))
     holds("chapter-5", f"{n} lines of code, want at most 650" if n > 650 else "")
+
+
+def made_guesses(code: str) -> list[str]:
+    "Guesses that a cell makes for the reader."
+    return [
+        g for g in re.findall(r"^guess = ([^\n#]*)", code, re.MULTILINE) if g.strip() != "None"
+    ]
+
+
+@by_chapter
+def test_a_guess_is_the_readers(module):
+    assert [g for code in shape.cells(module.notebook) for g in made_guesses(code)] == []
+
+
+def test_a_guess_made_for_the_reader_is_seen():
+    assert made_guesses("guess = 0.3  # yours") == ["0.3  "] and not made_guesses(
+        "guess = None  # yours"
+    )
