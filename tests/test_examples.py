@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tqdm import tqdm
 
 import silen_lib
 
@@ -47,6 +48,9 @@ def test_every_public_name_has_an_example(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "tqdm.auto.tqdm", tqdm
+    )  # not the widget, once a test has made a notebook's shell
     module = importlib.import_module(f"silen_lib.{name}")
     result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert result.failed == 0

@@ -226,9 +226,7 @@ def test_the_long_run_is_no_part_of_chapter_5():
 
 def made_guesses(code: str) -> list[str]:
     "Guesses that a cell makes for the reader."
-    return [
-        g for g in re.findall(r"^guess = ([^\n#]*)", code, re.MULTILINE) if g.strip() != "None"
-    ]
+    return [g for g in re.findall(r"^guess = ([^\n#]*)", code, re.MULTILINE) if g.strip() != "None"]
 
 
 @by_chapter
