@@ -508,6 +508,9 @@ class PatternMemory:
         side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
         top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
         self.view.children = [top, self.view.picture, self.view.message]
+        self.view.remove_class(
+            "silen-live"
+        )  # the slider sets the dose of a button, and draws nothing
         return self.view
 
     def _ipython_display_(self):
