@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+TYPES := .venv/types/bin/basedpyright
 
 .PHONY: install lab train test bench gpu notebooks
 
@@ -19,7 +20,13 @@ lab: $(STAMP)
 train: $(STAMP)
 	$(BIN)/silen-train
 
-test: $(STAMP)
+# The type checker has an environment of its own: beside JupyterLab, Lab would take it for a language server.
+$(TYPES): constraints.txt
+	$(PYTHON) -m venv .venv/types
+	.venv/types/bin/pip install -q -c constraints.txt basedpyright
+	touch $@
+
+test: $(STAMP) $(TYPES)
 	tests/run $(BIN)
 
 bench: $(STAMP)
