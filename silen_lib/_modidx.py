@@ -3104,6 +3104,7 @@ d = {
                 "hopfield.html#patternmemory.store",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield._settled": ("hopfield.html#_settled", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",

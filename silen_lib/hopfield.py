@@ -24,7 +24,7 @@ __all__ = [
 # %% ../nbs/01_hopfield.ipynb #a0075fba
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from torch import Tensor
 from . import args
 from .core import extra, permutation, uniform
 from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
-from .spins import Couplings, Patterns, sweep_spins, tie_width
+from .spins import Couplings, Patterns, Swept, sweep_spins, tie_width
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -520,6 +520,21 @@ class PatternMemory:
         display(self.box)
 
 
+# %% ../nbs/01_hopfield.ipynb #5e771ed0
+def _settled(
+    state: Tensor,
+    fields: Couplings | Patterns,
+    ties: Literal["keep", "up"],
+    max_sweeps: int | None,
+    **how: Any,
+) -> Swept:
+    "Sweeps until every state rests, or so many: what recall is, wherever its fields come from."
+    args.choice("ties", ties, ("keep", "up"))
+    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
+    args.whole("block", how["block"])
+    return sweep_spins(state, fields, ties, sweeps=sweeps, **how)
+
+
 # %% ../nbs/01_hopfield.ipynb #23db6be5
 @overload
 def recall(
@@ -584,18 +599,8 @@ def recall(
     tensor([ 1.,  1., -1., -1.,  1.])
     """
     fields = Couplings(W, falling=True)
-    args.choice("ties", ties, ("keep", "up"))
-    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
-    out = sweep_spins(
-        state,
-        fields,
-        ties,
-        sweeps=sweeps,
-        order=order,
-        fixed=fixed,
-        block=args.whole("block", block),
-        generator=generator,
-    )
+    how = dict(order=order, fixed=fixed, block=block, generator=generator)
+    out = _settled(state, fields, ties, max_sweeps, **how)
     return (out.state, out.sweeps) if return_sweeps else out.state
 
 
@@ -673,16 +678,6 @@ def recall_patterns(
     if isinstance(patterns, Tensor) and patterns.ndim > 2:
         patterns = patterns.flatten(1)
     fields = Patterns(patterns)
-    args.choice("ties", ties, ("keep", "up"))
-    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
-    out = sweep_spins(
-        state,
-        fields,
-        ties,
-        sweeps=sweeps,
-        order=order,
-        fixed=fixed,
-        block=args.whole("block", block),
-        generator=generator,
-    )
+    how = dict(order=order, fixed=fixed, block=block, generator=generator)
+    out = _settled(state, fields, ties, max_sweeps, **how)
     return (out.state, out.sweeps) if return_sweeps else out.state

@@ -378,17 +378,19 @@ class _Engine:
         self,
         fields: _Fields,
         rule: _Rule,
-        block: int,
+        block: int | None,
         held: Tensor | None,
         antithetic: bool,
         generator: torch.Generator | None,
     ):
         self.fields, self.rule, self.held = fields, rule, held
         self.antithetic, self.generator = antithetic, generator
+        self.cold = rule in ("keep", "up")
         N = fields.matrix.shape[-2]
+        if block is None:  # warm, a trade: fewer products, or fewer rounds
+            block = 128 if self.cold else min(48, 8 + N // 8)
         self.blocks = [slice(a, min(a + block, N)) for a in range(0, N, block)]
         self.one = torch.ones((), dtype=fields.matrix.dtype, device=fields.matrix.device)
-        self.cold = rule in ("keep", "up")
 
     @property
     def here(self) -> bool:
@@ -497,7 +499,7 @@ class _Engine:
         "Visit every spin once. Above 0: the columns that moved (cold rules only); and whether the rounds were enough."
         fields, here = self.fields, self.here
         moved = torch.zeros_like(S[..., 0, :])
-        enough = self.one > 0
+        enough = torch.ones((), dtype=torch.bool, device=S.device)
         for block in self.blocks:
             s = S[..., block, :]
             h = fields.heard(block, S, offsets)
@@ -615,9 +617,8 @@ def sweep_spins(
     limit = len(temperatures) if not cold else sweeps
     if limit is not None:
         args.whole("sweeps", limit, 0)
-    if block is None:  # warm, a trade: fewer products, or fewer rounds
-        block = 128 if cold else min(48, 8 + N // 8)
-    args.whole("block", block)
+    if block is not None:
+        args.whole("block", block)
     if columns is not None:
         args.whole("columns", columns)
     visits = _visits(order, N, generator, rows.device)
@@ -713,8 +714,7 @@ class SpinWalk:
         source = fields._fields(False, None, rows.dtype)
         flat = rows.reshape(*source.matrix.shape[:-2], -1, rows.shape[-1])
         held = None if held is None else held.reshape(flat.shape).mT
-        block = min(48, 8 + rows.shape[-1] // 8)
-        self._engine = _Engine(source, rule, block, held, False, generator)
+        self._engine = _Engine(source, rule, None, held, False, generator)
         self._S = flat.mT.to(source.matrix.dtype, copy=True, memory_format=torch.contiguous_format)
         self._shape = rows.shape
 
