@@ -3533,6 +3533,10 @@ d = {
                 "lib/notebooks.html#_client.async_execute_cell",
                 "silen_lib/notebooks.py",
             ),
+            "silen_lib.notebooks._fewer_colours": (
+                "lib/notebooks.html#_fewer_colours",
+                "silen_lib/notebooks.py",
+            ),
             "silen_lib.notebooks._gather": ("lib/notebooks.html#_gather", "silen_lib/notebooks.py"),
             "silen_lib.notebooks._is_skipped": (
                 "lib/notebooks.html#_is_skipped",
@@ -3575,6 +3579,7 @@ d = {
             "silen_lib.plot._array": ("lib/plot.html#_array", "silen_lib/plot.py"),
             "silen_lib.plot._ball": ("lib/plot.html#_ball", "silen_lib/plot.py"),
             "silen_lib.plot._extrema": ("lib/plot.html#_extrema", "silen_lib/plot.py"),
+            "silen_lib.plot._finish": ("lib/plot.html#_finish", "silen_lib/plot.py"),
             "silen_lib.plot._image": ("lib/plot.html#_image", "silen_lib/plot.py"),
             "silen_lib.plot._images": ("lib/plot.html#_images", "silen_lib/plot.py"),
             "silen_lib.plot._is_flat": ("lib/plot.html#_is_flat", "silen_lib/plot.py"),
@@ -3587,9 +3592,11 @@ d = {
             ),
             "silen_lib.plot._role": ("lib/plot.html#_role", "silen_lib/plot.py"),
             "silen_lib.plot._scale": ("lib/plot.html#_scale", "silen_lib/plot.py"),
+            "silen_lib.plot._settings": ("lib/plot.html#_settings", "silen_lib/plot.py"),
             "silen_lib.plot._square": ("lib/plot.html#_square", "silen_lib/plot.py"),
             "silen_lib.plot._trail": ("lib/plot.html#_trail", "silen_lib/plot.py"),
             "silen_lib.plot.axes": ("lib/plot.html#axes", "silen_lib/plot.py"),
+            "silen_lib.plot.plot_curves": ("lib/plot.html#plot_curves", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_1d": ("lib/plot.html#plot_energy_1d", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_2d": ("lib/plot.html#plot_energy_2d", "silen_lib/plot.py"),
             "silen_lib.plot.plot_energy_trace": (
@@ -3598,6 +3605,7 @@ d = {
             ),
             "silen_lib.plot.plot_guess": ("lib/plot.html#plot_guess", "silen_lib/plot.py"),
             "silen_lib.plot.plot_histogram": ("lib/plot.html#plot_histogram", "silen_lib/plot.py"),
+            "silen_lib.plot.plot_mark": ("lib/plot.html#plot_mark", "silen_lib/plot.py"),
             "silen_lib.plot.plot_points": ("lib/plot.html#plot_points", "silen_lib/plot.py"),
             "silen_lib.plot.plot_theory": ("lib/plot.html#plot_theory", "silen_lib/plot.py"),
             "silen_lib.plot.plot_weights": ("lib/plot.html#plot_weights", "silen_lib/plot.py"),

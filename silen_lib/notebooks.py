@@ -8,7 +8,9 @@ __all__ = ["execute", "clean_notebook", "run_notebook"]
 # %% ../nbs/lib/notebooks.ipynb #1484adfc
 import argparse
 import ast
+import base64
 import importlib.util
+import io
 import os
 import platform
 import re
@@ -106,6 +108,28 @@ def _strip_widget_views(nb: NotebookNode) -> None:
             cell.outputs = kept
 
 
+# %% ../nbs/lib/notebooks.ipynb #b76c8e62
+def _fewer_colours(nb: NotebookNode) -> None:
+    "Store each picture with a palette of 256 colours where that makes it smaller: a line drawing loses nothing."
+    from PIL import Image
+
+    outputs = [o for cell in nb.cells for o in cell.get("outputs", [])]
+    for data in (o["data"] for o in outputs if "image/png" in o.get("data", {})):
+        before = data["image/png"]
+        picture = Image.open(io.BytesIO(base64.b64decode(before)))
+        if picture.mode == "P":
+            continue
+        small = io.BytesIO()
+        flat = Image.new("RGB", picture.size, "white")
+        flat.paste(picture.convert("RGB"), mask=picture.convert("RGBA").getchannel("A"))
+        flat.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            small, "PNG", optimize=True
+        )
+        after = base64.b64encode(small.getvalue()).decode()
+        if len(after) < len(before):
+            data["image/png"] = after
+
+
 # %% ../nbs/lib/notebooks.ipynb #8cc6bda4
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _LANGUAGE = {
@@ -115,7 +139,7 @@ _LANGUAGE = {
 
 
 def clean_notebook(nb: NotebookNode) -> None:
-    """Leave what is committed: no widget views, no word about this machine, the metadata that JupyterLab writes.
+    """Leave what is committed: no widget views, small pictures, no word about this machine, JupyterLab's metadata.
 
     The notebook is changed in place. A cell tagged `here` loses its output.
 
@@ -127,6 +151,7 @@ def clean_notebook(nb: NotebookNode) -> None:
     from nbdev.clean import clean_nb
 
     _strip_widget_views(nb)
+    _fewer_colours(nb)
     for cell in nb.cells:
         if cell.cell_type == "code" and "here" in cell.metadata.get("tags", []):
             cell.outputs = []

@@ -13,6 +13,8 @@ __all__ = [
     "plot_theory",
     "plot_points",
     "plot_guess",
+    "plot_mark",
+    "plot_curves",
     "plot_histogram",
     "plot_energy_1d",
     "plot_energy_2d",
@@ -24,7 +26,7 @@ __all__ = [
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,7 +107,7 @@ _STYLE: "dict[RcKeyType, object]" = {
 
 # %% ../nbs/lib/plot.ipynb #85d2d8d2
 def use_style() -> None:
-    """Give matplotlib the look of the course, and a notebook plain PNG pictures, no pixels doubled. Once, at the top.
+    """Give matplotlib the look of the course, and a notebook PNG pictures with two pixels a dot. Once, at the top.
 
     >>> import matplotlib
     >>> with matplotlib.rc_context():
@@ -122,7 +124,7 @@ def use_style() -> None:
         return  # no notebook, no picture format to set
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-    set_matplotlib_formats("png")
+    set_matplotlib_formats("retina")
 
 
 # %% ../nbs/lib/plot.ipynb #6add2f0f
@@ -216,6 +218,26 @@ def subplots(
     _register_spin_map()
     fig = Figure(figsize=figsize)
     return fig, fig.subplots(nrows, ncols, width_ratios=width_ratios, **axes_kw)
+
+
+# %% ../nbs/lib/plot.ipynb #0d44ffcb
+_SETTINGS = frozenset(
+    "xlabel ylabel title xlim ylim xscale yscale xticks yticks xticklabels yticklabels".split()
+)
+
+
+def _settings(kw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    "What is for the axes, and what is for the artist."
+    settings = {name: value for name, value in kw.items() if name in _SETTINGS}
+    return settings, {name: value for name, value in kw.items() if name not in _SETTINGS}
+
+
+def _finish(ax: "Axes", settings: dict[str, Any]) -> "Axes":
+    "Name the axes; a legend when something has a name."
+    ax.set(**settings)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend()
+    return ax
 
 
 # %% ../nbs/lib/plot.ipynb #e59bfd8b
@@ -347,7 +369,7 @@ def _image(
 
 # %% ../nbs/lib/plot.ipynb #4db3bd45
 def plot_theory(
-    x: Any, y: Any, label: str = "theory", ax: "Axes | None" = None, **line_kw: Any
+    x: Any, y: Any, label: str | None = "theory", ax: "Axes | None" = None, **line_kw: Any
 ) -> "Axes":
     """A formula: a dark dashed line. NaN leaves a gap.
 
@@ -355,7 +377,7 @@ def plot_theory(
         x: positions, (n,)
         y: what the formula gives there, (n,)
         label: in the legend
-        line_kw: passed to `Axes.plot`
+        line_kw: passed to `Axes.plot`; `xlabel`, `ylim`, `xscale` … to `Axes.set`
 
     >>> fig, ax = subplots()
     >>> plot_theory([0, 1, 2], [0, 1, 4], ax=ax).lines[0].get_linestyle()
@@ -366,9 +388,9 @@ def plot_theory(
         raise ValueError(f"y: wants one value for each x, {x.shape}, got {y.shape}")
     ax = axes(ax)
     line: dict[str, Any] = dict(color=COLORS["theory"], ls="--", lw=1.5, label=label, zorder=2)
+    settings, line_kw = _settings(line_kw)
     ax.plot(x, y, **(line | line_kw))
-    ax.legend()
-    return ax
+    return _finish(ax, settings)
 
 
 # %% ../nbs/lib/plot.ipynb #3f4d744a
@@ -376,7 +398,7 @@ def plot_points(
     x: Any,
     mean: Any,
     err: Any = None,
-    label: str = "measured",
+    label: str | None = "measured",
     role: str = "measured",
     ax: "Axes | None" = None,
     **errorbar_kw: Any,
@@ -389,7 +411,7 @@ def plot_points(
         err: one standard error each, (n,), or a number, or (2, n) for below and above
         label: in the legend
         role: a key of `COLORS`
-        errorbar_kw: passed to `Axes.errorbar`
+        errorbar_kw: passed to `Axes.errorbar`; `xlabel`, `ylim`, `xscale` … to `Axes.set`
 
     >>> fig, ax = subplots()
     >>> plot_points([0, 1], [0.2, 0.9], 0.1, ax=ax).containers[0].has_yerr
@@ -407,10 +429,10 @@ def plot_points(
         if (err < 0).any():
             raise ValueError(f"err: is a length, it cannot be negative; got {err.min():.3g}")
     dots: dict[str, Any] = dict(fmt="o", color=_role(role), ms=4.5, lw=1.2, label=label, zorder=3)
+    settings, errorbar_kw = _settings(errorbar_kw)
     ax = axes(ax)
     ax.errorbar(x, mean, yerr=err, **(dots | errorbar_kw))
-    ax.legend()
-    return ax
+    return _finish(ax, settings)
 
 
 # %% ../nbs/lib/plot.ipynb #92a250ae
@@ -445,6 +467,80 @@ def plot_guess(
     return ax
 
 
+# %% ../nbs/lib/plot.ipynb #190aeb5d
+def plot_mark(
+    x: float | None = None,
+    y: float | None = None,
+    label: str | None = None,
+    role: str = "theory",
+    ax: "Axes | None" = None,
+    **line_kw: Any,
+) -> "Axes":
+    """A place to compare with: a thin dashed line across the picture at x, at y, or a star where both are given.
+
+    Args:
+        label: in the legend; None leaves it out
+        role: a key of `COLORS`
+        line_kw: passed to the line; `xlabel`, `ylim`, `xscale` … to `Axes.set`
+
+    >>> fig, ax = subplots()
+    >>> plot_mark(0.138, ax=ax).lines[0].get_xdata()[0]
+    0.138
+    """
+    place = {name: float(_array(v, name, 0)) for name, v in (("x", x), ("y", y)) if v is not None}
+    if not place:
+        raise ValueError("x, y: give at least one number")
+    settings, line_kw = _settings(line_kw)
+    look = dict(marker="*", ms=11, ls="") if len(place) == 2 else dict(ls="--", lw=1)
+    line: dict[str, Any] = dict(color=_role(role), label=label) | look | line_kw
+    ax = axes(ax)
+    if "x" not in place:
+        ax.axhline(place["y"], **line)
+    elif "y" not in place:
+        ax.axvline(place["x"], **line)
+    else:
+        ax.plot([place["x"]], [place["y"]], **line)
+    return _finish(ax, settings)
+
+
+# %% ../nbs/lib/plot.ipynb #a35ca4d0
+def plot_curves(
+    x: Any,
+    curves: Mapping[str, Any],
+    ax: "Axes | None" = None,
+    roles: Sequence[str] = _CYCLE,
+    **kw: Any,
+) -> "Axes":
+    """Several curves over the same positions, a colour each: a line, or dots with bars where errors are given.
+
+    Called twice with the same keys in the same order, lines for a theory and dots for its measurements share colours.
+
+    Args:
+        x: positions, (n,)
+        curves: {label: y} for lines, {label: (y, err)} for dots with bars of one standard error, joined by a thin line
+        roles: keys of `COLORS`, one a curve
+        kw: passed to `Axes.plot` or `Axes.errorbar`; `xlabel`, `ylim`, `xscale` … to `Axes.set`
+
+    >>> fig, ax = subplots()
+    >>> x = torch.tensor([1.0, 2.0, 3.0])
+    >>> len(plot_curves(x, {"$x$": x, "$x^2$": x**2}, ax=ax).lines)
+    2
+    """
+    if len(curves) > len(roles):
+        raise ValueError(
+            f"curves: wants at most {len(roles)}, one for each role, got {len(curves)}"
+        )
+    settings, kw = _settings(kw)
+    ax = axes(ax)
+    for (label, y), role in zip(curves.items(), roles):
+        if isinstance(y, tuple):
+            plot_points(x, *y, label=label, role=role, ax=ax, **({"ls": "-", "lw": 1} | kw))
+        else:
+            line: dict[str, Any] = dict(color=_role(role), ls="-", lw=1.8, label=label)
+            plot_theory(x, y, ax=ax, **(line | kw))
+    return _finish(ax, settings)
+
+
 # %% ../nbs/lib/plot.ipynb #80796211
 def plot_histogram(
     samples: Any,
@@ -453,6 +549,7 @@ def plot_histogram(
     label: str = "samples",
     role: str = "measured",
     ax: "Axes | None" = None,
+    **hist_kw: Any,
 ) -> "Axes":
     """Density histogram of samples (area 1 over the bins), to be compared with a density drawn by `plot_theory`.
 
@@ -461,6 +558,7 @@ def plot_histogram(
         bins: a number, or the edges
         range: (low, high) of the bins
         role: a key of `COLORS`
+        hist_kw: passed to `Axes.hist`; `xlabel`, `ylim`, `xscale` … to `Axes.set`
 
     >>> fig, ax = subplots()
     >>> plot_histogram([0.5, 1.5, 1.6, 1.7], bins=[0, 1, 2], ax=ax).get_ylabel()
@@ -469,20 +567,11 @@ def plot_histogram(
     a, color = _array(samples, "samples").ravel(), _role(role)
     if range is not None:
         range = _range(range, "range")
+    bars: dict[str, Any] = dict(color=color, alpha=0.35, label=label, histtype="stepfilled")
+    settings, hist_kw = _settings(hist_kw)
     ax = axes(ax)
-    ax.hist(
-        a,
-        bins=bins,
-        range=range,
-        density=True,
-        color=color,
-        alpha=0.35,
-        label=label,
-        histtype="stepfilled",
-    )
-    ax.set_ylabel("density")
-    ax.legend()
-    return ax
+    ax.hist(a, bins=bins, range=range, density=True, **(bars | hist_kw))
+    return _finish(ax, {"ylabel": "density"} | settings)
 
 
 # %% ../nbs/lib/plot.ipynb #0534640f
