@@ -78,64 +78,16 @@ d = {
             "silen_lib.args.within": ("lib/args.html#within", "silen_lib/args.py"),
         },
         "silen_lib.attention": {
-            "silen_lib.attention.SparseDistributedMemory": (
-                "attention.html#sparsedistributedmemory",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.__init__": (
-                "attention.html#sparsedistributedmemory.__init__",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._crowd": (
-                "attention.html#sparsedistributedmemory._crowd",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._portions": (
-                "attention.html#sparsedistributedmemory._portions",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.active": (
-                "attention.html#sparsedistributedmemory.active",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.best_radius": (
-                "attention.html#sparsedistributedmemory.best_radius",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
-                "attention.html#sparsedistributedmemory.expected_shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read": (
-                "attention.html#sparsedistributedmemory.read",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_errors": (
-                "attention.html#sparsedistributedmemory.read_errors",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_sums": (
-                "attention.html#sparsedistributedmemory.read_sums",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.recall": (
-                "attention.html#sparsedistributedmemory.recall",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.shared": (
-                "attention.html#sparsedistributedmemory.shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
-                "attention.html#sparsedistributedmemory.signal_to_noise",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.write": (
-                "attention.html#sparsedistributedmemory.write",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.attention_free_energy": (
                 "attention.html#attention_free_energy",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.causal_attention": (
+                "attention.html#causal_attention",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.choose_bandwidth": (
+                "attention.html#choose_bandwidth",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.circle_intersection": (
@@ -156,6 +108,10 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.regression_gap": (
+                "attention.html#regression_gap",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -3573,6 +3529,52 @@ d = {
             "silen_lib.notebooks.run_notebook": (
                 "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
+            ),
+        },
+        "silen_lib.places": {
+            "silen_lib.places.SparseDistributedMemory": (
+                "lib/places.html#sparsedistributedmemory",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.__init__": (
+                "lib/places.html#sparsedistributedmemory.__init__",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._portions": (
+                "lib/places.html#sparsedistributedmemory._portions",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._words": (
+                "lib/places.html#sparsedistributedmemory._words",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.active": (
+                "lib/places.html#sparsedistributedmemory.active",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.best_radius": (
+                "lib/places.html#sparsedistributedmemory.best_radius",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read": (
+                "lib/places.html#sparsedistributedmemory.read",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read_sums": (
+                "lib/places.html#sparsedistributedmemory.read_sums",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.recall": (
+                "lib/places.html#sparsedistributedmemory.recall",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.shared": (
+                "lib/places.html#sparsedistributedmemory.shared",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.write": (
+                "lib/places.html#sparsedistributedmemory.write",
+                "silen_lib/places.py",
             ),
         },
         "silen_lib.plot": {

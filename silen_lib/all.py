@@ -39,8 +39,10 @@ __all__ = [
     "boltzmann",
     "boltzmann_update",
     "build_hopfield_weights",
+    "causal_attention",
     "cd_gradient",
     "check",
+    "choose_bandwidth",
     "circle_intersection",
     "contrastive_divergence",
     "cooling_schedule",
@@ -120,6 +122,7 @@ __all__ = [
     "rbm_log_partition",
     "recall",
     "recall_patterns",
+    "regression_gap",
     "replica_exchange",
     "reverse_diffusion",
     "reverse_step",
@@ -154,6 +157,7 @@ from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .loop import fit
+from .places import SparseDistributedMemory
 from .spins import random_patterns
 from .train import load_model
 
@@ -266,11 +270,13 @@ from .attention import (
     tsallis_entropy,
     max_entropy_weights,
     hamming_distances,
-    SparseDistributedMemory,
     circle_intersection,
     squared_distances,
     nadaraya_watson,
+    regression_gap,
+    choose_bandwidth,
     leave_one_out_error,
+    causal_attention,
 )
 from .sampling import (
     acceptance_probability,
