@@ -1,6 +1,7 @@
 """Run chapters under other seeds: `python tests/seeds.py nbs/01_hopfield.ipynb -n 20`.
 
-Every literal seed in the chapter's code is shifted and SILEN_SEED is set, so that no draw is the committed one. Nothing is written.
+Every literal seed in the chapter's code is shifted and SILEN_SEED is set, so that no draw is the committed one.
+Nothing is written.
 """
 
 import argparse
