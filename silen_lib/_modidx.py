@@ -571,6 +571,10 @@ d = {
                 "checks/attention.html#_by_formula",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._causal_oracle": (
+                "checks/attention.html#_causal_oracle",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._circle": (
                 "checks/attention.html#_circle",
                 "silen_lib/checks/attention.py",
@@ -581,10 +585,6 @@ d = {
             ),
             "silen_lib.checks.attention._clipped_late": (
                 "checks/attention.html#_clipped_late",
-                "silen_lib/checks/attention.py",
-            ),
-            "silen_lib.checks.attention._count_oracle": (
-                "checks/attention.html#_count_oracle",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._energy": (
@@ -607,24 +607,44 @@ d = {
                 "checks/attention.html#_free_energy_oracle",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._gap": (
+                "checks/attention.html#_gap",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_oracle": (
+                "checks/attention.html#_gap_oracle",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_with": (
+                "checks/attention.html#_gap_with",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._gen": (
                 "checks/attention.html#_gen",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._judged": (
+                "checks/attention.html#_judged",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._last_product": (
                 "checks/attention.html#_last_product",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._least_error": (
+                "checks/attention.html#_least_error",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._local_constant": (
                 "checks/attention.html#_local_constant",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo": (
-                "checks/attention.html#_loo",
+            "silen_lib.checks.attention._masked": (
+                "checks/attention.html#_masked",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo_with": (
-                "checks/attention.html#_loo_with",
+            "silen_lib.checks.attention._masked_with": (
+                "checks/attention.html#_masked_with",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._near": (
@@ -633,6 +653,10 @@ d = {
             ),
             "silen_lib.checks.attention._normed": (
                 "checks/attention.html#_normed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._normed2": (
+                "checks/attention.html#_normed2",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._one_price": (
@@ -651,24 +675,40 @@ d = {
                 "checks/attention.html#_points",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._refit_oracle": (
-                "checks/attention.html#_refit_oracle",
+            "silen_lib.checks.attention._ratios": (
+                "checks/attention.html#_ratios",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._shares": (
                 "checks/attention.html#_shares",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._spins": (
-                "checks/attention.html#_spins",
+            "silen_lib.checks.attention._smoothed": (
+                "checks/attention.html#_smoothed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._trials": (
+                "checks/attention.html#_trials",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._two_offers": (
                 "checks/attention.html#_two_offers",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._typical": (
+                "checks/attention.html#_typical",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._unnormalised": (
                 "checks/attention.html#_unnormalised",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._validated": (
+                "checks/attention.html#_validated",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._waves": (
+                "checks/attention.html#_waves",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._weights_oracle": (
@@ -677,6 +717,10 @@ d = {
             ),
             "silen_lib.checks.attention._weights_row": (
                 "checks/attention.html#_weights_row",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._with_the_truth": (
+                "checks/attention.html#_with_the_truth",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._wrong_regression": (

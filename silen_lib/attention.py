@@ -206,7 +206,7 @@ def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: floa
     return args.finite_result(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #7dda8c8c
+# %% ../nbs/07_attention.ipynb #b53e3a4e
 def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Total variation between attention's weights and those of Gaussian kernel regression, for each query.
 
@@ -229,7 +229,7 @@ def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return (attention - kernel).abs().sum(-1) / 2
 
 
-# %% ../nbs/07_attention.ipynb #c401ec0c
+# %% ../nbs/07_attention.ipynb #4b147ab8
 def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
     """A bandwidth with which Gaussian kernel regression predicts unseen places well, from noisy pairs alone.
 
@@ -276,7 +276,7 @@ def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tenso
     return args.finite_result(error, bandwidth=bandwidth, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #6b6ed09b
+# %% ../nbs/07_attention.ipynb #d436791e
 def causal_attention(query: Tensor, keys: Tensor, values: Tensor, beta: float = 1.0) -> Tensor:
     """Softmax attention in which token i hears itself and those before it.
 
