@@ -26,6 +26,7 @@ from torch import Tensor
 
 from . import args
 from .core import wide_dtype
+from .places import SparseDistributedMemory  # noqa: F401
 
 
 # %% ../nbs/07_attention.ipynb #eb0530d4
@@ -206,7 +207,7 @@ def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: floa
     return args.finite_result(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #b53e3a4e
+# %% ../nbs/07_attention.ipynb #3f147660
 def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Total variation between attention's weights and those of Gaussian kernel regression, for each query.
 
@@ -229,7 +230,7 @@ def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return (attention - kernel).abs().sum(-1) / 2
 
 
-# %% ../nbs/07_attention.ipynb #4b147ab8
+# %% ../nbs/07_attention.ipynb #a324ee49
 def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
     """A bandwidth with which Gaussian kernel regression predicts unseen places well, from noisy pairs alone.
 
@@ -252,7 +253,7 @@ def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
     return trials[int(errors.argmin())]
 
 
-# %% ../nbs/07_attention.ipynb #d13d667b
+# %% ../nbs/07_attention.ipynb #673cf0fb
 def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
     """Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs.
 
@@ -276,7 +277,7 @@ def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tenso
     return args.finite_result(error, bandwidth=bandwidth, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #d436791e
+# %% ../nbs/07_attention.ipynb #04d80a14
 def causal_attention(query: Tensor, keys: Tensor, values: Tensor, beta: float = 1.0) -> Tensor:
     """Softmax attention in which token i hears itself and those before it.
 

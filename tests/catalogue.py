@@ -1109,7 +1109,7 @@ method(
 
 # ---------------------------------------------------------------- 7 attention
 def _sdm(device="cpu"):
-    from silen_lib.attention import SparseDistributedMemory
+    from silen_lib.places import SparseDistributedMemory
 
     return SparseDistributedMemory(Spins(20, N).make(device), 4)
 
@@ -1153,49 +1153,64 @@ entry(
     bandwidth=Positive(0.5),
 )
 entry(
-    "attention.SparseDistributedMemory",
+    "attention.choose_bandwidth",
+    fake="gives a number",
+    keys=Array(6, 2, wide=False),
+    values=Array(6, 3, wide=False),
+)
+entry(
+    "attention.regression_gap",
+    query=Array(4, 2, empty=True),
+    keys=Array(6, 2),
+    temperature=Positive(0.5),
+)
+entry(
+    "attention.causal_attention",
+    query=Array(6, 2),
+    keys=Array(6, 2),
+    values=Array(6, 3, wide=False),
+    beta=_beta,
+)
+entry(
+    "places.SparseDistributedMemory",
     addresses=Spins(20, N, wide=False, lone=True),
     radius=Count(3, 0),
     n_data=Count(4, optional=True),
 )
 for _name in ("active", "read", "read_sums"):
     method(
-        f"attention.SparseDistributedMemory.{_name}",
+        f"places.SparseDistributedMemory.{_name}",
         _sdm,
         fake=DATA_SHAPED,
         address=Spins(4, N, empty=True),
     )
 method(
-    "attention.SparseDistributedMemory.write",
+    "places.SparseDistributedMemory.write",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N),
     data=Spins(4, N, may=("None",)),
 )
 method(
-    "attention.SparseDistributedMemory.recall",
+    "places.SparseDistributedMemory.recall",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N, empty=True),
     max_reads=Count(3, 0),
 )
 method(
-    "attention.SparseDistributedMemory.shared",
+    "places.SparseDistributedMemory.shared",
     _sdm,
     x=Spins(4, N, empty=True),
     y=Spins(4, N, empty=True),
 )
 
 entry(
-    "attention.SparseDistributedMemory.best_radius",
+    "places.SparseDistributedMemory.best_radius",
     n_bits=Count(16),
     n_locations=Number(100.0, 1.0),
     n_patterns=Number(10.0, 1.0),
 )
-method("attention.SparseDistributedMemory.expected_shared", _sdm)
-for _name in ("signal_to_noise", "read_errors"):
-    method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
-
 # ---------------------------------------------------------------- 8 sampling
 entry(
     "sampling.metropolis_hastings",
@@ -1982,7 +1997,7 @@ taken(
     "rbm.ais.reverse_from",
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
-    "attention.SparseDistributedMemory.write.data",
+    "places.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]

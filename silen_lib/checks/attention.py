@@ -696,7 +696,7 @@ _BANDWIDTH_MISTAKES = [
 ]  # fmt: skip
 
 
-# %% ../../nbs/checks/07_attention.ipynb #db80a418
+# %% ../../nbs/checks/07_attention.ipynb #ffbfcf50
 def _waves(n, d, count):
     "Keys in the unit cube and a curve of `count` waves along their first coordinate."
     keys = torch.rand(n, d, generator=_gen(n + d)).double()
@@ -712,7 +712,7 @@ exercise(
         Case(*_SLOW).note("one slow wave, four draws of noise"),
         Case(*_WAVY).note("five waves, four draws of noise"),
         Case(_PLANE[0].T.contiguous().T, _PLANE[1]).note("a wave across the plane, a transposed view"),
-        Case(_WAVY[0].float(), _WAVY[1].expand(-1, 2).float().T.contiguous().T).note("five waves, two columns, singles"),
+        Case(_WAVY[0].float(), _WAVY[1].expand(-1, 2).float().T.contiguous().T).note("two columns, singles"),
     ],
     mistakes=_BANDWIDTH_MISTAKES,
 )  # fmt: skip
