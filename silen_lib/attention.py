@@ -220,7 +220,7 @@ def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
     >>> keys = torch.tensor([[0.0], [4.0]])  # the second is long: attention goes there, and the kernel stays near
     >>> regression_gap(torch.tensor([[0.0], [1.0]]), keys, temperature=0.5)
-    tensor([0.5000, 0.9994])
+    tensor([0.5000, 0.9993])
     """
     temperature = args.positive("temperature", temperature)
     args.rows("keys", keys)

@@ -310,6 +310,7 @@ exercise(
         Case(_S, 2.0, 1.5).note("the four offers, α = 2, β = 1.5"),
         Case(torch.randn(3, 4, generator=_gen(45)).double(), 1.5).note("doubles, α = 1.5"),
         Case(_S.double(), 2.0).note("doubles, α = 2"),
+        Case(_S.double(), 1.5, 1.3).note("doubles, α = 1.5, β = 1.3"),
         Case(*views(torch.randn(3, 4, generator=_gen(63)), 2.0)).note("transposed views"),
     ],
     mistakes=_PRICE_MISTAKES,
@@ -539,6 +540,9 @@ exercise(
         Case(_points(1, 2), _points(6, 2), _points(6, 3), 0.9).note("one query, three outputs"),
         Case(_points(4, 2), _points(6, 2), _points(6, 1), 0.9).note("in the plane, doubles"),
         Case(_points(2, 4).T, _points(2, 6).T, _points(6, 1), 0.9).note("transposed views"),
+        Case(_points(2, 4).T, _points(2, 6).T, _points(6, 3), 0.9).note("transposed views, three outputs"),
+        Case(_points(4, 1), _points(6, 1), _points(6, 3), 0.4).note("on a line, three outputs"),
+        Case(_points(4, 2), _points(6, 2), _points(6, 3), 0.9).note("in the plane, three outputs"),
         Case(*views(_points(4, 2), _points(7, 2), _points(7, 3), 0.9)).note("transposed views"),
     ],
     mistakes=_KERNEL_MISTAKES,
@@ -696,7 +700,7 @@ _BANDWIDTH_MISTAKES = [
 ]  # fmt: skip
 
 
-# %% ../../nbs/checks/07_attention.ipynb #ffbfcf50
+# %% ../../nbs/checks/07_attention.ipynb #835c7c9c
 def _waves(n, d, count):
     "Keys in the unit cube and a curve of `count` waves along their first coordinate."
     keys = torch.rand(n, d, generator=_gen(n + d)).double()
@@ -712,6 +716,7 @@ exercise(
         Case(*_SLOW).note("one slow wave, four draws of noise"),
         Case(*_WAVY).note("five waves, four draws of noise"),
         Case(_PLANE[0].T.contiguous().T, _PLANE[1]).note("a wave across the plane, a transposed view"),
+        Case(*_waves(80, 2, 1)).note("a wave across the plane, four draws of noise"),
         Case(_WAVY[0].float(), _WAVY[1].expand(-1, 2).float().T.contiguous().T).note("two columns, singles"),
     ],
     mistakes=_BANDWIDTH_MISTAKES,
@@ -778,7 +783,7 @@ _CAUSAL_MISTAKES = [
     Mistake("A hidden token's share would be infinite: −∞, not +∞.", _masked_with(fill=math.inf)),
 ]  # fmt: skip
 
-# %% ../../nbs/checks/07_attention.ipynb #eab5c665
+# %% ../../nbs/checks/07_attention.ipynb #1b9d300a
 exercise(
     "causal_attention", "silen_lib.attention", oracle=_causal_oracle,
     cases=[
@@ -786,6 +791,7 @@ exercise(
         Case(_points(6, 2), _points(6, 3)[:, :2], _points(6, 1), 0.7).note("six tokens, doubles, β = 0.7"),
         Case(_points(4, 2), _points(4, 3)[:, 1:], _points(4, 3), beta=2).note("β a whole number, by name"),
         Case(_points(1, 2), _points(1, 2), _points(1, 3)).note("one token hears itself"),
+        Case(_points(6, 3), _points(6, 4)[:, 1:].contiguous(), _points(6, 2), 0.7).note("two values, β = 0.7"),
         Case(*views(_points(5, 2), _points(5, 3)[:, 1:].contiguous(), _points(5, 3), 1.5)).note("transposed views"),
     ],
     mistakes=_CAUSAL_MISTAKES,
