@@ -94,10 +94,6 @@ d = {
                 "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.hamming_distances": (
-                "attention.html#hamming_distances",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.leave_one_out_error": (
                 "attention.html#leave_one_out_error",
                 "silen_lib/attention.py",

@@ -7,7 +7,6 @@ __all__ = [
     "attention_free_energy",
     "tsallis_entropy",
     "max_entropy_weights",
-    "hamming_distances",
     "circle_intersection",
     "squared_distances",
     "nadaraya_watson",
@@ -114,25 +113,6 @@ def max_entropy_weights(scores: Tensor, alpha: float = 1.0, beta: float = 1.0) -
     return args.finite_result(p, beta=beta, scores=scores)
 
 
-# %% ../nbs/07_attention.ipynb #addf2618
-def hamming_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Number of bits in which each word of x differs from each word of y, by one matrix product.
-
-    Args:
-        x: (..., n) words of ±1
-        y: (m, n) words of ±1
-
-    Returns: (..., m)
-
-    >>> hamming_distances(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]]))
-    tensor([0., 2.])
-    """
-    args.spins("x", x, batch=True)
-    words = args.spins("y", y, x.shape[-1], like=("x", x), batch=True)
-    args.rows("y", words, "(m, n)", 0, values=False)
-    return (x.shape[-1] - x @ y.T) / 2
-
-
 # %% ../nbs/07_attention.ipynb #4f5946ab
 def circle_intersection(n: int, d: int, v: int) -> int:
     """Number of n-bit words within distance d of both of two words that differ in v bits (Kanerva 1988).
@@ -207,7 +187,7 @@ def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: floa
     return args.finite_result(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #3f147660
+# %% ../nbs/07_attention.ipynb #fc537e32
 def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     """Total variation between attention's weights and those of Gaussian kernel regression, for each query.
 
@@ -230,7 +210,7 @@ def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
     return (attention - kernel).abs().sum(-1) / 2
 
 
-# %% ../nbs/07_attention.ipynb #a324ee49
+# %% ../nbs/07_attention.ipynb #75ffaa53
 def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
     """A bandwidth with which Gaussian kernel regression predicts unseen places well, from noisy pairs alone.
 
@@ -258,7 +238,7 @@ def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
     return trials[int(errors.argmin())]
 
 
-# %% ../nbs/07_attention.ipynb #673cf0fb
+# %% ../nbs/07_attention.ipynb #bc4d6bbe
 def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
     """Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs.
 
@@ -282,7 +262,7 @@ def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tenso
     return args.finite_result(error, bandwidth=bandwidth, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #04d80a14
+# %% ../nbs/07_attention.ipynb #01c53998
 def causal_attention(query: Tensor, keys: Tensor, values: Tensor, beta: float = 1.0) -> Tensor:
     """Softmax attention in which token i hears itself and those before it.
 

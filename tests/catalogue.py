@@ -1132,7 +1132,6 @@ entry(
     alpha=Number(1.5, 1.0),
     beta=_beta,
 )
-entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
 entry(
     "attention.nadaraya_watson",

@@ -107,9 +107,6 @@ def test_free_energy_gap_is_a_divergence():
     (lambda: A.max_entropy_weights(torch.tensor([math.nan, 1.0]), 2.0), "NaN"),
     (lambda: A.attention_free_energy(torch.ones(2) / 2, torch.zeros(2), -1.0), "beta is -1.0"),
     (lambda: A.tsallis_entropy(torch.ones(2) / 2, 0.0), "alpha is 0.0"),
-    (lambda: A.hamming_distances(torch.tensor([0.0, 1.0]), spins(3, 2)), "2*x - 1"),
-    (lambda: A.hamming_distances(spins(4), spins(3, 5)), "y has shape (3, 5)"),
-    (lambda: A.hamming_distances(spins(4).half(), spins(3, 4)), "float16"),
     (lambda: A.circle_intersection(0, 0, 0), "n is 0; it must be a whole number ≥ 1"),
     (lambda: A.circle_intersection(10, 11, 0), "d is 11; it must be a whole number from 0 to 10"),
     (lambda: A.circle_intersection(10, 5, -1), "v is -1; it must be a whole number from 0 to 10"),
@@ -176,7 +173,7 @@ def test_circle_intersection_sums_and_symmetries():
 def test_a_place_at_every_word_shares_the_intersection_exactly():
     every = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 9)
     memory = SparseDistributedMemory(every, 3)
-    v = A.hamming_distances(every[7], every).long()
+    v = ((9 - every @ every[7]) / 2).long()
     assert memory.shared(every[7:8], every)[0].tolist() == [
         A.circle_intersection(9, 3, k) for k in v.tolist()
     ]
