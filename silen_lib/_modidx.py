@@ -1303,6 +1303,10 @@ d = {
                 "checks/mnist_rbm.html#_batchwise",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._below": (
+                "checks/mnist_rbm.html#_below",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._bits": (
                 "checks/mnist_rbm.html#_bits",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1313,6 +1317,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._common": (
                 "checks/mnist_rbm.html#_common",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._copy_cases": (
+                "checks/mnist_rbm.html#_copy_cases",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._counted_flops": (
@@ -1367,6 +1375,14 @@ d = {
                 "checks/mnist_rbm.html#_machine",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._made": (
+                "checks/mnist_rbm.html#_made",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._nearest": (
+                "checks/mnist_rbm.html#_nearest",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._other_images": (
                 "checks/mnist_rbm.html#_other_images",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1385,6 +1401,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._set": (
                 "checks/mnist_rbm.html#_set",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._share_of_near": (
+                "checks/mnist_rbm.html#_share_of_near",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._surprised": (
@@ -3473,6 +3493,10 @@ d = {
             ),
             "silen_lib.mnist_rbm.pseudo_log_likelihood": (
                 "mnist_rbm.html#pseudo_log_likelihood",
+                "silen_lib/mnist_rbm.py",
+            ),
+            "silen_lib.mnist_rbm.share_of_copies": (
+                "mnist_rbm.html#share_of_copies",
                 "silen_lib/mnist_rbm.py",
             ),
             "silen_lib.mnist_rbm.train_rbm_production": (

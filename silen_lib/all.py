@@ -130,6 +130,7 @@ __all__ = [
     "sample_states",
     "score_trace",
     "set_seed",
+    "share_of_copies",
     "show_patterns",
     "sigma_ladder",
     "simulated_annealing",
@@ -247,6 +248,7 @@ from .mnist_rbm import (
     plot_filters,
     hidden_activity,
     dream,
+    share_of_copies,
     training_flops,
 )
 from .modern_hopfield import (

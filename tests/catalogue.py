@@ -975,6 +975,13 @@ entry(
 )
 entry("mnist_rbm.free_energy_gap", **_model, train=Bits(5, 6), held_out=Bits(5, 6), reads=2)
 entry("mnist_rbm.hidden_activity", **_model, v=Bits(5, 6), batch_size=Count(2))
+entry(
+    "mnist_rbm.share_of_copies",
+    samples=Binary(5, 6, wide=False),
+    train=Binary(4, 6),
+    held_out=Binary(3, 6),
+    reads=1,
+)
 entry("mnist_rbm.log_odds", v=Bits(5, 6, wide=False, lone=True))
 entry("mnist_rbm.glorot_std", n_visible=Count(3), n_hidden=Count(2), gain=Positive(4.0))
 entry(
