@@ -273,7 +273,8 @@ def estimate_temperature(E: Tensor, states: Tensor) -> Tensor:
     0.91
     """
     E = args.energies("E", E, ndim=1)
-    states = args.indices("states", states, len(E), ndim=1, device=E.device)
+    states = args.indices("states", states, len(E), ndim=1)
+    states = args.alike("states", states, "E", E, "device")
     E = (E - E.amin()).to(torch.promote_types(E.dtype, torch.float32))
     height = torch.where(E < math.inf, E, 0)  # a forbidden state is never visited
     seen = E[states].mean()

@@ -465,10 +465,10 @@ entry(
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
 entry("energy.boltzmann", **_E, T=Temperature())
-entry("energy.step_is_stable", H=Array(3, 2, 2, wide=False), lr=Positive(0.1))
+entry("energy.step_is_stable", H=Array(3, 2, 2, wide=False, lone=True), lr=Positive(0.1))
 entry(
     "energy.estimate_temperature",
-    E=Array(6, wide=False, may=("inf", *ENERGIES)),
+    E=Array(value=torch.tensor([0.0, 0.1, 0.2, 3.0, 4.0, 5.0]), wide=False, may=("inf", *ENERGIES)),
     states=Integers([0, 0, 1, 1, 2, 2]),
     reads=1,
 )
@@ -1950,7 +1950,11 @@ taken(
     "score.ScoreNet.forward.x",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
-taken("a forbidden state", "an inf", "energy.sample_states.E", "energy.macrostate_free_energy.E")
+taken(
+    "a forbidden state",
+    "an inf",
+    *(f"energy.{f}.E" for f in ("sample_states", "macrostate_free_energy", "estimate_temperature")),
+)
 taken(
     "what never happens",
     "-inf",
@@ -1972,7 +1976,7 @@ taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v"
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
-    "energy.macrostate_free_energy.E",
+    *(f"energy.{f}.E" for f in ("macrostate_free_energy", "estimate_temperature")),
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
     "capacity.Wall.half_load.loads",
@@ -2006,6 +2010,7 @@ taken(
     "number, tensor",
     "sampling.metropolis_hastings.propose",
 )
+taken("fewer looks", "narrower", "energy.estimate_temperature.states")
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
