@@ -957,8 +957,8 @@ d = {
                 "checks/energy.html#_alias",
                 "silen_lib/checks/energy.py",
             ),
-            "silen_lib.checks.energy._autograd_slope": (
-                "checks/energy.html#_autograd_slope",
+            "silen_lib.checks.energy._as_given": (
+                "checks/energy.html#_as_given",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._average": (
@@ -969,8 +969,16 @@ d = {
                 "checks/energy.html#_by_list",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._counts": (
+                "checks/energy.html#_counts",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._each": (
                 "checks/energy.html#_each",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._each_bend": (
+                "checks/energy.html#_each_bend",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._exact_boltzmann": (
@@ -989,16 +997,32 @@ d = {
                 "checks/energy.html#_exact_macrostates",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._from_ladder": (
+                "checks/energy.html#_from_ladder",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._ignores_p": (
                 "checks/energy.html#_ignores_p",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._known_temperature": (
+                "checks/energy.html#_known_temperature",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._labels_in_a_row": (
                 "checks/energy.html#_labels_in_a_row",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._law": (
+                "checks/energy.html#_law",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._logsum": (
                 "checks/energy.html#_logsum",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._looks": (
+                "checks/energy.html#_looks",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._members": (
@@ -1037,12 +1061,20 @@ d = {
                 "checks/energy.html#_one_ball_at_a_time",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._pushed": (
+                "checks/energy.html#_pushed",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._right": (
                 "checks/energy.html#_right",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._rows": (
                 "checks/energy.html#_rows",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._searched": (
+                "checks/energy.html#_searched",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._shift": (
@@ -1063,6 +1095,18 @@ d = {
             ),
             "silen_lib.checks.energy._stores_before_the_step": (
                 "checks/energy.html#_stores_before_the_step",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._straight_line": (
+                "checks/energy.html#_straight_line",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._turned": (
+                "checks/energy.html#_turned",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._two_states": (
+                "checks/energy.html#_two_states",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._uniform_default": (
@@ -2305,6 +2349,10 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
+            "silen_lib.energy.estimate_temperature": (
+                "energy.html#estimate_temperature",
+                "silen_lib/energy.py",
+            ),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
@@ -2321,8 +2369,8 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
-            "silen_lib.energy.tilted_well_gradient": (
-                "energy.html#tilted_well_gradient",
+            "silen_lib.energy.step_is_stable": (
+                "energy.html#step_is_stable",
                 "silen_lib/energy.py",
             ),
         },

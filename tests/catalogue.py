@@ -435,10 +435,6 @@ def _state(**more):
 
 # ---------------------------------------------------------------- 0 energy
 entry(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF),
-)
-entry(
     "energy.energy_gradient",
     energy=Function(curve),
     x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
@@ -469,6 +465,13 @@ entry(
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
 entry("energy.boltzmann", **_E, T=Temperature())
+entry("energy.step_is_stable", H=Array(3, 2, 2, wide=False, lone=True), lr=Positive(0.1))
+entry(
+    "energy.estimate_temperature",
+    E=Array(value=torch.tensor([0.0, 0.1, 0.2, 3.0, 4.0, 5.0]), wide=False, may=("inf", *ENERGIES)),
+    states=Integers([0, 0, 1, 1, 2, 2]),
+    reads=1,
+)
 entry("energy.free_energy", **_E, T=Temperature())
 entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True, half=True))
 entry(
@@ -1579,10 +1582,6 @@ def counts(value, *more):
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
 _dtypes = (torch.int64, torch.half, "float")
 again(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
-)
-again(
     "energy.energy_gradient",
     energy=curve,
     x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
@@ -1961,7 +1960,7 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
+    *(f"energy.{f}.x" for f in ("energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
     *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
@@ -1972,7 +1971,11 @@ taken(
     "score.ScoreNet.forward.x",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
-taken("a forbidden state", "an inf", "energy.sample_states.E", "energy.macrostate_free_energy.E")
+taken(
+    "a forbidden state",
+    "an inf",
+    *(f"energy.{f}.E" for f in ("sample_states", "macrostate_free_energy", "estimate_temperature")),
+)
 taken(
     "what never happens",
     "-inf",
@@ -1994,7 +1997,7 @@ taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v"
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
-    "energy.macrostate_free_energy.E",
+    *(f"energy.{f}.E" for f in ("macrostate_free_energy", "estimate_temperature")),
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
     "capacity.Wall.half_load.loads",
@@ -2028,6 +2031,7 @@ taken(
     "number, tensor",
     "sampling.metropolis_hastings.propose",
 )
+taken("fewer looks", "narrower", "energy.estimate_temperature.states")
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
