@@ -1189,12 +1189,20 @@ d = {
                 "checks/hopfield.html#_alias",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._both": (
-                "checks/hopfield.html#_both",
+            "silen_lib.checks.hopfield._any_state": (
+                "checks/hopfield.html#_any_state",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._box": (
+                "checks/hopfield.html#_box",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._change_oracle": (
                 "checks/hopfield.html#_change_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._circle_oracle": (
+                "checks/hopfield.html#_circle_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._energy_after": (
@@ -1205,8 +1213,8 @@ d = {
                 "checks/hopfield.html#_energy_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._field_oracle": (
-                "checks/hopfield.html#_field_oracle",
+            "silen_lib.checks.hopfield._exact": (
+                "checks/hopfield.html#_exact",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._first_axis": (
@@ -1233,6 +1241,10 @@ d = {
                 "checks/hopfield.html#_hollow",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._ladder": (
+                "checks/hopfield.html#_ladder",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._last": (
                 "checks/hopfield.html#_last",
                 "silen_lib/checks/hopfield.py",
@@ -1241,8 +1253,16 @@ d = {
                 "checks/hopfield.html#_matrix",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._one_by_one": (
+                "checks/hopfield.html#_one_by_one",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._one_if": (
                 "checks/hopfield.html#_one_if",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._one_start": (
+                "checks/hopfield.html#_one_start",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._one_state_only": (
@@ -1257,12 +1277,32 @@ d = {
                 "checks/hopfield.html#_overlap_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._periods": (
+                "checks/hopfield.html#_periods",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._products": (
                 "checks/hopfield.html#_products",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._put": (
                 "checks/hopfield.html#_put",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_case": (
+                "checks/hopfield.html#_radius_case",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_oracle": (
+                "checks/hopfield.html#_radius_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._several": (
+                "checks/hopfield.html#_several",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._shrunk": (
+                "checks/hopfield.html#_shrunk",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sign": (
@@ -1275,6 +1315,14 @@ d = {
             ),
             "silen_lib.checks.hopfield._step_oracle": (
                 "checks/hopfield.html#_step_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_up": (
+                "checks/hopfield.html#_step_up",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_with": (
+                "checks/hopfield.html#_step_with",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sum": (
