@@ -661,7 +661,7 @@ def _ladder(
     return (answer or max)(passing) if passing else 0.0
 
 
-# %% ../../nbs/checks/01_hopfield.ipynb #cdb920ba
+# %% ../../nbs/checks/01_hopfield.ipynb #faa6a25b
 def _shrunk(change):
     return lambda recall, memory: change(_ladder(recall, memory), len(memory))
 
@@ -680,7 +680,7 @@ _RADIUS_MISTAKES = [
             lambda recall, memory: _ladder(recall, memory, verdict=torch.all, trials=200)),
     Mistake("One success is luck: one box succeeds now and then for no reason. Half of the trials must.",
             lambda recall, memory: _ladder(recall, memory, verdict=torch.any, trials=200)),
-    Mistake("You compare the end with the cue. Compare it with the memory.", 
+    Mistake("You compare the end with the cue. Compare it with the memory.",
             lambda recall, memory: _ladder(recall, memory, to_the_cue=True)),
     Mistake("An overlap, not a share: with a share f of the spins flipped the overlap is 1 − 2f.",
             _shrunk(lambda f, n: 1 - 2 * f)),
