@@ -608,6 +608,8 @@ exercise(
         Case(_spins(5, 6, seed=36), _spins(3, 2, 3, seed=37)).note("three pictures in one tensor"),
         Case(_spins(5, 6, seed=38), list(_spins(3, 2, 3, seed=39))).note("a batch, three pictures"),
         Case(_spins(6, seed=40), list(_spins(4, 6, seed=41))).note("a list of rows"),
+        Case(_spins(1, 6, seed=65), list(_spins(3, 2, 3, seed=66))).note("a batch of one, three pictures"),
+        Case(_spins(6, seed=67), _spins(3, 2, 3, seed=68)).note("one state, pictures in one tensor"),
         Case(_spins(4, 7, seed=42).double(), _spins(3, 7, seed=43).double()).note("doubles"),
         Case(*views(_spins(4, 7, seed=55), _spins(3, 7, seed=56))).note("transposed views"),
     ],
