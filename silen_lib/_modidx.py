@@ -1229,12 +1229,20 @@ d = {
                 "checks/hopfield.html#_alias",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._both": (
-                "checks/hopfield.html#_both",
+            "silen_lib.checks.hopfield._any_state": (
+                "checks/hopfield.html#_any_state",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._box": (
+                "checks/hopfield.html#_box",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._change_oracle": (
                 "checks/hopfield.html#_change_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._circle_oracle": (
+                "checks/hopfield.html#_circle_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._energy_after": (
@@ -1245,8 +1253,8 @@ d = {
                 "checks/hopfield.html#_energy_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._field_oracle": (
-                "checks/hopfield.html#_field_oracle",
+            "silen_lib.checks.hopfield._exact": (
+                "checks/hopfield.html#_exact",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._first_axis": (
@@ -1273,6 +1281,10 @@ d = {
                 "checks/hopfield.html#_hollow",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._ladder": (
+                "checks/hopfield.html#_ladder",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._last": (
                 "checks/hopfield.html#_last",
                 "silen_lib/checks/hopfield.py",
@@ -1281,8 +1293,16 @@ d = {
                 "checks/hopfield.html#_matrix",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._one_by_one": (
+                "checks/hopfield.html#_one_by_one",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._one_if": (
                 "checks/hopfield.html#_one_if",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._one_start": (
+                "checks/hopfield.html#_one_start",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._one_state_only": (
@@ -1297,12 +1317,32 @@ d = {
                 "checks/hopfield.html#_overlap_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._periods": (
+                "checks/hopfield.html#_periods",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._products": (
                 "checks/hopfield.html#_products",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._put": (
                 "checks/hopfield.html#_put",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_case": (
+                "checks/hopfield.html#_radius_case",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_oracle": (
+                "checks/hopfield.html#_radius_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._several": (
+                "checks/hopfield.html#_several",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._shrunk": (
+                "checks/hopfield.html#_shrunk",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sign": (
@@ -1315,6 +1355,14 @@ d = {
             ),
             "silen_lib.checks.hopfield._step_oracle": (
                 "checks/hopfield.html#_step_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_up": (
+                "checks/hopfield.html#_step_up",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_with": (
+                "checks/hopfield.html#_step_with",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sum": (
@@ -2083,6 +2131,86 @@ d = {
                 "lib/controls.html#livebox.redraw",
                 "silen_lib/controls.py",
             ),
+            "silen_lib.controls.PatternMemory": (
+                "lib/controls.html#patternmemory",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.__init__": (
+                "lib/controls.html#patternmemory.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._button": (
+                "lib/controls.html#patternmemory._button",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._flips": (
+                "lib/controls.html#patternmemory._flips",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._ipython_display_": (
+                "lib/controls.html#patternmemory._ipython_display_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._landing": (
+                "lib/controls.html#patternmemory._landing",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._network": (
+                "lib/controls.html#patternmemory._network",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._panels": (
+                "lib/controls.html#patternmemory._panels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._run": (
+                "lib/controls.html#patternmemory._run",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._say": (
+                "lib/controls.html#patternmemory._say",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.clear": (
+                "lib/controls.html#patternmemory.clear",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.corrupt": (
+                "lib/controls.html#patternmemory.corrupt",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.draw": (
+                "lib/controls.html#patternmemory.draw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.draw_all": (
+                "lib/controls.html#patternmemory.draw_all",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.forget": (
+                "lib/controls.html#patternmemory.forget",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.load": (
+                "lib/controls.html#patternmemory.load",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.recall": (
+                "lib/controls.html#patternmemory.recall",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.shaky": (
+                "lib/controls.html#patternmemory.shaky",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.step": (
+                "lib/controls.html#patternmemory.step",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.store": (
+                "lib/controls.html#patternmemory.store",
+                "silen_lib/controls.py",
+            ),
             "silen_lib.controls.PixelGrid": (
                 "lib/controls.html#pixelgrid",
                 "silen_lib/controls.py",
@@ -2131,6 +2259,18 @@ d = {
             ),
             "silen_lib.controls._MapBox._still": (
                 "lib/controls.html#_mapbox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox": (
+                "lib/controls.html#_memorybox",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox.__init__": (
+                "lib/controls.html#_memorybox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox._still": (
+                "lib/controls.html#_memorybox._still",
                 "silen_lib/controls.py",
             ),
             "silen_lib.controls._Painter": ("lib/controls.html#_painter", "silen_lib/controls.py"),
@@ -3115,84 +3255,16 @@ d = {
             "silen_lib.grading.solves": ("lib/grading.html#solves", "silen_lib/grading.py"),
         },
         "silen_lib.hopfield": {
-            "silen_lib.hopfield.PatternMemory": (
-                "hopfield.html#patternmemory",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.__init__": (
-                "hopfield.html#patternmemory.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._button": (
-                "hopfield.html#patternmemory._button",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._draw": (
-                "hopfield.html#patternmemory._draw",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._ipython_display_": (
-                "hopfield.html#patternmemory._ipython_display_",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._landing": (
-                "hopfield.html#patternmemory._landing",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._lay_out": (
-                "hopfield.html#patternmemory._lay_out",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._run": (
-                "hopfield.html#patternmemory._run",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._say": (
-                "hopfield.html#patternmemory._say",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._weights": (
-                "hopfield.html#patternmemory._weights",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.clear": (
-                "hopfield.html#patternmemory.clear",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.corrupt": (
-                "hopfield.html#patternmemory.corrupt",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.forget": (
-                "hopfield.html#patternmemory.forget",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.load": (
-                "hopfield.html#patternmemory.load",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.recall": (
-                "hopfield.html#patternmemory.recall",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.shaky": (
-                "hopfield.html#patternmemory.shaky",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.step": (
-                "hopfield.html#patternmemory.step",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.store": (
-                "hopfield.html#patternmemory.store",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._settled": ("hopfield.html#_settled", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield.basin_radius": (
+                "hopfield.html#basin_radius",
+                "silen_lib/hopfield.py",
+            ),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield.can_circle": ("hopfield.html#can_circle", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.corrupt_pattern": (
                 "hopfield.html#corrupt_pattern",
                 "silen_lib/hopfield.py",
@@ -3217,11 +3289,6 @@ d = {
             "silen_lib.hopfield.overlaps": ("hopfield.html#overlaps", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.pattern_field": (
                 "hopfield.html#pattern_field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.recall": ("hopfield.html#recall", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield.recall_patterns": (
-                "hopfield.html#recall_patterns",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.show_patterns": (
@@ -4100,6 +4167,7 @@ d = {
             ),
             "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
             "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
+            "silen_lib.spins._settled": ("lib/spins.html#_settled", "silen_lib/spins.py"),
             "silen_lib.spins._tie": ("lib/spins.html#_tie", "silen_lib/spins.py"),
             "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
             "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
@@ -4109,6 +4177,11 @@ d = {
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins.random_spins": ("lib/spins.html#random_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.recall": ("lib/spins.html#recall", "silen_lib/spins.py"),
+            "silen_lib.spins.recall_patterns": (
+                "lib/spins.html#recall_patterns",
+                "silen_lib/spins.py",
+            ),
             "silen_lib.spins.spin_states": ("lib/spins.html#spin_states", "silen_lib/spins.py"),
             "silen_lib.spins.sweep_spins": ("lib/spins.html#sweep_spins", "silen_lib/spins.py"),
             "silen_lib.spins.tie_width": ("lib/spins.html#tie_width", "silen_lib/spins.py"),

@@ -521,6 +521,13 @@ entry(
     W=Couplings(N, symmetric=False, may=("nan",)),
     i=Count(2, 0),
 )
+entry("hopfield.can_circle", reads=4, W=Couplings(N, symmetric=False, lone=True))
+entry(
+    "hopfield.basin_radius",
+    reads=4,
+    recall=Kind(make=lambda device: lambda states: states.clone()),
+    memory=Spins(N, wide=False, lone=True),
+)
 entry("hopfield.identify", state=_state(), **_patterns)
 entry("hopfield.overlaps", state=_state(), **_patterns)
 entry("hopfield.pattern_field", state=_state(), **_patterns)
@@ -1646,7 +1653,7 @@ again(
     patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))),
 )
 again(
-    "hopfield.PatternMemory",
+    "controls.PatternMemory",
     rows=Count(5),
     cols=Count(5),
     memories=Only(None, [_s5], {"a": torch.zeros(25)}, {"a": _s5}, {"a": torch.ones(25).int()}),
@@ -2044,8 +2051,6 @@ taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarit
 # constants, records and pictures; what a run of silen-train is made of is tested in test_train.py
 EXEMPT = {
     "energy": "Grid",
-    "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
-    "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "spins": "Swept SpinWalk.state",
     "capacity": "RetrievalState Wall Wall.from_halves",
     "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
