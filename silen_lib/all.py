@@ -13,6 +13,8 @@ __all__ = [
     "GaussianMixture",
     "Grid",
     "HopfieldAttention",
+    "HopfieldLookup",
+    "HopfieldPooling",
     "PatternMemory",
     "PredictiveCodingNetwork",
     "ProductionRBM",
@@ -33,6 +35,7 @@ __all__ = [
     "async_step",
     "attention_free_energy",
     "autocorrelation",
+    "basin_radius",
     "binarise",
     "bit_error",
     "block_gibbs",
@@ -79,6 +82,7 @@ __all__ = [
     "implicit_score_matching",
     "info_nce",
     "information_gain",
+    "is_gradient_step",
     "join_heads",
     "langevin",
     "langevin_step",
@@ -153,8 +157,10 @@ __all__ = [
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
+from .layers import entmax15, join_heads, modern_hopfield_settle, split_heads
+from .layers import universal_retrieve
 from .loop import fit
-from .spins import random_patterns
+from .spins import dense_update, random_patterns
 from .train import load_model
 
 __version__ = "0.1.0"
@@ -248,18 +254,16 @@ from .mnist_rbm import (
 )
 from .modern_hopfield import (
     dense_energy,
-    dense_update,
     modern_hopfield_energy,
     modern_hopfield_update,
-    modern_hopfield_settle,
     effective_patterns,
+    basin_radius,
     modern_hopfield_retrieve,
-    universal_retrieve,
+    is_gradient_step,
     sparsemax,
-    entmax15,
-    split_heads,
-    join_heads,
     HopfieldAttention,
+    HopfieldPooling,
+    HopfieldLookup,
 )
 from .attention import (
     attention_free_energy,

@@ -7,12 +7,13 @@ __all__ = []
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #4e0b9987
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from .energy import differentiable, views
-from ..exercises import Case, Mistake, exercise
+from ..exercises import Case, Mistake, Sabotage, exercise
 from ..layers import MultiheadLayer
 
 
@@ -394,42 +395,189 @@ exercise(
 )  # fmt: skip
 
 
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #9a1849aa
-def _effective_oracle(weights):
-    return torch.tensor([1 / sum(a * a for a in row) for row in _rows(weights)]).reshape(
-        weights.shape[:-1]
+# %% ../../nbs/checks/06_modern_hopfield.ipynb #98ec91d5
+def _box(x, home, radius, slab=False):
+    "Recall that leads home from inside the basin, to a thousandth, and far away from outside."
+    off = x - home
+    far = off[:, :1].abs() if slab else off.norm(dim=1, keepdim=True)
+    return torch.where(
+        far < radius, home + 1e-3 * torch.sin(1e3 * off) / off.shape[1] ** 0.5, home + 1e3
     )
 
 
-def _simplex(*shape: int, seed: int) -> torch.Tensor:
-    return torch.softmax(2 * _normal(*shape, seed=seed), -1)
+def _basin_case(radius, d, seed, slab=False, scale=1.0, note=""):
+    home = _normal(d, seed=seed, scale=scale)
+    box = partial(_box, home=home, radius=radius, slab=slab)
+    return Case(box, home, generator=torch.Generator().manual_seed(seed)).note(note)
 
 
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #8429869a
+def _basin_oracle(recall, memory, *, tol=0.01, generator=None):
+    "Read off the box."
+    known = recall.keywords
+    return known["radius"] / math.cos(math.pi / 4) if known["slab"] else known["radius"]
+
+
+def _basin(recall, memory, tol=0.01, generator=None, start=None, unit=True, n=4000, wanted=0.5, near=None, many=1.0,
+           steps=20):  # fmt: skip
+    "The right measurement, or one with something wrong about it."
+    noise = torch.randn(n, len(memory), generator=generator)
+    noise = noise / noise.norm(dim=1, keepdim=True) if unit else noise
+    low, high = math.log(0.01), math.log(100)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        ends = recall((memory if start is None else start) + math.exp(middle) * noise)
+        apart = (ends - memory).norm(dim=1)
+        back = (apart < tol) if near is None else near(apart, math.exp(middle))
+        low, high = (middle, high) if back.double().mean() >= wanted else (low, middle)
+    return many * math.exp((low + high) / 2)
+
+
+def _ladder(recall, memory, tol=0.01, generator=None, top=10.0):
+    noise = torch.randn(2000, len(memory), generator=generator)
+    noise = noise / noise.norm(dim=1, keepdim=True)
+    for r in torch.linspace(0.01, top, 100).tolist():
+        if ((recall(memory + r * noise) - memory).norm(dim=1) < tol).double().mean() < 0.5:
+            return r
+    return top
+
+
+# %% ../../nbs/checks/06_modern_hopfield.ipynb #fca2f8b2
+def _alter(**how):
+    return lambda recall, memory, *, tol=0.01, generator=None: _basin(
+        recall, memory, tol, generator, **how
+    )
+
+
 exercise(
-    "effective_patterns", "silen_lib.modern_hopfield", oracle=_effective_oracle,
-    cases=[Case(_simplex(4, 6, seed=31)), Case(_simplex(5, seed=32)), Case(_simplex(2, 3, 7, seed=33)),
-           Case(_simplex(4, 6, seed=34).double()).note("doubles"),
-           Case(*views(_simplex(4, 6, seed=35))).note("transposed views")],
+    "basin_radius", "silen_lib.modern_hopfield", oracle=_basin_oracle, rtol=0.08, atol=0.0,
+    cases=[_basin_case(0.7, 5, 301, note="a round basin"), _basin_case(25.0, 3, 302, note="a wide one"),
+           _basin_case(0.03, 8, 303, note="a narrow one"), _basin_case(0.5, 2, 304, True, note="a slab"),
+           _basin_case(2.0, 40, 305, scale=3.0, note="forty dimensions, far from the origin"),
+           Case(partial(_box, home=torch.ones(6), radius=1.5, slab=False), torch.ones(6)).note("no generator")],
     mistakes=[
-        Mistake("Square first, then add: the weights themselves add up to 1.",
-                lambda w: 1 / w.sum(-1) ** 2, lambda w: 1 / w.sum(-1)),
-        Mistake("One over the sum: many equal shares must give a large number.", lambda w: w.square().sum(-1)),
-        Mistake("Invert the sum, not the terms.", lambda w: (1 / w.square()).sum(-1)),
-        Mistake("Sum over the patterns only, the last axis.", lambda w: 1 / w.square().sum(),
-                lambda w: 1 / w.square().sum(0)),
-        Mistake("That is the exponential of the entropy, another count of the same kind. Here: 1/Σ a².",
-                lambda w: (-(w * w.log()).sum(-1)).exp()),
-        Mistake("No square root: a uniform weight on P patterns must give P.", lambda w: 1 / w.norm(dim=-1)),
-        Mistake("A sum, not a mean.", lambda w: 1 / w.square().mean(-1)),
-        Mistake("That counts how large the largest weight is. All weights should enter.", lambda w: 1 / w.amax(-1)),
-        Mistake("All weights of a softmax are above zero, so this counts them all.", lambda w: (w > 0).sum(-1)),
-        Mistake("That measures how mixed the state is, from 0 to 1. The count is one over Σ a².",
-                lambda w: 1 - w.square().sum(-1)),
-        Mistake("The count is smooth: no rounding to a whole number.",
-                lambda w: (1 / w.square().sum(-1)).round(), lambda w: 1 // w.square().sum(-1)),
-        Mistake("The sign @ multiplies rows with rows. Square entry by entry.",
-                lambda w: 1 / (w @ w), lambda w: 1 / (w @ w.T)),
+        Mistake("Start at the memory: the distance is counted from there, not from the origin.",
+                lambda recall, memory, *, tol=0.01, generator=None: _basin(
+                    recall, memory, tol, generator, start=torch.zeros_like(memory))),
+        Mistake("A vector of normal numbers has length √d. Divide each row by its length: a direction has length one.",
+                _alter(unit=False)),
+        Mistake("Half of the directions are wanted, not all: in the slab the first are lost early.",
+                _alter(wanted=1.0)),
+        Mistake("Half of the directions are wanted, not the last one that still leads back.", _alter(wanted=1e-9)),
+        Mistake("A box that recalls to three digits came back, too: use tol, not equality.",
+                _alter(near=lambda apart, r: apart == 0)),
+        Mistake("The radius, not the diameter.", _alter(many=2.0)),
+        Mistake("A ladder of equal rungs misses narrow basins and ends below wide ones. Halve an interval of log r.",
+                _ladder, lambda recall, memory, *, tol=0.01, generator=None: _ladder(recall, memory, tol, generator,
+                                                                                   100.0)),
+    ],
+)  # fmt: skip
+
+# %% ../../nbs/checks/06_modern_hopfield.ipynb #304c3831
+_KEYS = _normal(6, 4, seed=311).double()
+
+
+def _read(x, values, truth, keys=_KEYS, beta=2.0):
+    return torch.softmax(beta * keys.to(x) @ x, 0) @ values.to(x)
+
+
+def _linear(x, A, truth):
+    return A.to(x) @ x
+
+
+def _late(x, truth):
+    "A gradient step below x₀ = 0, with a turn above."
+    return 0.5 * x + F.relu(x[0]) * torch.stack([torch.zeros_like(x[0]), x[2], -x[1], x[0] * 0])
+
+
+def _sine(x, truth):
+    return torch.sin(x)
+
+
+_SYMMETRIC = torch.tensor([[0.3, 0.8, 0.0], [0.8, -0.4, 0.2], [0.0, 0.2, 0.9]])
+_TURN = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+_REAL = torch.diag(torch.tensor([0.2, 0.5, 0.8])) + torch.tensor(
+    [[0.0, 0.3, 0.0], [0, 0, 0], [0, 0, 0]]
+)
+_STEPS = {
+    "values are the keys": (4, partial(_read, values=_KEYS, truth=True)),
+    "values are −3 times the keys": (4, partial(_read, values=-3 * _KEYS, truth=True)),
+    "values are the keys and one vector more": (
+        4,
+        partial(_read, values=_KEYS + _KEYS[:1], truth=True),
+    ),
+    "values of another memory": (4, partial(_read, values=_KEYS.roll(1, 0), truth=False)),
+    "values two percent off": (
+        4,
+        partial(_read, values=_KEYS + 0.02 * _normal(6, 4, seed=312), truth=False),
+    ),
+    "a symmetric matrix": (3, partial(_linear, A=_SYMMETRIC, truth=True)),
+    "a turn": (3, partial(_linear, A=_TURN, truth=False)),
+    "a small step, of a turn": (3, partial(_linear, A=torch.eye(3) + 1e-4 * _TURN, truth=False)),
+    "a small step, down a hill": (
+        3,
+        partial(_linear, A=torch.eye(3) - 1e-4 * _SYMMETRIC, truth=True),
+    ),
+    "all eigenvalues real": (3, partial(_linear, A=_REAL, truth=False)),
+    "a turn at some of the states": (4, partial(_late, truth=False)),
+    "one dimension": (1, partial(_sine, truth=True)),
+}
+
+
+# %% ../../nbs/checks/06_modern_hopfield.ipynb #01f2f42f
+def _gradient_oracle(step, x):
+    "Known from how the step was made."
+    return step.keywords["truth"]
+
+
+def _jacobians(step, x, less=True):
+    "One column a finite difference would give, here by autograd, state by state."
+    J = torch.stack([torch.autograd.functional.jacobian(step, row) for row in x])
+    return J - torch.eye(x.shape[1]).to(x) if less else J
+
+
+def _verdict(judge, less=True, every=True):
+    "A verdict from the Jacobians of all states, or of some."
+
+    def decide(step, x):
+        good = torch.stack([judge(J) for J in _jacobians(step, x, less)])
+        return bool(good.all() if every is True else good.any() if every is False else good[0])
+
+    return decide
+
+
+def _even(J, limit=1e-3):
+    return (J - J.T).norm() <= limit * J.norm()
+
+
+def _gradient_cases():
+    states = lambda d, dtype: torch.cat(
+        [-_normal(2, d, seed=313).abs(), _normal(4, d, seed=314)]
+    ).to(dtype)
+    return [Case(step, states(d, dtype)).note(name) for name, (d, step) in _STEPS.items()
+            for dtype in (torch.float32, torch.float64)]  # fmt: skip
+
+
+exercise(
+    "is_gradient_step", "silen_lib.modern_hopfield", oracle=_gradient_oracle, cases=_gradient_cases,
+    mistakes=[
+        Mistake("The verdicts are exchanged: a symmetric Jacobian accepts the claim.",
+                lambda step, x: not _verdict(_even)(step, x)),
+        Mistake("One good state proves nothing: the step may turn elsewhere. Ask all of them.",
+                _verdict(_even, every=None), _verdict(_even, every=False)),
+        Mistake("Rounding makes no two numbers equal: allow a difference, relative to the size of the Jacobian.",
+                _verdict(lambda J: (J == J.T).all())),
+        Mistake("Two percent are enough to make a turn: allow a thousandth, not more.",
+                _verdict(lambda J: _even(J, 0.1))),
+        Mistake("A small step hides behind the identity: judge the Jacobian of the displacement, step(x) − x.",
+                _verdict(_even, less=False), _verdict(lambda J: (J - J.T).abs().max() < 1e-3)),
+        Mistake("Real eigenvalues are not enough: a matrix may have them and not be symmetric.",
+                _verdict(lambda J: torch.linalg.eigvals(J).imag.abs().max() < 1e-6)),
+        Mistake("Antisymmetric is the opposite: that is a pure turn.",
+                _verdict(lambda J: (J + J.T).norm() <= 1e-3 * J.norm())),
+        Mistake("Whether a step contracts says nothing about an energy: saddles descend, spirals contract.",
+                _verdict(lambda J: torch.linalg.matrix_norm(J, 2) < 1, less=False)),
+        Mistake("That accepts every step.", lambda step, x: True),
+        Mistake("That refuses every step.", lambda step, x: False),
     ],
 )  # fmt: skip
 
@@ -523,62 +671,6 @@ exercise(
            Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch"),
            Case(_normal(4, 6, seed=44).double()).note("doubles"),
            Case(*views(_normal(4, 6, seed=45))).note("transposed views")],
-)  # fmt: skip
-
-
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #b11d75f2
-def _split_oracle(x, num_heads):
-    "Head by head: columns h·e to (h + 1)·e."
-    e = x.shape[2] // num_heads
-    return torch.stack([x[:, :, h * e : (h + 1) * e] for h in range(num_heads)], dim=1)
-
-
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #24f5d277
-_SPLIT_MISTAKES = [
-    Mistake("The shape is right, the contents are not: this cuts along positions. Cut the last axis first.",
-            lambda x, h: x.reshape(len(x), h, x.shape[1], -1),
-            lambda x, h: x.transpose(1, 2).reshape(len(x), h, x.shape[1], -1)),
-    Mistake("The heads must stand in front of the positions: exchange axes 1 and 2.",
-            lambda x, h: x.unflatten(-1, (h, -1))),
-    Mistake("The last axis holds head after head. Cut it as (heads, size of a head), not the other way round.",
-            lambda x, h: x.unflatten(-1, (-1, h)).permute(0, 3, 1, 2)),
-    Mistake("The last two axes are exchanged: positions first, then the entries of a head.",
-            lambda x, h: x.unflatten(-1, (h, -1)).permute(0, 2, 3, 1)),
-    Mistake("num_heads counts the heads, not the entries of one.",
-            lambda x, h: x.unflatten(-1, (-1, h)).transpose(1, 2)),
-]  # fmt: skip
-
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #d54b5b21
-_SPLIT_MISTAKES += [
-    Mistake("Batch and heads are joined here. Keep four axes: (B, H, L, E/H).",
-            lambda x, h: x.unflatten(-1, (h, -1)).transpose(1, 2).flatten(0, 1),
-            lambda x, h: x.reshape(len(x) * h, x.shape[1], -1)),
-    Mistake("Heads in front of everything: the batch must stay the first axis.",
-            lambda x, h: x.unflatten(-1, (h, -1)).permute(2, 0, 1, 3)),
-    Mistake("The wrong two axes are exchanged. After the cut the axes are (B, L, H, e): exchange 1 and 2.",
-            lambda x, h: x.unflatten(-1, (h, -1)).transpose(2, 3),
-            lambda x, h: x.unflatten(-1, (h, -1)).transpose(0, 2)),
-    Mistake("The heads need an axis of their own. These are strung together along the positions.",
-            lambda x, h: torch.cat(x.chunk(h, -1), 1)),
-    Mistake("A size must be a whole number: divide with //, or leave it to −1.",
-            lambda x, h: x.view(len(x), x.shape[1], h, x.shape[2] / h).transpose(1, 2),
-            lambda x, h: x.reshape(len(x), x.shape[1], h, x.shape[2] / h).transpose(1, 2)),
-]  # fmt: skip
-
-# %% ../../nbs/checks/06_modern_hopfield.ipynb #8a83e787
-exercise(
-    "split_heads", "silen_lib.modern_hopfield", oracle=_split_oracle, use=differentiable,
-    cases=[Case(_normal(2, 5, 12, seed=51), 4), Case(_normal(3, 2, 6, seed=52), 2),
-           Case(_normal(1, 1, 6, seed=53).requires_grad_(), 3).note("one position"),
-           Case(_normal(4, 1, 6, seed=54).transpose(0, 1).requires_grad_(), 2).note("a transposed view"),
-           Case(_normal(1, 4, 6, seed=55).requires_grad_(), 2).note("one sequence"),
-           Case(_normal(3, 1, 6, seed=56).requires_grad_(), 2).note("one position each"),
-           Case(_normal(3, 1, 6, seed=57), 2).note("one position each"),
-           Case(_normal(4, 3, 6, seed=58).transpose(0, 1).requires_grad_(), 2).note("a transposed view"),
-           Case(_normal(3, 4, 6, seed=59).requires_grad_(), 2).note("x asks for a gradient"),
-           Case(_normal(4, 3, 6, seed=60).transpose(0, 1), 3).note("a transposed view"),
-           Case(_normal(2, 3, 6, seed=90).double(), 2).note("doubles")],
-    mistakes=_SPLIT_MISTAKES,
 )  # fmt: skip
 
 
@@ -757,6 +849,8 @@ _LAYER_MISTAKES += [
             _wrong(between=lambda self, q: _split(self.out_proj(_join(q)), self.num_heads))),
     Mistake("Nobody asked for the weights here: hand need_weights on to the last step.",
             _wrong(need=lambda wanted: True)),
+    Mistake("Half mended: the steps before the last read the values, and see no mask. Both matter.",
+            _wrong(middle="v", middle_mask=False)),
     Mistake("Dropout in every step. Only the last one is told last=True.", _wrong(early=True)),
 ]  # fmt: skip
 
