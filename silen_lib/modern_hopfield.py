@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from . import args, core
-from .layers import MultiheadLayer, entmax15, fused_read, join_heads, split_heads
-from .layers import modern_hopfield_settle, universal_retrieve
-from .spins import dense_update
+from .layers import MultiheadLayer, fused_read, join_heads, split_heads
+from .layers import entmax15, modern_hopfield_settle, universal_retrieve  # noqa: F401
+from .spins import dense_update  # noqa: F401
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #0cff814f
