@@ -83,7 +83,6 @@ __all__ = [
     "info_nce",
     "information_gain",
     "is_gradient_step",
-    "join_heads",
     "langevin",
     "langevin_step",
     "learning_gradient",
@@ -138,7 +137,6 @@ __all__ = [
     "sparsemax",
     "spin_threshold",
     "spin_up_probability",
-    "split_heads",
     "split_rhat",
     "squared_distances",
     "swap_probability",
@@ -157,8 +155,7 @@ __all__ = [
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
-from .layers import entmax15, join_heads, modern_hopfield_settle, split_heads
-from .layers import universal_retrieve
+from .layers import entmax15, modern_hopfield_settle, universal_retrieve
 from .loop import fit
 from .spins import dense_update, random_patterns
 from .train import load_model

@@ -394,8 +394,14 @@ class MultiheadLayer(nn.MultiheadAttention):
         weights = F.dropout(weights, dropout)
         return weights @ v, weights if need_weights else None
 
-    def beside(self, rows: Tensor, x: Tensor) -> Tensor:
+    def beside(self, rows: Tensor, x: Tensor, name: str) -> Tensor:
         "Rows (n, d) of the layer's own, the same for every sequence of x, in the layout of x."
+        args.floats(name, x, half=True, empty=True, values=False)
+        if x.is_nested or x.ndim not in (2, 3):
+            what = "a nested tensor" if x.is_nested else f"of shape {tuple(x.shape)}"
+            raise ValueError(
+                f"{name} is {what}; it must be one sequence (L, d), or a batch of equally long ones"
+            )
         if x.ndim == 2:
             return rows
         return (

@@ -302,7 +302,7 @@ class HopfieldPooling(HopfieldAttention):
         need_weights: bool = True, average_attn_weights: bool = True,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
-        query, value = self.beside(self.queries, key), key if value is None else value
+        query, value = self.beside(self.queries, key, "key"), key if value is None else value
         return super().forward(
             query, key, value, key_padding_mask, need_weights, None, average_attn_weights
         )
@@ -331,5 +331,5 @@ class HopfieldLookup(HopfieldAttention):
         self, query: Tensor, need_weights: bool = True, average_attn_weights: bool = True
     ) -> tuple[Tensor, Tensor | None]:
         "What each query reads, in its layout, and the weights on the memories."
-        keys, values = self.beside(self.keys, query), self.beside(self.values, query)
+        keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
         return super().forward(query, keys, values, None, need_weights, None, average_attn_weights)

@@ -1109,7 +1109,7 @@ entry(
     "modern_hopfield.basin_radius",
     fake="looks at what came back after every recall",
     recall=Function(lambda x: 0.5 * x),
-    memory=Array(N, lone=True),
+    memory=Array(N, lone=True, wide=False),
     tol=Positive(0.01),
     generator=Gen(),
 )
@@ -1117,7 +1117,7 @@ entry(
     "modern_hopfield.is_gradient_step",
     fake="gives a verdict",
     step=Function(lambda x: 0.5 * x),
-    x=Array(4, N),
+    x=Array(4, N, lone=True, wide=False),
 )
 for _name, _rows in (("Pooling", "num_queries"), ("Lookup", "num_memories")):
     entry(

@@ -213,11 +213,17 @@ BAD_OTHER = [
     (lambda: M.HopfieldAttention(6, 3, n_steps=0), "n_steps is 0"),
     (lambda: M.HopfieldAttention(6, 3, beta=-1.0), "beta is -1"),
     (lambda: M.HopfieldAttention(6, 3, n_steps=2).as_multihead_attention(), "n_steps is 2"),
-    (lambda: M.HopfieldAttention(6, 3, separation=M.sparsemax).as_multihead_attention(), "separation is sparsemax"),
+    (
+        lambda: M.HopfieldAttention(6, 3, separation=M.sparsemax).as_multihead_attention(),
+        "separation is sparsemax",
+    ),
     (lambda: M.HopfieldAttention(6, 3, separation=2), "separation is 2"),
     (lambda: M.HopfieldPooling(6, 3, 0), "num_queries is 0"),
     (lambda: M.HopfieldLookup(6, 3, 0), "num_memories is 0"),
-    (lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), causal=True), r"x has shape \(3,\)"),
+    (
+        lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), causal=True),
+        r"x has shape \(3,\)",
+    ),
 ]
 
 
@@ -821,14 +827,19 @@ def test_masks_elsewhere_are_named():
 @pytest.mark.parametrize("width", [4, 3])
 def test_a_causal_memory_is_a_smaller_memory(L, S, width):
     "State i of L reads the patterns 0 … i, in every step; whatever the batch, and in blocks of queries too."
-    xi, values = normal(S, 4, seed=90, dtype=torch.float64), normal(S, width, seed=91, dtype=torch.float64)
+    xi, values = (
+        normal(S, 4, seed=90, dtype=torch.float64),
+        normal(S, width, seed=91, dtype=torch.float64),
+    )
     for shape in ((L, 4), (2, L, 4), (2, 3, L, 4), (0, L, 4)):
         x = normal(*shape, seed=92, dtype=torch.float64)
         got = M.modern_hopfield_retrieve(x, xi, 0.7, values=values, n_steps=2, causal=True)
         assert got.shape == (*shape[:-1], width)
         for i in range(L):
             seen = slice(0, i + 1)
-            want = M.modern_hopfield_retrieve(x[..., i, :], xi[seen], 0.7, values=values[seen], n_steps=2)
+            want = M.modern_hopfield_retrieve(
+                x[..., i, :], xi[seen], 0.7, values=values[seen], n_steps=2
+            )
             assert torch.allclose(got[..., i, :], want, atol=1e-12)
 
 
@@ -851,7 +862,11 @@ def test_causal_layers_are_torchs(dtype, need, more):
     pad = torch.arange(6) >= torch.tensor([6, 4, 1])[:, None]
     for padding in (None, pad):
         want = outcome(theirs, [x], attn_mask=later, key_padding_mask=padding, need_weights=need)
-        for how in (dict(attn_mask=later), dict(attn_mask=later, is_causal=True), dict(is_causal=True)):
+        for how in (
+            dict(attn_mask=later),
+            dict(attn_mask=later, is_causal=True),
+            dict(is_causal=True),
+        ):
             got = outcome(ours, [x], key_padding_mask=padding, need_weights=need, **how)
             assert worst(want, got) <= eps
 
@@ -877,7 +892,10 @@ def test_a_separation_takes_the_softmaxs_place():
         layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2, separation=separation)
         layer.load_state_dict({k: v for k, v in plain.state_dict().items()})
         out, weights = layer(x, x, x, key_padding_mask=pad, average_attn_weights=False)
-        assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 5)) and (weights[1, ..., 3:] == 0).all()
+        assert (
+            torch.allclose(weights.sum(-1), torch.ones(2, 2, 5))
+            and (weights[1, ..., 3:] == 0).all()
+        )
         without, none = layer(x, x, x, key_padding_mask=pad, need_weights=False)
         assert none is None and torch.allclose(out, without, atol=1e-6)
         same = torch.allclose(out, plain(x, x, x, key_padding_mask=pad)[0], atol=1e-6)
@@ -969,7 +987,9 @@ def test_the_bound_on_one_step_holds_wherever_its_condition_does():
     held = 0
     for seed in range(300):
         g = generator(seed)
-        P, d = (torch.randint(low, high, (), generator=g).item() for low, high in ((2, 30), (8, 64)))
+        P, d = (
+            torch.randint(low, high, (), generator=g).item() for low, high in ((2, 30), (8, 64))
+        )
         beta = 10 ** (1 + 1.5 * torch.rand((), generator=g).item())
         xi = F.normalize(torch.randn(P, d, generator=g), dim=1).double()
         delta = 1 - (xi @ xi.T).fill_diagonal_(-1).amax(1)

@@ -977,8 +977,8 @@ SABOTAGES = [
              "# every step of every block goes down"),
     Sabotage("steps before the last see the mask",
              'HopfieldAttention", HopfieldAttention)',
-             'HopfieldAttention", HopfieldAttention)\nHopfieldAttention.step = (lambda step: lambda self, q, k, v, mask, '
-             "last=False, need=False: step(self, q, k, v, mask if last else None, last, need))("
+             'HopfieldAttention", HopfieldAttention)\nHopfieldAttention.step = (lambda step: lambda self, q, k, v, '
+             "mask, last=False, need=False: step(self, q, k, v, mask if last else None, last, need))("
              "HopfieldAttention.step)",
              "assert leak[:3].abs().max()"),
     Sabotage("an untrained network knows no marks",
