@@ -304,8 +304,9 @@ class HopfieldPooling(HopfieldAttention):
         "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
         query, value = self.beside(self.queries, key, "key"), key if value is None else value
         return super().forward(
-            query, key, value, key_padding_mask, need_weights, None, average_attn_weights
-        )
+            query, key, value, key_padding_mask=key_padding_mask, need_weights=need_weights,
+            average_attn_weights=average_attn_weights
+        )  # fmt: skip
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #26299cc6
@@ -332,4 +333,6 @@ class HopfieldLookup(HopfieldAttention):
     ) -> tuple[Tensor, Tensor | None]:
         "What each query reads, in its layout, and the weights on the memories."
         keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
-        return super().forward(query, keys, values, None, need_weights, None, average_attn_weights)
+        return super().forward(
+            query, keys, values, need_weights=need_weights, average_attn_weights=average_attn_weights
+        )  # fmt: skip

@@ -453,7 +453,8 @@ exercise(
     cases=[_basin_case(0.7, 5, 301, note="a round basin"), _basin_case(25.0, 3, 302, note="a wide one"),
            _basin_case(0.03, 8, 303, note="a narrow one"), _basin_case(0.5, 2, 304, True, note="a slab"),
            _basin_case(2.0, 40, 305, scale=3.0, note="forty dimensions, far from the origin"),
-           Case(partial(_box, home=torch.ones(6), radius=1.5, slab=False), torch.ones(6)).note("no generator")],
+           Case(partial(_box, home=torch.ones(6).double(), radius=1.5, slab=False), torch.ones(6).double())
+           .note("doubles, no generator")],
     mistakes=[
         Mistake("Start at the memory: the distance is counted from there, not from the origin.",
                 lambda recall, memory, *, tol=0.01, generator=None: _basin(
@@ -554,7 +555,8 @@ def _gradient_cases():
         [-_normal(2, d, seed=313).abs(), _normal(4, d, seed=314)]
     ).to(dtype)
     return [Case(step, states(d, dtype)).note(name) for name, (d, step) in _STEPS.items()
-            for dtype in (torch.float32, torch.float64)]  # fmt: skip
+            for dtype in (torch.float32, torch.float64)] + [
+        Case(_STEPS["a turn"][1], states(3, torch.float32).T.contiguous().T).note("transposed views")]  # fmt: skip
 
 
 exercise(
@@ -670,6 +672,7 @@ exercise(
            Case(_normal(5, seed=42, scale=0.3)).note("one row, close scores"),
            Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch"),
            Case(_normal(4, 6, seed=44).double()).note("doubles"),
+           Case(_normal(6, seed=46).double()).note("one row of doubles"),
            Case(*views(_normal(4, 6, seed=45))).note("transposed views")],
 )  # fmt: skip
 
@@ -919,6 +922,9 @@ def _layer_cases():
         Case(8, 2, batch_first=True, n_steps=2).call(
             batch(87, 3, 8), batch(88, 3, 8), batch(89, 3, 8), attn_mask=None, key_padding_mask=None,
             need_weights=False, is_causal=False).note("as an encoder calls it"),
+        Case(8, 2, batch_first=True).call(
+            batch(93, 4, 8), batch(94, 4, 8), batch(95, 4, 8), attn_mask=torch.ones(4, 4).triu(1).bool(),
+            key_padding_mask=None, need_weights=True, average_attn_weights=True, is_causal=True).note("causal"),
         *_replacement_cases(),
     ]  # fmt: skip
 
@@ -980,7 +986,7 @@ SABOTAGES = [
              'HopfieldAttention", HopfieldAttention)\nHopfieldAttention.step = (lambda step: lambda self, q, k, v, '
              "mask, last=False, need=False: step(self, q, k, v, mask if last else None, last, need))("
              "HopfieldAttention.step)",
-             "assert leak[:3].abs().max()"),
+             "assert leak[:, :3].abs().max()"),
     Sabotage("an untrained network knows no marks",
              "def learn(make, rate, seed, steps=250",
              "def learn(make, rate, seed, steps=0",
