@@ -119,7 +119,7 @@ def effective_patterns(weights: Tensor) -> Tensor:
     return 1 / weights.square().sum(-1)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #9b5e22af
+# %% ../nbs/06_modern_hopfield.ipynb #e5672930
 def basin_radius(
     recall: Callable[[Tensor], Tensor], memory: Tensor, *, tol: float = 0.01, generator: torch.Generator | None = None
 ) -> float:  # fmt: skip
@@ -192,7 +192,7 @@ def modern_hopfield_retrieve(
     return args.finite_result(out, beta=b, x=x, patterns=patterns, values=values)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #f35f14cc
+# %% ../nbs/06_modern_hopfield.ipynb #53fbf47a
 def is_gradient_step(step: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     """May the step be x − ∇E(x), for some energy E? Judged at the states given, to a thousandth.
 
@@ -278,7 +278,7 @@ class HopfieldAttention(MultiheadLayer):
         return self.leave(self.out_proj(join_heads(out)), weights, query, average_attn_weights)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #728a71a8
+# %% ../nbs/06_modern_hopfield.ipynb #8d30de85
 class HopfieldPooling(HopfieldAttention):
     """Learned queries read a sequence of any length: (B, S, E) → (B, num_queries, E) (Ramsauer et al. 2021, sec. 3).
 
@@ -309,7 +309,7 @@ class HopfieldPooling(HopfieldAttention):
         )  # fmt: skip
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #26299cc6
+# %% ../nbs/06_modern_hopfield.ipynb #34335d36
 class HopfieldLookup(HopfieldAttention):
     """Learned memories are read by the input: (B, L, E) → (B, L, E) (Ramsauer et al. 2021, sec. 3).
 
