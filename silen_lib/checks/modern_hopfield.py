@@ -454,7 +454,8 @@ exercise(
            _basin_case(0.03, 8, 303, note="a narrow one"), _basin_case(0.5, 2, 304, True, note="a slab"),
            _basin_case(2.0, 40, 305, scale=3.0, note="forty dimensions, far from the origin"),
            Case(partial(_box, home=torch.ones(6).double(), radius=1.5, slab=False), torch.ones(6).double())
-           .note("doubles, no generator")],
+           .note("doubles, no generator"),
+           Case(partial(_box, home=torch.ones(6), radius=1.5, slab=False), torch.ones(6)).note("no generator")],
     mistakes=[
         Mistake("Start at the memory: the distance is counted from there, not from the origin.",
                 lambda recall, memory, *, tol=0.01, generator=None: _basin(
