@@ -58,18 +58,25 @@ def measure(
     repeats: int = 15,
     seed: int = 0,
 ) -> list[dict]:
-    "One dict a method and d: d, what, ms, ratio to the kernel, largest error against float64."
+    "One dict a method and d, causal or not: d, what, ms, ratio to the kernel, largest error against float64."
     found, g = [], torch.Generator().manual_seed(seed)
-    for d in dims:
+    for d, causal in ((d, causal) for d in dims for causal in (False, True)):
         x, xi = torch.randn(n_queries, d, generator=g), torch.randn(n_patterns, d, generator=g)
         beta, q, k = d**-0.5, x[None, None], xi[None, None]
         methods = {
-            SDPA: lambda: F.scaled_dot_product_attention(q, k, k)[0, 0],
-            "modern_hopfield_retrieve": lambda: modern_hopfield_retrieve(x, xi, beta),
-            "modern_hopfield_update (with weights)": lambda: modern_hopfield_update(x, xi, beta)[0],
-            "hflayers": _peer(x, xi),
+            SDPA: lambda: F.scaled_dot_product_attention(q, k, k, is_causal=causal)[0, 0],
+            "modern_hopfield_retrieve": lambda: modern_hopfield_retrieve(
+                x, xi, beta, causal=causal
+            ),
         }
-        truth = torch.softmax(beta * x.double() @ xi.double().T, -1) @ xi.double()
+        if not causal:  # these know no causal memory
+            methods["modern_hopfield_update (with weights)"] = lambda: modern_hopfield_update(
+                x, xi, beta
+            )[0]
+            methods["hflayers"] = _peer(x, xi)
+        later = torch.ones(n_queries, n_patterns, dtype=torch.bool).triu(1) & causal
+        scores = (beta * x.double() @ xi.double().T).masked_fill(later, -torch.inf)
+        truth = torch.softmax(scores, -1) @ xi.double()
         present = {name: run for name, run in methods.items() if run}
         with torch.no_grad():
             timed = _compare(present, SDPA, repeats)
@@ -79,7 +86,8 @@ def measure(
             }
         for name in methods:
             ms, ratio = timed.get(name, (None, None))
-            found.append(dict(d=d, what=name, ms=ms, ratio=ratio, error=error.get(name)))
+            what = f"{name}, causal" if causal else name
+            found.append(dict(d=d, what=what, ms=ms, ratio=ratio, error=error.get(name)))
     return found
 
 

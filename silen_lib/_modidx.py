@@ -1541,8 +1541,28 @@ d = {
                 "checks/modern_hopfield.html#_a",
                 "silen_lib/checks/modern_hopfield.py",
             ),
+            "silen_lib.checks.modern_hopfield._alter": (
+                "checks/modern_hopfield.html#_alter",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._basin": (
+                "checks/modern_hopfield.html#_basin",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._basin_case": (
+                "checks/modern_hopfield.html#_basin_case",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._basin_oracle": (
+                "checks/modern_hopfield.html#_basin_oracle",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
             "silen_lib.checks.modern_hopfield._bent": (
                 "checks/modern_hopfield.html#_bent",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._box": (
+                "checks/modern_hopfield.html#_box",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._by": (
@@ -1565,16 +1585,24 @@ d = {
                 "checks/modern_hopfield.html#_dots",
                 "silen_lib/checks/modern_hopfield.py",
             ),
-            "silen_lib.checks.modern_hopfield._effective_oracle": (
-                "checks/modern_hopfield.html#_effective_oracle",
-                "silen_lib/checks/modern_hopfield.py",
-            ),
             "silen_lib.checks.modern_hopfield._either": (
                 "checks/modern_hopfield.html#_either",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._energy_oracle": (
                 "checks/modern_hopfield.html#_energy_oracle",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._even": (
+                "checks/modern_hopfield.html#_even",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._gradient_cases": (
+                "checks/modern_hopfield.html#_gradient_cases",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._gradient_oracle": (
+                "checks/modern_hopfield.html#_gradient_oracle",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._half": (
@@ -1585,8 +1613,20 @@ d = {
                 "checks/modern_hopfield.html#_head",
                 "silen_lib/checks/modern_hopfield.py",
             ),
+            "silen_lib.checks.modern_hopfield._jacobians": (
+                "checks/modern_hopfield.html#_jacobians",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
             "silen_lib.checks.modern_hopfield._join": (
                 "checks/modern_hopfield.html#_join",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._ladder": (
+                "checks/modern_hopfield.html#_ladder",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._late": (
+                "checks/modern_hopfield.html#_late",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._layer_cases": (
@@ -1599,6 +1639,10 @@ d = {
             ),
             "silen_lib.checks.modern_hopfield._lift": (
                 "checks/modern_hopfield.html#_lift",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._linear": (
+                "checks/modern_hopfield.html#_linear",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._lse": (
@@ -1621,6 +1665,10 @@ d = {
                 "checks/modern_hopfield.html#_peer",
                 "silen_lib/checks/modern_hopfield.py",
             ),
+            "silen_lib.checks.modern_hopfield._read": (
+                "checks/modern_hopfield.html#_read",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
             "silen_lib.checks.modern_hopfield._replacement_cases": (
                 "checks/modern_hopfield.html#_replacement_cases",
                 "silen_lib/checks/modern_hopfield.py",
@@ -1637,8 +1685,8 @@ d = {
                 "checks/modern_hopfield.html#_same",
                 "silen_lib/checks/modern_hopfield.py",
             ),
-            "silen_lib.checks.modern_hopfield._simplex": (
-                "checks/modern_hopfield.html#_simplex",
+            "silen_lib.checks.modern_hopfield._sine": (
+                "checks/modern_hopfield.html#_sine",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._sparsemax_oracle": (
@@ -1653,10 +1701,6 @@ d = {
                 "checks/modern_hopfield.html#_split",
                 "silen_lib/checks/modern_hopfield.py",
             ),
-            "silen_lib.checks.modern_hopfield._split_oracle": (
-                "checks/modern_hopfield.html#_split_oracle",
-                "silen_lib/checks/modern_hopfield.py",
-            ),
             "silen_lib.checks.modern_hopfield._survivors": (
                 "checks/modern_hopfield.html#_survivors",
                 "silen_lib/checks/modern_hopfield.py",
@@ -1667,6 +1711,10 @@ d = {
             ),
             "silen_lib.checks.modern_hopfield._update_oracle": (
                 "checks/modern_hopfield.html#_update_oracle",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._verdict": (
+                "checks/modern_hopfield.html#_verdict",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._wrong": (
@@ -3349,6 +3397,10 @@ d = {
                 "lib/layers.html#multiheadlayer.as_multihead_attention",
                 "silen_lib/layers.py",
             ),
+            "silen_lib.layers.MultiheadLayer.beside": (
+                "lib/layers.html#multiheadlayer.beside",
+                "silen_lib/layers.py",
+            ),
             "silen_lib.layers.MultiheadLayer.enter": (
                 "lib/layers.html#multiheadlayer.enter",
                 "silen_lib/layers.py",
@@ -3365,12 +3417,26 @@ d = {
                 "lib/layers.html#multiheadlayer.step",
                 "silen_lib/layers.py",
             ),
+            "silen_lib.layers._later_keys": ("lib/layers.html#_later_keys", "silen_lib/layers.py"),
+            "silen_lib.layers._name": ("lib/layers.html#_name", "silen_lib/layers.py"),
             "silen_lib.layers._same_setting": (
                 "lib/layers.html#_same_setting",
                 "silen_lib/layers.py",
             ),
             "silen_lib.layers._scores_mask": (
                 "lib/layers.html#_scores_mask",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.entmax15": ("lib/layers.html#entmax15", "silen_lib/layers.py"),
+            "silen_lib.layers.fused_read": ("lib/layers.html#fused_read", "silen_lib/layers.py"),
+            "silen_lib.layers.join_heads": ("lib/layers.html#join_heads", "silen_lib/layers.py"),
+            "silen_lib.layers.modern_hopfield_settle": (
+                "lib/layers.html#modern_hopfield_settle",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.split_heads": ("lib/layers.html#split_heads", "silen_lib/layers.py"),
+            "silen_lib.layers.universal_retrieve": (
+                "lib/layers.html#universal_retrieve",
                 "silen_lib/layers.py",
             ),
         },
@@ -3632,24 +3698,44 @@ d = {
                 "modern_hopfield.html#hopfieldattention.forward",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.dense_energy": (
-                "modern_hopfield.html#dense_energy",
+            "silen_lib.modern_hopfield.HopfieldLookup": (
+                "modern_hopfield.html#hopfieldlookup",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.dense_update": (
-                "modern_hopfield.html#dense_update",
+            "silen_lib.modern_hopfield.HopfieldLookup.__init__": (
+                "modern_hopfield.html#hopfieldlookup.__init__",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.HopfieldLookup.forward": (
+                "modern_hopfield.html#hopfieldlookup.forward",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.HopfieldPooling": (
+                "modern_hopfield.html#hopfieldpooling",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.HopfieldPooling.__init__": (
+                "modern_hopfield.html#hopfieldpooling.__init__",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.HopfieldPooling.forward": (
+                "modern_hopfield.html#hopfieldpooling.forward",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.basin_radius": (
+                "modern_hopfield.html#basin_radius",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.dense_energy": (
+                "modern_hopfield.html#dense_energy",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.effective_patterns": (
                 "modern_hopfield.html#effective_patterns",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.entmax15": (
-                "modern_hopfield.html#entmax15",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.join_heads": (
-                "modern_hopfield.html#join_heads",
+            "silen_lib.modern_hopfield.is_gradient_step": (
+                "modern_hopfield.html#is_gradient_step",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.modern_hopfield_energy": (
@@ -3660,24 +3746,12 @@ d = {
                 "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.modern_hopfield_settle": (
-                "modern_hopfield.html#modern_hopfield_settle",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
                 "modern_hopfield.html#modern_hopfield_update",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.sparsemax": (
                 "modern_hopfield.html#sparsemax",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.split_heads": (
-                "modern_hopfield.html#split_heads",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.universal_retrieve": (
-                "modern_hopfield.html#universal_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
         },
@@ -4170,6 +4244,7 @@ d = {
             "silen_lib.spins._settled": ("lib/spins.html#_settled", "silen_lib/spins.py"),
             "silen_lib.spins._tie": ("lib/spins.html#_tie", "silen_lib/spins.py"),
             "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
+            "silen_lib.spins.dense_update": ("lib/spins.html#dense_update", "silen_lib/spins.py"),
             "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
             "silen_lib.spins.ising_field": ("lib/spins.html#ising_field", "silen_lib/spins.py"),
             "silen_lib.spins.random_patterns": (

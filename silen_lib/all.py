@@ -13,6 +13,8 @@ __all__ = [
     "GaussianMixture",
     "Grid",
     "HopfieldAttention",
+    "HopfieldLookup",
+    "HopfieldPooling",
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
@@ -82,7 +84,7 @@ __all__ = [
     "implicit_score_matching",
     "info_nce",
     "information_gain",
-    "join_heads",
+    "is_gradient_step",
     "langevin",
     "langevin_step",
     "learning_gradient",
@@ -139,7 +141,6 @@ __all__ = [
     "sparsemax",
     "spin_threshold",
     "spin_up_probability",
-    "split_heads",
     "split_rhat",
     "squared_distances",
     "step_is_stable",
@@ -158,9 +159,10 @@ __all__ = [
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
+from .layers import entmax15, modern_hopfield_settle, universal_retrieve
 from .loop import fit
 from .places import SparseDistributedMemory
-from .spins import random_patterns
+from .spins import dense_update, random_patterns
 from .train import load_model
 
 __version__ = "0.1.0"
@@ -257,18 +259,16 @@ from .mnist_rbm import (
 )
 from .modern_hopfield import (
     dense_energy,
-    dense_update,
     modern_hopfield_energy,
     modern_hopfield_update,
-    modern_hopfield_settle,
     effective_patterns,
+    basin_radius,
     modern_hopfield_retrieve,
-    universal_retrieve,
+    is_gradient_step,
     sparsemax,
-    entmax15,
-    split_heads,
-    join_heads,
     HopfieldAttention,
+    HopfieldPooling,
+    HopfieldLookup,
 )
 from .attention import (
     attention_free_energy,

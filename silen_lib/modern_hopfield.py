@@ -5,36 +5,35 @@
 # %% auto #0
 __all__ = [
     "dense_energy",
-    "dense_update",
     "modern_hopfield_energy",
     "modern_hopfield_update",
-    "modern_hopfield_settle",
     "effective_patterns",
+    "basin_radius",
     "modern_hopfield_retrieve",
-    "universal_retrieve",
+    "is_gradient_step",
     "sparsemax",
-    "entmax15",
-    "split_heads",
-    "join_heads",
     "HopfieldAttention",
+    "HopfieldPooling",
+    "HopfieldLookup",
 ]
 
 # %% ../nbs/06_modern_hopfield.ipynb #fd4c66da
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import args, core
-from .layers import MultiheadLayer
+from .layers import MultiheadLayer, fused_read, join_heads, split_heads
+from .layers import entmax15, modern_hopfield_settle, universal_retrieve  # noqa: F401
+from .spins import dense_update  # noqa: F401
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #0cff814f
 def dense_energy(state: Tensor, patterns: Tensor, power: int | Literal["exp"] = 3) -> Tensor:
-    """$-\\sum_\\mu (\\xi^\\mu \\cdot s)^n$ (Krotov & Hopfield 2016); "exp": $-\\ln\\sum_\\mu e^{\\xi^\\mu \\cdot s}$.
+    """Energy of each state (Krotov & Hopfield 2016, sec. 2; "exp": the logarithm of Demircigil et al. 2017).
 
     Args:
         state: ±1, (..., N)
@@ -54,71 +53,17 @@ def dense_energy(state: Tensor, patterns: Tensor, power: int | Literal["exp"] = 
     return args.finite_result(E, power=power, patterns=patterns)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #0773046c
-def dense_update(
-    state: Tensor,
-    patterns: Tensor,
-    power: int | Literal["exp"] = 3,
-    *,
-    sweeps: int | None = None,
-    generator: torch.Generator | None = None,
-    fixed: Tensor | None = None,
-) -> Tensor:
-    """Asynchronous recall: each neuron flips when that lowers the energy (Krotov & Hopfield 2016, sec. 2).
-
-    Args:
-        state: ±1, (..., N); is left as it was
-        patterns: ±1, (P, N)
-        power: n ≥ 2 for F(m) = mⁿ, or "exp"
-        sweeps: over all neurons, in a fresh random order each; None: until no neuron flips
-        fixed: (N,) or (..., N) bool, True holds a neuron where it is
-
-    Returns: (..., N). The states are looked at once a sweep, to stop when nothing moved: one wait for a GPU.
-
-    >>> memory = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0, 1.0]])
-    >>> dense_update(torch.tensor([-1.0, 1.0, 1.0, 1.0, 1.0]), memory, "exp")
-    tensor([1., 1., 1., 1., 1.])
-    """
-    args.spin_memory(state, patterns, every=True)
-    args.generator("generator", generator)
-    wide = core.wide_dtype(state.device)  # whole numbers: their powers are exact in float64
-    args.power("power", power, state.shape[-1] + 2, wide)
-    limit = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
-    held = args.held("fixed", fixed, state)
-    free = None if held is None else ~held
-    minus_energy = lambda m: torch.logsumexp(m, -1) if power == "exp" else (m**power).sum(-1)
-    tie = 1e-12 if wide == torch.float64 else 1e-6
-    s, xi = state.to(wide, copy=True), patterns.to(wide)
-    m = s @ xi.T
-    done = 0
-    while done < limit:
-        done += 1
-        before = s.clone()
-        for i in core.permutation(s.shape[-1], torch.device("cpu"), generator).tolist():
-            change = 2 * s[..., i, None] * xi[:, i]
-            old, new = minus_energy(m), minus_energy(m - change)
-            turn = new > old + tie * old.abs()  # a tie keeps the spin
-            turn = turn if free is None else turn & free[..., i]
-            m = m - change * turn[..., None]
-            s[..., i] *= 1 - 2 * turn.to(wide)
-        if torch.equal(s, before):
-            break
-    return s.to(state.dtype)
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #7c9e3a8c
 def modern_hopfield_energy(
     x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, constant: bool = False
 ) -> Tensor:
-    """Energy $-(1/β) \\ln \\sum_\\mu e^{β ξ^\\mu·x} + ½ x·x$ (Ramsauer et al. 2021, eq. 2).
-
-    The factor 1/β is what makes `modern_hopfield_update` descend this energy.
+    """Energy of the continuous network (Ramsauer et al. 2021, eq. 2): `modern_hopfield_update` descends it.
 
     Args:
         x: states, (..., d)
         patterns: stored, (P, d)
         beta: inverse temperature, > 0
-        constant: add (1/β) ln P + ½ max ‖ξ‖², which makes the energy ≥ 0
+        constant: add the two terms that depend on no state and make the energy ≥ 0
 
     Returns: (...)
 
@@ -138,14 +83,14 @@ def modern_hopfield_energy(
 def modern_hopfield_update(
     x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """One step $x' = Ξ^T a$ with $a = \\mathrm{softmax}(β Ξ x)$ (Ramsauer et al. 2021, eq. 3).
+    """One step downhill in the energy of `modern_hopfield_energy` (Ramsauer et al. 2021, eq. 3).
 
     Args:
         x: states, (..., d)
         patterns: stored, (P, d)
         beta: inverse temperature, > 0
 
-    Returns: new states (..., d), and the attention weights a (..., P)
+    Returns: new states (..., d), and the weights of the patterns in them (..., P)
 
     >>> x, a = modern_hopfield_update(torch.zeros(2), torch.tensor([[4.0, 0.0], [0.0, 2.0]]))
     >>> x, a
@@ -156,43 +101,6 @@ def modern_hopfield_update(
     weights = torch.softmax(scores, dim=-1)
     new = args.finite_result(weights @ patterns, beta=beta, x=x, patterns=patterns)
     return new, weights
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #df436b8d
-def modern_hopfield_settle(
-    x: Tensor,
-    patterns: Tensor,
-    beta: float | Tensor = 1.0,
-    *,
-    tol: float = 1e-10,
-    max_steps: int = 10_000,
-    fixed: Tensor | None = None,
-) -> Tensor:
-    """Repeat `modern_hopfield_update` until the state rests: where it does, the energy is stationary.
-
-    Args:
-        x: states, (..., d)
-        patterns: stored, (P, d)
-        beta: inverse temperature, > 0
-        tol: stop when no entry moves by more
-        max_steps: or after so many
-        fixed: (d,) or (..., d) bool, True holds an entry where it is
-
-    Returns: (..., d). The states are looked at once a step, to see whether they rest: one wait for a GPU.
-
-    >>> modern_hopfield_settle(torch.tensor([0.9, 0.1]), torch.eye(2), beta=1.0)  # too warm for two valleys
-    tensor([0.5000, 0.5000])
-    """
-    args.memory("x", x, patterns)
-    tol, b = args.real("tol", tol, 0), args.inverse_temperature("beta", beta)
-    held, new = args.held("fixed", fixed, x), x
-    for _ in range(args.whole("max_steps", max_steps)):
-        old = new
-        new = torch.softmax(b * (old @ patterns.T), -1) @ patterns
-        new = new if held is None else torch.where(held, x, new)
-        if x.numel() == 0 or not (new - old).abs().max() > tol:
-            break
-    return args.finite_result(new, beta=b, x=x, patterns=patterns)
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #f54e4ab0
@@ -211,15 +119,43 @@ def effective_patterns(weights: Tensor) -> Tensor:
     return 1 / weights.square().sum(-1)
 
 
+# %% ../nbs/06_modern_hopfield.ipynb #e5672930
+def basin_radius(
+    recall: Callable[[Tensor], Tensor], memory: Tensor, *, tol: float = 0.01, generator: torch.Generator | None = None
+) -> float:  # fmt: skip
+    """Distance from a memory at which half of the random directions no longer lead back, within some percent.
+
+    Args:
+        recall: states (n, d) → where they end (n, d)
+        memory: (d,)
+        tol: a state came back when it ends nearer to the memory than this
+
+    Returns: from 0.01 to 100
+
+    >>> box = lambda x: torch.where(x.norm(dim=1, keepdim=True) < 3, 0.0, 9.0).expand_as(x)
+    >>> round(basin_radius(box, torch.zeros(5)), 1)
+    3.0
+    """
+    args.function("recall", recall)
+    args.floats("memory", memory, ndim=1)
+    args.positive("tol", tol)
+    shape = 4096, len(memory)
+    noise = core.normal(shape, memory, generator)
+    directions = noise / noise.norm(dim=1, keepdim=True)
+    low, high = math.log(0.01), math.log(100)
+    for _ in range(14):  # down to a thousandth
+        middle = (low + high) / 2
+        ends = recall(memory + math.exp(middle) * directions)
+        back = ((ends - memory).norm(dim=1) < tol).double().mean() >= 0.5
+        low, high = (middle, high) if back else (low, middle)
+    return math.exp((low + high) / 2)
+
+
 # %% ../nbs/06_modern_hopfield.ipynb #fc14374a
 def modern_hopfield_retrieve(
-    x: Tensor,
-    patterns: Tensor,
-    beta: float | Tensor = 1.0,
-    *,
-    values: Tensor | None = None,
-    n_steps: int = 1,
-) -> Tensor:
+    x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, *, values: Tensor | None = None, n_steps: int = 1,
+    causal: bool = False,
+) -> Tensor:  # fmt: skip
     """States after `n_steps` updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
 
     Args:
@@ -228,6 +164,7 @@ def modern_hopfield_retrieve(
         beta: inverse temperature, > 0
         values: what is read out in the last step, (P, d_v); None: the patterns themselves
         n_steps: how many updates
+        causal: x is (..., L, d), and state i of the L sees the patterns 0 … i
 
     Returns: (..., d) or (..., d_v). The fused kernel needs values as wide as the patterns; others are read in
         blocks of queries.
@@ -239,67 +176,46 @@ def modern_hopfield_retrieve(
     args.memory("x", x, patterns, half=True)
     b = args.inverse_temperature("beta", beta)
     args.products(b, x=x, patterns=patterns)  # the kernel gives zeros for NaN
-    if values is None:
-        values = patterns
-    args.readout("values", values, "patterns", patterns)
-    scale = 1.0 if isinstance(b, Tensor) else b
-
-    def attend(q: Tensor, v: Tensor) -> Tensor:
-        "The kernel wants four axes, and d_v = d."
-        q = q * b if isinstance(b, Tensor) else q
-        rows = max(1, len(q)) if v.shape[1] == patterns.shape[1] else max(1, 2**22 // len(v))
-        keys, v = patterns[None, None], v[None, None]
-        parts = [
-            F.scaled_dot_product_attention(part[None, None], keys, v, scale=scale)[0, 0]
-            for part in q.split(rows)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-    q = x.reshape(-1, x.shape[-1])
+    values = args.readout("values", patterns if values is None else values, "patterns", patterns)
+    if causal and x.ndim < 2:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; a causal memory is asked in order, (..., L, d)"
+        )
+    q = (
+        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+        if causal
+        else x.reshape(1, -1, x.shape[-1])
+    )
     for _ in range(args.whole("n_steps", n_steps) - 1):
-        q = attend(q, patterns)
-    out = attend(q, values).reshape(*x.shape[:-1], values.shape[1])
+        q = fused_read(q, patterns, patterns, b, causal)
+    out = fused_read(q, patterns, values, b, causal).reshape(*x.shape[:-1], values.shape[1])
     return args.finite_result(out, beta=b, x=x, patterns=patterns, values=values)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #9a52e00f
-def universal_retrieve(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    separate: Callable[[Tensor], Tensor],
-    *,
-    similarity: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> Tensor:
-    """One step of a universal Hopfield network: similarity, separation, projection (Millidge et al. 2022).
+# %% ../nbs/06_modern_hopfield.ipynb #53fbf47a
+def is_gradient_step(step: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    """May the step be x − ∇E(x), for some energy E? Judged at the states given, to a thousandth.
 
     Args:
-        query: (..., d)
-        keys: what the query is compared with, (P, d)
-        values: what is read out, (P, d_v)
-        separate: scores (..., P) → weights (..., P)
-        similarity: (..., d), (P, d) → (..., P); None: dot products
+        step: state (d,) → (d,), differentiable
+        x: states, (n, d)
 
-    Returns: (..., d_v)
+    Returns: True when it may be at each of the states, False when it cannot
 
-    >>> query, keys, names = torch.tensor([0.9, 0.2]), torch.eye(2), torch.tensor([[7.0], [8.0]])
-    >>> universal_retrieve(query, keys, names, lambda z: (z == z.amax(-1, keepdim=True)).float())
-    tensor([7.])
+    >>> quarter_turn = lambda x: torch.stack([-x[1], x[0]])
+    >>> is_gradient_step(lambda x: -3 * x, torch.ones(1, 2)), is_gradient_step(quarter_turn, torch.ones(1, 2))
+    (True, False)
     """
-    args.memory("query", query, keys, "keys")
-    args.readout("values", values, "keys", keys)
-    args.function("separate", separate)
-    if similarity is not None:
-        args.function("similarity", similarity)
-    scores = query @ keys.T if similarity is None else similarity(query, keys)
-    weights = separate(args.finite_result(scores, query=query, keys=keys))
-    args.floats("separate(scores)", weights, last=len(keys), empty=True, finite=False, values=False)
-    return args.finite_result(weights @ values, query=query, keys=keys, values=values)
+    args.function("step", step)
+    args.floats("x", x, ndim=2)
+    J = torch.func.vmap(torch.func.jacrev(step))(x) - torch.eye(x.shape[1]).to(x)
+    apart, size = (J - J.mT).norm(dim=(1, 2)), J.norm(dim=(1, 2))
+    return bool((apart <= 1e-3 * size).all())
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #b43a73cc
 def sparsemax(scores: Tensor) -> Tensor:
-    """Projection of the scores onto the simplex, $\\max(z - τ, 0)$ (Martins & Astudillo 2016).
+    """Projection of the scores onto the simplex: the nearest weights (Martins & Astudillo 2016).
 
     Args:
         scores: z, (..., P); the library also takes −inf, which forbids a choice
@@ -319,56 +235,6 @@ def sparsemax(scores: Tensor) -> Tensor:
     return (z - taus.gather(-1, n - 1)).clamp(min=0).to(scores.dtype)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #9e5a4fbc
-def entmax15(scores: Tensor) -> Tensor:
-    """1.5-entmax $\\max(z/2 - τ, 0)^2$, exactly, by sorting (Peters, Niculae & Martins 2019, ACL).
-
-    Args:
-        scores: z, (..., P); −inf forbids a choice
-
-    Returns: (..., P), ≥ 0, adding up to 1 over the last axis
-
-    >>> entmax15(torch.tensor([1.0, 1.0, -9.0]))
-    tensor([0.5000, 0.5000, 0.0000])
-    """
-    scores = args.scores("scores", scores)
-    z = (scores - scores.amax(-1, keepdim=True)) / 2
-    z = z.clamp(min=-2)  # below −1 no score is heard; squares stay finite
-    z = z.to(torch.promote_types(z.dtype, torch.float32))
-    ordered = z.sort(-1, descending=True).values
-    k = torch.arange(1, z.shape[-1] + 1, device=z.device, dtype=z.dtype)
-    mean, square = ordered.cumsum(-1) / k, ordered.square().cumsum(-1) / k
-    taus = mean - ((1 / k - square + mean.square()).clamp(min=0)).sqrt()
-    n = (ordered >= taus).sum(-1, keepdim=True)
-    return (z - taus.gather(-1, n - 1)).clamp(min=0).square().to(scores.dtype)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #9c69b7e3
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Cut the last axis into heads and move them in front of the positions: (B, L, E) → (B, H, L, E/H).
-
-    >>> split_heads(torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]]).float(), 2)[0, 1]  # second head
-    tensor([[3., 4.],
-            [7., 8.]])
-    """
-    args.floats("x", x, ndim=3, half=True, empty=True, values=False)
-    if args.whole("num_heads", num_heads) > x.shape[2] or x.shape[2] % num_heads:
-        raise ValueError(f"num_heads is {num_heads}; it must divide x's last size {x.shape[2]}")
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #7fea4731
-def join_heads(x: Tensor) -> Tensor:
-    """Undo `split_heads`: (B, H, L, e) → (B, L, H·e).
-
-    >>> x = torch.rand(2, 3, 8)
-    >>> torch.equal(join_heads(split_heads(x, 4)), x)
-    True
-    """
-    args.floats("x", x, ndim=4, half=True, empty=True, values=False)
-    return x.transpose(1, 2).flatten(2)
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #f97ec377
 class HopfieldAttention(MultiheadLayer):
     """Multi-head Hopfield retrieval that takes the place of `nn.MultiheadAttention` (Ramsauer et al. 2021, sec. 3).
@@ -378,13 +244,14 @@ class HopfieldAttention(MultiheadLayer):
     query whose keys are all masked gives NaN with `need_weights`, zeros before `out_proj` without, as there.
 
     Nested tensors are taken for self-attention, as an evaluating `nn.TransformerEncoder` hands them over. A checkpoint
-    made with another number of heads or steps or another `beta` is refused. Can be traced, exported and compiled, not
-    scripted. Numbers are not looked at: nothing waits for a GPU.
+    made with another number of heads or steps, another `beta` or separation is refused. Can be traced, exported and
+    compiled, not scripted. Numbers are not looked at (but by a `separation` that does): nothing waits for a GPU.
 
     Args:
         n_steps: updates; all but the last move the query among the keys
         beta: inverse temperature; None: 1/√head_dim, as in attention
         learn_beta: β > 0 becomes a parameter of each head, starting from `beta`
+        separation: scores → weights in the softmax's place, such as `sparsemax`; no fused kernel then
 
     >>> theirs, ours = torch.nn.MultiheadAttention(8, 2), HopfieldAttention(8, 2)
     >>> ours.load_state_dict(theirs.state_dict())
@@ -399,10 +266,73 @@ class HopfieldAttention(MultiheadLayer):
         need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        "Outputs in the layout of `query`, and the weights of the last step (B, L, S), or (B, H, L, S) if not averaged."
+        """Outputs in the layout of `query`, and the weights of the last step (B, L, S), or (B, H, L, S) each.
+
+        `is_causal` alone hides later keys; beside an attn_mask it says, as there, that the mask does.
+        """
         q, k, v, mask = self.enter(query, key, value, key_padding_mask, attn_mask, is_causal)
         q, k, v = (split_heads(x, self.num_heads) for x in (q, k, v))
         for _ in range(self.n_steps - 1):
             q, _ = self.step(q, k, k, mask)
         out, weights = self.step(q, k, v, mask, True, need_weights)
         return self.leave(self.out_proj(join_heads(out)), weights, query, average_attn_weights)
+
+
+# %% ../nbs/06_modern_hopfield.ipynb #8d30de85
+class HopfieldPooling(HopfieldAttention):
+    """Learned queries read a sequence of any length: (B, S, E) → (B, num_queries, E) (Ramsauer et al. 2021, sec. 3).
+
+    Args:
+        num_queries: learned queries, which share the heads
+        layer: any other argument of `HopfieldAttention`
+
+    >>> pool = HopfieldPooling(8, 2, num_queries=3, batch_first=True)
+    >>> pool(torch.ones(5, 20, 8))[0].shape
+    torch.Size([5, 3, 8])
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, num_queries: int = 1, **layer: Any):
+        super().__init__(embed_dim, num_heads, **layer)
+        like = self.out_proj.weight
+        rows = torch.randn(args.whole("num_queries", num_queries), embed_dim).to(like)
+        self.queries = nn.Parameter(rows / embed_dim**0.5)
+
+    def forward(  # type: ignore[override]
+        self, key: Tensor, value: Tensor | None = None, key_padding_mask: Tensor | None = None,
+        need_weights: bool = True, average_attn_weights: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
+        query, value = self.beside(self.queries, key, "key"), key if value is None else value
+        return super().forward(
+            query, key, value, key_padding_mask=key_padding_mask, need_weights=need_weights,
+            average_attn_weights=average_attn_weights
+        )  # fmt: skip
+
+
+# %% ../nbs/06_modern_hopfield.ipynb #34335d36
+class HopfieldLookup(HopfieldAttention):
+    """Learned memories are read by the input: (B, L, E) → (B, L, E) (Ramsauer et al. 2021, sec. 3).
+
+    Args:
+        num_memories: learned pairs of a key and a value
+        layer: any other argument of `HopfieldAttention`
+
+    >>> table = HopfieldLookup(8, 2, num_memories=50, batch_first=True)
+    >>> table(torch.ones(5, 3, 8))[0].shape
+    torch.Size([5, 3, 8])
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, num_memories: int, **layer: Any):
+        super().__init__(embed_dim, num_heads, **layer)
+        like, n = self.out_proj.weight, args.whole("num_memories", num_memories)
+        self.keys = nn.Parameter(torch.randn(n, self.kdim).to(like) / self.kdim**0.5)
+        self.values = nn.Parameter(torch.randn(n, self.vdim).to(like) / self.vdim**0.5)
+
+    def forward(  # type: ignore[override]
+        self, query: Tensor, need_weights: bool = True, average_attn_weights: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        "What each query reads, in its layout, and the weights on the memories."
+        keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
+        return super().forward(
+            query, keys, values, need_weights=need_weights, average_attn_weights=average_attn_weights
+        )  # fmt: skip

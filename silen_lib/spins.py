@@ -15,6 +15,7 @@ __all__ = [
     "Swept",
     "sweep_spins",
     "SpinWalk",
+    "dense_update",
 ]
 
 # %% ../nbs/lib/spins.ipynb #90c98be3
@@ -882,3 +883,55 @@ class SpinWalk:
     def state(self) -> Tensor:
         "The states as they are now: a new tensor (..., N)."
         return self._S.mT.contiguous().reshape(self._shape)
+
+
+# %% ../nbs/lib/spins.ipynb #0773046c
+def dense_update(
+    state: Tensor,
+    patterns: Tensor,
+    power: int | Literal["exp"] = 3,
+    *,
+    sweeps: int | None = None,
+    generator: torch.Generator | None = None,
+    fixed: Tensor | None = None,
+) -> Tensor:
+    """Asynchronous recall: each neuron flips when that lowers the energy (Krotov & Hopfield 2016, sec. 2).
+
+    Args:
+        state: ±1, (..., N); is left as it was
+        patterns: ±1, (P, N)
+        power: n ≥ 2 for F(m) = mⁿ, or "exp"
+        sweeps: over all neurons, in a fresh random order each; None: until no neuron flips
+        fixed: (N,) or (..., N) bool, True holds a neuron where it is
+
+    Returns: (..., N). The states are looked at once a sweep, to stop when nothing moved: one wait for a GPU.
+
+    >>> memory = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0, 1.0]])
+    >>> dense_update(torch.tensor([-1.0, 1.0, 1.0, 1.0, 1.0]), memory, "exp")
+    tensor([1., 1., 1., 1., 1.])
+    """
+    args.spin_memory(state, patterns, every=True)
+    args.generator("generator", generator)
+    wide = wide_dtype(state.device)  # whole numbers: their powers are exact in float64
+    args.power("power", power, state.shape[-1] + 2, wide)
+    limit = math.inf if sweeps is None else args.whole("sweeps", sweeps, 0)
+    held = args.held("fixed", fixed, state)
+    free = None if held is None else ~held
+    minus_energy = lambda m: torch.logsumexp(m, -1) if power == "exp" else (m**power).sum(-1)
+    tie = 1e-12 if wide == torch.float64 else 1e-6
+    s, xi = state.to(wide, copy=True), patterns.to(wide)
+    m = s @ xi.T
+    done = 0
+    while done < limit:
+        done += 1
+        before = s.clone()
+        for i in permutation(s.shape[-1], torch.device("cpu"), generator).tolist():
+            change = 2 * s[..., i, None] * xi[:, i]
+            old, new = minus_energy(m), minus_energy(m - change)
+            turn = new > old + tie * old.abs()  # a tie keeps the spin
+            turn = turn if free is None else turn & free[..., i]
+            m = m - change * turn[..., None]
+            s[..., i] *= 1 - 2 * turn.to(wide)
+        if torch.equal(s, before):
+            break
+    return s.to(state.dtype)

@@ -1025,7 +1025,7 @@ entry(
     power=Count(3, 2),
 )
 entry(
-    "modern_hopfield.dense_update",
+    "spins.dense_update",
     state=_state(empty=True),
     patterns=Spins(P, N),
     power=Count(3, 2),
@@ -1034,7 +1034,7 @@ entry(
     reads=8,
 )
 entry(
-    "modern_hopfield.modern_hopfield_settle",
+    "layers.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=_beta,
@@ -1052,15 +1052,15 @@ entry(
     n_steps=Count(2),
 )
 entry(
-    "modern_hopfield.universal_retrieve",
+    "layers.universal_retrieve",
     query=Array(4, N, empty=True),
     keys=Array(P, N),
     values=Array(P, 2, wide=False),
     separate=Function(lambda s: s.softmax(-1)),
 )
-for _name in ("entmax15", "sparsemax"):
+for _name in ("layers.entmax15", "modern_hopfield.sparsemax"):
     entry(
-        f"modern_hopfield.{_name}",
+        _name,
         scores=Array(4, P, wide=False, lone=True, empty=True, half=True, may=("int",)),
     )
 entry(
@@ -1068,7 +1068,7 @@ entry(
     weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
 )
 entry(
-    "modern_hopfield.split_heads",
+    "layers.split_heads",
     x=Array(
         2,
         5,
@@ -1083,7 +1083,7 @@ entry(
     num_heads=Count(2),
 )
 entry(
-    "modern_hopfield.join_heads",
+    "layers.join_heads",
     x=Array(
         2,
         2,
@@ -1122,6 +1122,44 @@ method(
     key=Array(2, 7, 8, **_sequence),
     value=Array(2, 7, 8, **_sequence),
 )
+entry(
+    "modern_hopfield.basin_radius",
+    fake="looks at what came back after every recall",
+    recall=Function(lambda x: 0.5 * x),
+    memory=Array(N, lone=True, wide=False),
+    tol=Positive(0.01),
+    generator=Gen(),
+)
+entry(
+    "modern_hopfield.is_gradient_step",
+    fake="gives a verdict",
+    step=Function(lambda x: 0.5 * x),
+    x=Array(4, N, lone=True, wide=False),
+)
+for _name, _rows in (("Pooling", "num_queries"), ("Lookup", "num_memories")):
+    entry(
+        f"modern_hopfield.Hopfield{_name}",
+        fake="see forward",
+        embed_dim=Count(8),
+        num_heads=Count(2),
+        **{_rows: Count(3)},
+    )
+
+
+def _pooling(device="cpu"):
+    from silen_lib.modern_hopfield import HopfieldPooling
+
+    return _put(lambda: HopfieldPooling(8, 2, 3, batch_first=True, n_steps=2), device)
+
+
+def _lookup(device="cpu"):
+    from silen_lib.modern_hopfield import HopfieldLookup
+
+    return _put(lambda: HopfieldLookup(8, 2, 3, batch_first=True, n_steps=2), device)
+
+
+method("modern_hopfield.HopfieldPooling.forward", _pooling, key=Array(2, 7, 8, **_sequence))
+method("modern_hopfield.HopfieldLookup.forward", _lookup, query=Array(2, 5, 8, **_sequence))
 
 
 # ---------------------------------------------------------------- 7 attention
@@ -1822,13 +1860,13 @@ again(
 )
 
 again(
-    "modern_hopfield.modern_hopfield_settle",
+    "layers.modern_hopfield_settle",
     x=Array(4, N, empty=True),
     patterns=Array(P, N),
     beta=1.0,
     fixed=Mask(N),
 )
-again("modern_hopfield.dense_update", state=_state(empty=True), patterns=Spins(P, N), fixed=Mask(N))
+again("spins.dense_update", state=_state(empty=True), patterns=Spins(P, N), fixed=Mask(N))
 again(
     "modern_hopfield.modern_hopfield_retrieve",
     x=Array(4, N, half=True, empty=True),
@@ -1837,7 +1875,7 @@ again(
     values=Array(P, 2, wide=False, half=True, may=("None",)),
 )
 again(
-    "modern_hopfield.universal_retrieve",
+    "layers.universal_retrieve",
     query=Array(4, N, empty=True),
     keys=Array(P, N),
     values=Array(P, 2, wide=False),
@@ -1849,8 +1887,8 @@ again(
     weights=Probabilities(4, P, wide=False, lone=True, empty=True, half=True),
 )
 _any_layer = dict(wide=False, half=True, empty=True, infinite=True, may=("nan", "float64"))
-again("modern_hopfield.split_heads", x=Array(2, 5, 8, lone=True, **_any_layer), num_heads=2)
-again("modern_hopfield.join_heads", x=Array(2, 2, 5, 4, lone=True, **_any_layer))
+again("layers.split_heads", x=Array(2, 5, 8, lone=True, **_any_layer), num_heads=2)
+again("layers.join_heads", x=Array(2, 2, 5, 4, lone=True, **_any_layer))
 again_method(
     "modern_hopfield.HopfieldAttention.forward",
     _layer,
@@ -1989,7 +2027,7 @@ taken(
     "attention.attention_free_energy.scores",
     "attention.max_entropy_weights.scores",
     "modern_hopfield.sparsemax.scores",
-    "modern_hopfield.entmax15.scores",
+    "layers.entmax15.scores",
     "free_energy.mixture_responsibilities.log_density",
 )
 taken("a field without bounds decides", "an inf, -inf", "boltzmann.spin_up_probability.h")
@@ -2045,7 +2083,7 @@ taken(
     "None",
     "boltzmann.BoltzmannMachine.sample.state",
 )
-taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarity")
+taken("the library's own", "None", "layers.universal_retrieve.similarity")
 
 # ---------------------------------------------------------------- public names without an entry
 # constants, records and pictures; what a run of silen-train is made of is tested in test_train.py

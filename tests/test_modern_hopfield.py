@@ -213,6 +213,17 @@ BAD_OTHER = [
     (lambda: M.HopfieldAttention(6, 3, n_steps=0), "n_steps is 0"),
     (lambda: M.HopfieldAttention(6, 3, beta=-1.0), "beta is -1"),
     (lambda: M.HopfieldAttention(6, 3, n_steps=2).as_multihead_attention(), "n_steps is 2"),
+    (
+        lambda: M.HopfieldAttention(6, 3, separation=M.sparsemax).as_multihead_attention(),
+        "separation is sparsemax",
+    ),
+    (lambda: M.HopfieldAttention(6, 3, separation=2), "separation is 2"),
+    (lambda: M.HopfieldPooling(6, 3, 0), "num_queries is 0"),
+    (lambda: M.HopfieldLookup(6, 3, 0), "num_memories is 0"),
+    (
+        lambda: M.modern_hopfield_retrieve(torch.ones(3), torch.ones(2, 3), causal=True),
+        r"x has shape \(3,\)",
+    ),
 ]
 
 
@@ -497,7 +508,6 @@ BAD_CALLS = [
         "attn_mask must be a tensor",
     ),
     (lambda x: (x, x, x), dict(key_padding_mask=torch.zeros(3, 2)), "key_padding_mask has shape"),
-    (lambda x: (x, x, x), dict(is_causal=True), "is_causal"),
 ]
 
 
@@ -808,3 +818,188 @@ def test_masks_elsewhere_are_named():
     ):
         with pytest.raises(ValueError, match=f"{next(iter(how))} is on meta"):
             HEADS(TOKENS, TOKENS, TOKENS, **how)
+
+
+# causal memories
+
+
+@pytest.mark.parametrize(("L", "S"), [(1, 1), (5, 5), (3, 7), (7, 3)])
+@pytest.mark.parametrize("width", [4, 3])
+def test_a_causal_memory_is_a_smaller_memory(L, S, width):
+    "State i of L reads the patterns 0 … i, in every step; whatever the batch, and in blocks of queries too."
+    xi, values = (
+        normal(S, 4, seed=90, dtype=torch.float64),
+        normal(S, width, seed=91, dtype=torch.float64),
+    )
+    for shape in ((L, 4), (2, L, 4), (2, 3, L, 4), (0, L, 4)):
+        x = normal(*shape, seed=92, dtype=torch.float64)
+        got = M.modern_hopfield_retrieve(x, xi, 0.7, values=values, n_steps=2, causal=True)
+        assert got.shape == (*shape[:-1], width)
+        for i in range(L):
+            seen = slice(0, i + 1)
+            want = M.modern_hopfield_retrieve(
+                x[..., i, :], xi[seen], 0.7, values=values[seen], n_steps=2
+            )
+            assert torch.allclose(got[..., i, :], want, atol=1e-12)
+
+
+def test_a_causal_memory_in_blocks():
+    x, xi, values = normal(3000, 4, seed=93), normal(3000, 4, seed=94), normal(3000, 3, seed=95)
+    got = M.modern_hopfield_retrieve(x, xi, 0.5, values=values, causal=True)
+    for i in (0, 1397, 1398, 2999):
+        want = torch.softmax(0.5 * x[i] @ xi[: i + 1].T, -1) @ values[: i + 1]
+        assert torch.allclose(got[i], want, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("need", [True, False])
+@pytest.mark.parametrize("more", [dict(), dict(add_bias_kv=True), dict(add_zero_attn=True)])
+def test_causal_layers_are_torchs(dtype, need, more):
+    "The hint beside its mask, with and without padding; and alone, where torch's layer wants the mask as well."
+    theirs, ours = both(8, 2, batch_first=True, dtype=dtype, **more)
+    x, eps = normal(3, 6, 8, seed=96, dtype=dtype), 1e-5 if dtype == torch.float32 else 1e-12
+    later = torch.ones(6, 6).triu(1).bool()
+    pad = torch.arange(6) >= torch.tensor([6, 4, 1])[:, None]
+    for padding in (None, pad):
+        want = outcome(theirs, [x], attn_mask=later, key_padding_mask=padding, need_weights=need)
+        for how in (
+            dict(attn_mask=later),
+            dict(attn_mask=later, is_causal=True),
+            dict(is_causal=True),
+        ):
+            got = outcome(ours, [x], key_padding_mask=padding, need_weights=need, **how)
+            assert worst(want, got) <= eps
+
+
+@pytest.mark.parametrize("need", [True, False])
+@pytest.mark.parametrize("separation", [None, M.sparsemax])
+def test_nothing_later_leaks_into_a_causal_layer(need, separation):
+    layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=3, beta=2.0, separation=separation)
+    x = normal(2, 6, 8, seed=97)
+    changed = torch.cat([x[:, :4], normal(2, 2, 8, seed=98)], 1)
+    a, b = (layer(y, y, y, need_weights=need, is_causal=True)[0] for y in (x, changed))
+    assert (a - b)[:, :4].abs().max() <= 1e-6 and (a - b)[:, 4:].abs().max() > 1e-3
+    assert (layer(x, x, x, need_weights=need)[0] - a).abs().max() > 1e-3
+
+
+# separations in the layer
+
+
+def test_a_separation_takes_the_softmaxs_place():
+    x, pad = normal(2, 5, 8, seed=99), torch.arange(5) >= torch.tensor([5, 3])[:, None]
+    plain = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2)
+    for separation in (M.sparsemax, M.entmax15, lambda z: torch.softmax(z, -1)):
+        layer = M.HopfieldAttention(8, 2, batch_first=True, n_steps=2, separation=separation)
+        layer.load_state_dict({k: v for k, v in plain.state_dict().items()})
+        out, weights = layer(x, x, x, key_padding_mask=pad, average_attn_weights=False)
+        assert (
+            torch.allclose(weights.sum(-1), torch.ones(2, 2, 5))
+            and (weights[1, ..., 3:] == 0).all()
+        )
+        without, none = layer(x, x, x, key_padding_mask=pad, need_weights=False)
+        assert none is None and torch.allclose(out, without, atol=1e-6)
+        same = torch.allclose(out, plain(x, x, x, key_padding_mask=pad)[0], atol=1e-6)
+        assert same == (separation not in (M.sparsemax, M.entmax15))
+        out.sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+def test_a_separation_travels_with_its_checkpoint():
+    sparse = M.HopfieldAttention(8, 2, separation=M.sparsemax)
+    assert "separation=sparsemax" in repr(sparse)
+    saved = sparse.state_dict()
+    M.HopfieldAttention(8, 2, separation=M.sparsemax).load_state_dict(saved)
+    for other in (dict(), dict(separation=M.entmax15)):
+        with pytest.raises(RuntimeError, match="separation is sparsemax in the checkpoint"):
+            M.HopfieldAttention(8, 2, **other).load_state_dict(saved)
+
+
+# pooling and lookup
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_pooling_is_attention_with_queries_of_its_own(batch_first):
+    pool = M.HopfieldPooling(8, 2, 3, batch_first=batch_first, n_steps=2)
+    plain = M.HopfieldAttention(8, 2, batch_first=batch_first, n_steps=2)
+    plain.load_state_dict(pool.state_dict(), strict=False)
+    bag = normal(4, 7, 8, seed=100) if batch_first else normal(7, 4, 8, seed=100)
+    pad = torch.arange(7) >= torch.tensor([7, 5, 1, 7])[:, None]
+    rows = pool.queries.expand(4, 3, 8) if batch_first else pool.queries[:, None].expand(3, 4, 8)
+    for need in (True, False):
+        want = plain(rows, bag, bag, key_padding_mask=pad, need_weights=need)
+        got = pool(bag, key_padding_mask=pad, need_weights=need)
+        assert torch.equal(got[0], want[0]) and (got[1] is None) == (not need)
+    one = pool(bag[0] if batch_first else bag[:, 0])[0]
+    assert one.shape == (3, 8)
+    got[0].sum().backward()
+    assert pool.queries.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_bag_has_no_order_and_padding_no_say(batch_first):
+    pool = M.HopfieldPooling(8, 2, 2, batch_first=True)
+    bag = normal(2, 6, 8, seed=101)
+    assert torch.allclose(pool(bag[:, torch.randperm(6)])[0], pool(bag)[0], atol=1e-6)
+    pad = torch.arange(6).expand(2, 6) >= 4
+    assert torch.allclose(pool(bag, key_padding_mask=pad)[0], pool(bag[:, :4])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_lookup_is_attention_to_memories_of_its_own(batch_first):
+    table = M.HopfieldLookup(8, 2, 9, batch_first=batch_first, kdim=5, vdim=3, n_steps=2)
+    plain = M.HopfieldAttention(8, 2, batch_first=batch_first, kdim=5, vdim=3, n_steps=2)
+    plain.load_state_dict(table.state_dict(), strict=False)
+    x = normal(4, 6, 8, seed=102)
+    n = 4 if batch_first else 6
+    rows = lambda y: y.expand(n, *y.shape) if batch_first else y[:, None].expand(len(y), n, -1)
+    want, weights = plain(x, rows(table.keys), rows(table.values))
+    got, mine = table(x)
+    assert torch.allclose(got, want, atol=1e-6) and torch.allclose(mine, weights, atol=1e-6)
+    assert table(x[0])[0].shape == (6, 8)
+    got.sum().backward()
+    assert table.keys.grad.abs().max() > 0 and table.values.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("make", [lambda **how: M.HopfieldPooling(8, 2, 3, batch_first=True, **how),
+                                  lambda **how: M.HopfieldLookup(8, 2, 3, batch_first=True, **how)])  # fmt: skip
+def test_sisters_are_copied_exported_compiled_and_folded(make):
+    layer, x = make(n_steps=2).eval(), normal(2, 5, 8, seed=103)
+    want = layer(x)[0]
+    file = io.BytesIO()
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    again = make(n_steps=2).eval()
+    again.load_state_dict(torch.load(file, weights_only=True))
+    for other in (again, copy.deepcopy(layer), torch.export.export(layer, (x,)).module(),
+                  torch.compile(layer, backend="eager", fullgraph=True)):  # fmt: skip
+        assert torch.allclose(other(x)[0], want, atol=1e-6)
+    double = make(dtype=torch.float64)
+    assert all(p.dtype == torch.float64 for p in double.parameters())
+    assert double(x.double())[0].dtype == torch.float64
+    assert make(device="meta")(x.to("meta"))[0].shape[0] == 2
+    assert isinstance(make().as_multihead_attention(), nn.MultiheadAttention)
+
+
+# the theorem that chapter 6 measures itself against (Ramsauer et al. 2021, theorems 4 and 5)
+
+
+def test_the_bound_on_one_step_holds_wherever_its_condition_does():
+    held = 0
+    for seed in range(300):
+        g = generator(seed)
+        P, d = (
+            torch.randint(low, high, (), generator=g).item() for low, high in ((2, 30), (8, 64))
+        )
+        beta = 10 ** (1 + 1.5 * torch.rand((), generator=g).item())
+        xi = F.normalize(torch.randn(P, d, generator=g), dim=1).double()
+        delta = 1 - (xi @ xi.T).fill_diagonal_(-1).amax(1)
+        noise = F.normalize(torch.randn(P, d, generator=g), dim=1).double() / (beta * P)
+        star = M.modern_hopfield_settle(xi, xi, beta, tol=1e-15, max_steps=100)
+        apart = torch.maximum(noise.norm(dim=1), (star - xi).norm(dim=1))
+        bound = 2 * (P - 1) * torch.exp(-beta * (delta - 2 * apart))
+        holds = delta >= 2 / (beta * P) + math.log(2 * (P - 1) * P * beta) / beta
+        error = (M.modern_hopfield_update(xi + noise, xi, beta)[0] - xi).norm(dim=1)
+        assert (error <= bound + 1e-14)[holds].all()
+        assert (apart <= 1.0001 / (beta * P))[holds].all()
+        held += holds.sum().item()
+    assert held > 500
