@@ -3461,6 +3461,11 @@ d = {
                 "lib/mean_field.html#critical_capacity",
                 "silen_lib/mean_field.py",
             ),
+            "silen_lib.mean_field.glass": ("lib/mean_field.html#glass", "silen_lib/mean_field.py"),
+            "silen_lib.mean_field.ground_state_capacity": (
+                "lib/mean_field.html#ground_state_capacity",
+                "silen_lib/mean_field.py",
+            ),
         },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.ProductionRBM": (

@@ -17,6 +17,7 @@ __all__ = [
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
+    "RetrievalState",
     "ScoreNet",
     "SparseDistributedMemory",
     "Trainer",
@@ -26,6 +27,7 @@ __all__ = [
     "accept_load",
     "acceptance_probability",
     "ags_load",
+    "ags_state",
     "ais",
     "ais_increment",
     "all_states",
@@ -46,6 +48,7 @@ __all__ = [
     "contrastive_divergence",
     "cooling_schedule",
     "corrupt_pattern",
+    "critical_capacity",
     "crosstalk_variance",
     "denoising_score_matching",
     "dense_energy",
@@ -155,6 +158,7 @@ from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .loop import fit
+from .mean_field import RetrievalState, ags_state, critical_capacity
 from .spins import random_patterns
 from .train import load_model
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from . import args
-from .mean_field import RetrievalState, ags_state, critical_capacity
+from .mean_field import RetrievalState, ags_state, critical_capacity  # noqa: F401
 from .spins import Patterns, random_patterns, sweep_spins
 
 
@@ -81,9 +81,9 @@ def ags_load(t: Tensor) -> Tensor:
     return 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
 
 
-# %% ../nbs/02_capacity.ipynb #afcbae7c
+# %% ../nbs/02_capacity.ipynb #0fc3bb9a
 def accept_load(load: float, error: float) -> tuple[bool, float]:
-    """Whether a large network at this load keeps its memories with at most this share of wrong bits, once it has settled.
+    """Whether a large network at this load keeps its memories with at most this share of wrong bits, in the end.
 
     Args:
         load: α = P/N, 0.02 or more

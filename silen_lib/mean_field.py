@@ -155,3 +155,32 @@ def ags_state(
     there = (load <= top) & (heat < 1)
     parts = (torch.where(there, x, 0.0) for x in RetrievalState.at_noise(high, heat))
     return RetrievalState(*(x.to(device, wide_dtype(device)) for x in parts))
+
+
+# %% ../nbs/lib/mean_field.ipynb #8f0dc8c1
+def glass(alpha: Tensor, T: Tensor) -> RetrievalState:
+    "The state without overlap; its noise tends to 0 where even the glass has melted."
+    low, high = torch.full_like(alpha, 1e-9), 1 + 2 * alpha.sqrt()
+    m = torch.zeros_like(alpha)
+    for _ in range(36):
+        middle = (low + high) / 2
+        C = RetrievalState.mean_spin(m, middle, T)[1]
+        up = (C >= 1) | ((middle * (1 - C)) ** 2 / (1 - T * C) < alpha)
+        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
+    C = RetrievalState.mean_spin(m, high, T)[1]
+    q = 1 - T * C
+    return RetrievalState(m, q, q / (1 - C) ** 2, high, C)
+
+
+def ground_state_capacity(T: float | Sequence[float] | Tensor) -> Tensor:
+    "The load below which retrieval states are the global minimum of the free energy, α_1(T); 0 where T ≥ 1."
+    T = torch.as_tensor(T, dtype=torch.float64)
+    high = RetrievalState.at_wall(T).noise
+    low = 1e-4 * high
+    for _ in range(30):
+        middle = (low + high) / 2
+        state = RetrievalState.at_noise(middle, T)
+        alpha = state.load
+        wins = state.free_energy(alpha, T) < glass(alpha, T).free_energy(alpha, T)
+        low, high = torch.where(wins, middle, low), torch.where(wins, high, middle)
+    return torch.where(T < 1, RetrievalState.at_noise(low, T).load, 0.0)

@@ -59,7 +59,8 @@ exercise(
         Mistake("The standard deviation; the variance is asked for.", lambda p: _votes(p, p.shape[1]).std()),
         Mistake("This is one number a pattern or a neuron: take the variance over all votes.",
                 lambda p: _votes(p, p.shape[1]).var(0), lambda p: _votes(p, p.shape[1]).var(1)),
-        Mistake("Mean square: the signal's own square, about 1, is in it.", lambda p: (_votes(p, p.shape[1]) ** 2).mean()),
+        Mistake("Mean square: the signal's own square, about 1, is in it.",
+                lambda p: (_votes(p, p.shape[1]) ** 2).mean()),
         Mistake("The sum is not divided at all: the signal is N.", lambda p: _votes(p, 1).var()),
     ],
 )  # fmt: skip
@@ -244,7 +245,7 @@ def _measurements(disorder, seed, repeats=60, networks=12):
 
 
 def _judge(fn, disorder, seed, best):
-    "Mean miss; how the mean bar compares with the scatter, and the scatter with that of a good estimator (logs of ratios)."
+    "Mean miss; logs of the ratios of mean bar to scatter, and of the scatter to that of a good estimator."
     loads, kept = _measurements(disorder, seed)
     half, bar = torch.tensor([fn(loads, k, 16) for k in kept], dtype=torch.float64).T
     scatter = half.std().clamp(min=1e-9)
@@ -290,16 +291,16 @@ exercise(
         Case(0.005, 3, 0.00100).note("networks differ a little"),
     ],
     mistakes=[
-        Mistake("The bar takes all runs for independent coins. Runs in one network share its accident: count networks.",
+        Mistake("Runs of one network share its accident: they are no independent coins. Count networks.",
                 _wrong(lambda half, bar, b, coins, nets, loads, kept: (half, _bar(b, coins)))),
         Mistake("A variance is not a bar: take the root.", _wrong(lambda half, bar, *_: (half, bar**2))),
         Mistake("The bar is twice too wide: one standard error is asked for.", _wrong(lambda half, bar, *_: (half, 2 * bar))),
         Mistake("That bar is the scatter of one network, not of the mean over all of them.",
                 _wrong(lambda half, bar, b, coins, nets, loads, kept: (half, bar * kept.shape[1] ** 0.5))),
-        Mistake("Divided by the root of the number of networks once more: the bar of the fit is that of the mean already.",
+        Mistake("Divided by the root of the number of networks once more: the fit's bar is that of the mean already.",
                 _wrong(lambda half, bar, b, coins, nets, loads, kept: (half, bar / kept.shape[1] ** 0.5))),
         Mistake("That is where the loads have their middle, not where the counts have theirs.",
-                lambda loads, kept, cues: (loads.mean().item() + 0.005, _wrong(lambda h, e, *_: (h, e))(loads, kept, cues)[1])),
+                lambda loads, kept, cues: (loads.mean().item() + 0.005, _wrong(lambda h, e, *_: e)(loads, kept, cues))),
         Mistake("First the load, then its error.", _wrong(lambda half, bar, *_: (bar, half))),
     ],
 )  # fmt: skip
@@ -405,4 +406,23 @@ exercise(
 )  # fmt: skip
 
 # %% ../../nbs/checks/02_capacity.ipynb #7392a090
-SABOTAGES = []
+SABOTAGES = [
+    Sabotage("the scale of the cross-talk", "crosstalk_variance = check(\"crosstalk_variance\", crosstalk_variance)",
+             "crosstalk_variance = lambda p: 1.2 * (p * (p @ p.T @ p / p.shape[1])).var()", "is off by 7 at least"),
+    Sabotage("the error of one step", "bit_error = check(\"bit_error\", bit_error)",
+             "bit_error = lambda a: 0.5 * torch.erfc(1 / (2 * a**0.5))", "the other P − 1 patterns disturb"),
+    Sabotage("the network reacts to its cross-talk", "ags_load = check(\"ags_load\", ags_load)",
+             "ags_load = lambda t: 0.5 * (torch.erf(t) / t) ** 2", "[0.137906, 1.5112, 0.967417]"),
+    Sabotage("the error in the end is not that of one step", "accept_load = check(\"accept_load\", accept_load)",
+             "accept_load = lambda a, e: (bit_error(torch.tensor(a)).item() <= e, bit_error(torch.tensor(a)).item())",
+             "test_eq([ok for ok, _ in verdicts.values()]"),
+    Sabotage("the thermal run is at T = 0.1", "def measured_state(load, T=0.1,", "def measured_state(load, T=0.05,",
+             "seven standard errors either way"),
+    Sabotage("the wall is an extrapolation", "wall = walls[5]\n",
+             "wall = walls[5]._replace(value=walls[5].halves[2, 0].item())\n",
+             "not the other wall"),
+    Sabotage("the long run was at this temperature", "quick = measure_wall(0.1,", "quick = measure_wall(0.2,",
+             "assert z.abs().max() < 6"),
+    Sabotage("unlearning weakens", "unlearn = check(\"unlearn\", unlearn)",
+             "unlearn = lambda W, s, rate: (W + rate / len(W) * s.T @ s).fill_diagonal_(0)", "path.max() > 0.7"),
+]  # fmt: skip
