@@ -144,7 +144,7 @@ def glauber(
     ).state
 
 
-# %% ../nbs/02_capacity.ipynb #be6e7868
+# %% ../nbs/02_capacity.ipynb #504d7415
 def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
     """Load at which half the runs are retained, and its standard error, when networks differ from each other.
 
@@ -177,6 +177,8 @@ def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
         # half a success and half a failure are added: finite even for a perfect step
         step = inverse @ X.T @ (k.sum(1) + 0.5 - (n + 1) * p)
         b = b + step * (2 / step.abs().max()).clamp(max=1)
+        if step.abs().max() < 1e-10:
+            break
     if b[1] < 1e-3:
         shares = (k.mean(1) / cues).tolist()
         raise ValueError(f"kept does not fall with the load (mean shares {shares}): widen loads")
