@@ -78,72 +78,20 @@ d = {
             "silen_lib.args.within": ("lib/args.html#within", "silen_lib/args.py"),
         },
         "silen_lib.attention": {
-            "silen_lib.attention.SparseDistributedMemory": (
-                "attention.html#sparsedistributedmemory",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.__init__": (
-                "attention.html#sparsedistributedmemory.__init__",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._crowd": (
-                "attention.html#sparsedistributedmemory._crowd",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._portions": (
-                "attention.html#sparsedistributedmemory._portions",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.active": (
-                "attention.html#sparsedistributedmemory.active",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.best_radius": (
-                "attention.html#sparsedistributedmemory.best_radius",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
-                "attention.html#sparsedistributedmemory.expected_shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read": (
-                "attention.html#sparsedistributedmemory.read",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_errors": (
-                "attention.html#sparsedistributedmemory.read_errors",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_sums": (
-                "attention.html#sparsedistributedmemory.read_sums",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.recall": (
-                "attention.html#sparsedistributedmemory.recall",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.shared": (
-                "attention.html#sparsedistributedmemory.shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
-                "attention.html#sparsedistributedmemory.signal_to_noise",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.write": (
-                "attention.html#sparsedistributedmemory.write",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.attention_free_energy": (
                 "attention.html#attention_free_energy",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.circle_intersection": (
-                "attention.html#circle_intersection",
+            "silen_lib.attention.causal_attention": (
+                "attention.html#causal_attention",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.hamming_distances": (
-                "attention.html#hamming_distances",
+            "silen_lib.attention.choose_bandwidth": (
+                "attention.html#choose_bandwidth",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.circle_intersection": (
+                "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.leave_one_out_error": (
@@ -156,6 +104,10 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.regression_gap": (
+                "attention.html#regression_gap",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -587,6 +539,10 @@ d = {
                 "checks/attention.html#_by_formula",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._causal_oracle": (
+                "checks/attention.html#_causal_oracle",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._circle": (
                 "checks/attention.html#_circle",
                 "silen_lib/checks/attention.py",
@@ -597,10 +553,6 @@ d = {
             ),
             "silen_lib.checks.attention._clipped_late": (
                 "checks/attention.html#_clipped_late",
-                "silen_lib/checks/attention.py",
-            ),
-            "silen_lib.checks.attention._count_oracle": (
-                "checks/attention.html#_count_oracle",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._energy": (
@@ -623,24 +575,44 @@ d = {
                 "checks/attention.html#_free_energy_oracle",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._gap": (
+                "checks/attention.html#_gap",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_oracle": (
+                "checks/attention.html#_gap_oracle",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_with": (
+                "checks/attention.html#_gap_with",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._gen": (
                 "checks/attention.html#_gen",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._judged": (
+                "checks/attention.html#_judged",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._last_product": (
                 "checks/attention.html#_last_product",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._least_error": (
+                "checks/attention.html#_least_error",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._local_constant": (
                 "checks/attention.html#_local_constant",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo": (
-                "checks/attention.html#_loo",
+            "silen_lib.checks.attention._masked": (
+                "checks/attention.html#_masked",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo_with": (
-                "checks/attention.html#_loo_with",
+            "silen_lib.checks.attention._masked_with": (
+                "checks/attention.html#_masked_with",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._near": (
@@ -649,6 +621,10 @@ d = {
             ),
             "silen_lib.checks.attention._normed": (
                 "checks/attention.html#_normed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._normed2": (
+                "checks/attention.html#_normed2",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._one_price": (
@@ -667,24 +643,40 @@ d = {
                 "checks/attention.html#_points",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._refit_oracle": (
-                "checks/attention.html#_refit_oracle",
+            "silen_lib.checks.attention._ratios": (
+                "checks/attention.html#_ratios",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._shares": (
                 "checks/attention.html#_shares",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._spins": (
-                "checks/attention.html#_spins",
+            "silen_lib.checks.attention._smoothed": (
+                "checks/attention.html#_smoothed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._trials": (
+                "checks/attention.html#_trials",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._two_offers": (
                 "checks/attention.html#_two_offers",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._typical": (
+                "checks/attention.html#_typical",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._unnormalised": (
                 "checks/attention.html#_unnormalised",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._validated": (
+                "checks/attention.html#_validated",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._waves": (
+                "checks/attention.html#_waves",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._weights_oracle": (
@@ -693,6 +685,10 @@ d = {
             ),
             "silen_lib.checks.attention._weights_row": (
                 "checks/attention.html#_weights_row",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._with_the_truth": (
+                "checks/attention.html#_with_the_truth",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._wrong_regression": (
@@ -957,8 +953,8 @@ d = {
                 "checks/energy.html#_alias",
                 "silen_lib/checks/energy.py",
             ),
-            "silen_lib.checks.energy._autograd_slope": (
-                "checks/energy.html#_autograd_slope",
+            "silen_lib.checks.energy._as_given": (
+                "checks/energy.html#_as_given",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._average": (
@@ -969,8 +965,16 @@ d = {
                 "checks/energy.html#_by_list",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._counts": (
+                "checks/energy.html#_counts",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._each": (
                 "checks/energy.html#_each",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._each_bend": (
+                "checks/energy.html#_each_bend",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._exact_boltzmann": (
@@ -989,16 +993,32 @@ d = {
                 "checks/energy.html#_exact_macrostates",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._from_ladder": (
+                "checks/energy.html#_from_ladder",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._ignores_p": (
                 "checks/energy.html#_ignores_p",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._known_temperature": (
+                "checks/energy.html#_known_temperature",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._labels_in_a_row": (
                 "checks/energy.html#_labels_in_a_row",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._law": (
+                "checks/energy.html#_law",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._logsum": (
                 "checks/energy.html#_logsum",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._looks": (
+                "checks/energy.html#_looks",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._members": (
@@ -1037,12 +1057,20 @@ d = {
                 "checks/energy.html#_one_ball_at_a_time",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._pushed": (
+                "checks/energy.html#_pushed",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._right": (
                 "checks/energy.html#_right",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._rows": (
                 "checks/energy.html#_rows",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._searched": (
+                "checks/energy.html#_searched",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._shift": (
@@ -1063,6 +1091,18 @@ d = {
             ),
             "silen_lib.checks.energy._stores_before_the_step": (
                 "checks/energy.html#_stores_before_the_step",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._straight_line": (
+                "checks/energy.html#_straight_line",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._turned": (
+                "checks/energy.html#_turned",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._two_states": (
+                "checks/energy.html#_two_states",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._uniform_default": (
@@ -1303,6 +1343,10 @@ d = {
                 "checks/mnist_rbm.html#_batchwise",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._below": (
+                "checks/mnist_rbm.html#_below",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._bits": (
                 "checks/mnist_rbm.html#_bits",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1313,6 +1357,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._common": (
                 "checks/mnist_rbm.html#_common",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._copy_cases": (
+                "checks/mnist_rbm.html#_copy_cases",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._counted_flops": (
@@ -1367,6 +1415,14 @@ d = {
                 "checks/mnist_rbm.html#_machine",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._made": (
+                "checks/mnist_rbm.html#_made",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._nearest": (
+                "checks/mnist_rbm.html#_nearest",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._other_images": (
                 "checks/mnist_rbm.html#_other_images",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1385,6 +1441,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._set": (
                 "checks/mnist_rbm.html#_set",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._share_of_near": (
+                "checks/mnist_rbm.html#_share_of_near",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._surprised": (
@@ -2285,6 +2345,10 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
+            "silen_lib.energy.estimate_temperature": (
+                "energy.html#estimate_temperature",
+                "silen_lib/energy.py",
+            ),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
@@ -2301,8 +2365,8 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
-            "silen_lib.energy.tilted_well_gradient": (
-                "energy.html#tilted_well_gradient",
+            "silen_lib.energy.step_is_stable": (
+                "energy.html#step_is_stable",
                 "silen_lib/energy.py",
             ),
         },
@@ -3514,6 +3578,10 @@ d = {
                 "mnist_rbm.html#pseudo_log_likelihood",
                 "silen_lib/mnist_rbm.py",
             ),
+            "silen_lib.mnist_rbm.share_of_copies": (
+                "mnist_rbm.html#share_of_copies",
+                "silen_lib/mnist_rbm.py",
+            ),
             "silen_lib.mnist_rbm.train_rbm_production": (
                 "mnist_rbm.html#train_rbm_production",
                 "silen_lib/mnist_rbm.py",
@@ -3627,6 +3695,52 @@ d = {
             "silen_lib.notebooks.run_notebook": (
                 "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
+            ),
+        },
+        "silen_lib.places": {
+            "silen_lib.places.SparseDistributedMemory": (
+                "lib/places.html#sparsedistributedmemory",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.__init__": (
+                "lib/places.html#sparsedistributedmemory.__init__",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._portions": (
+                "lib/places.html#sparsedistributedmemory._portions",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._words": (
+                "lib/places.html#sparsedistributedmemory._words",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.active": (
+                "lib/places.html#sparsedistributedmemory.active",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.best_radius": (
+                "lib/places.html#sparsedistributedmemory.best_radius",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read": (
+                "lib/places.html#sparsedistributedmemory.read",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read_sums": (
+                "lib/places.html#sparsedistributedmemory.read_sums",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.recall": (
+                "lib/places.html#sparsedistributedmemory.recall",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.shared": (
+                "lib/places.html#sparsedistributedmemory.shared",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.write": (
+                "lib/places.html#sparsedistributedmemory.write",
+                "silen_lib/places.py",
             ),
         },
         "silen_lib.plot": {

@@ -42,8 +42,10 @@ __all__ = [
     "boltzmann",
     "boltzmann_update",
     "build_hopfield_weights",
+    "causal_attention",
     "cd_gradient",
     "check",
+    "choose_bandwidth",
     "circle_intersection",
     "contrastive_divergence",
     "cooling_schedule",
@@ -60,6 +62,7 @@ __all__ = [
     "energy_gradient",
     "entmax15",
     "entropy",
+    "estimate_temperature",
     "expected_free_energy",
     "extrapolate",
     "fit",
@@ -74,7 +77,6 @@ __all__ = [
     "gradient_descent",
     "grid_points",
     "half_load",
-    "hamming_distances",
     "heat_bath",
     "heat_bath_sweep",
     "hidden_activity",
@@ -125,6 +127,7 @@ __all__ = [
     "rbm_log_partition",
     "recall",
     "recall_patterns",
+    "regression_gap",
     "replica_exchange",
     "reverse_diffusion",
     "reverse_step",
@@ -133,6 +136,7 @@ __all__ = [
     "sample_states",
     "score_trace",
     "set_seed",
+    "share_of_copies",
     "show_patterns",
     "sigma_ladder",
     "simulated_annealing",
@@ -141,8 +145,8 @@ __all__ = [
     "split_heads",
     "split_rhat",
     "squared_distances",
+    "step_is_stable",
     "swap_probability",
-    "tilted_well_gradient",
     "train_rbm_production",
     "train_score",
     "training_flops",
@@ -159,6 +163,7 @@ from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .loop import fit
 from .mean_field import RetrievalState, ags_state, critical_capacity
+from .places import SparseDistributedMemory
 from .spins import random_patterns
 from .train import load_model
 
@@ -167,14 +172,15 @@ __version__ = "0.1.0"
 # %% the chapters
 from .energy import (
     energy_gradient,
-    tilted_well_gradient,
     gradient_descent,
     gaussian_wells,
+    step_is_stable,
     boltzmann,
     sample_states,
     Grid,
     grid_points,
     log_partition,
+    estimate_temperature,
     entropy,
     macrostate_free_energy,
     free_energy,
@@ -250,6 +256,7 @@ from .mnist_rbm import (
     plot_filters,
     hidden_activity,
     dream,
+    share_of_copies,
     training_flops,
 )
 from .modern_hopfield import (
@@ -271,12 +278,13 @@ from .attention import (
     attention_free_energy,
     tsallis_entropy,
     max_entropy_weights,
-    hamming_distances,
-    SparseDistributedMemory,
     circle_intersection,
     squared_distances,
     nadaraya_watson,
+    regression_gap,
+    choose_bandwidth,
     leave_one_out_error,
+    causal_attention,
 )
 from .sampling import (
     acceptance_probability,

@@ -435,10 +435,6 @@ def _state(**more):
 
 # ---------------------------------------------------------------- 0 energy
 entry(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF),
-)
-entry(
     "energy.energy_gradient",
     energy=Function(curve),
     x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
@@ -469,6 +465,13 @@ entry(
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
 entry("energy.boltzmann", **_E, T=Temperature())
+entry("energy.step_is_stable", H=Array(3, 2, 2, wide=False, lone=True), lr=Positive(0.1))
+entry(
+    "energy.estimate_temperature",
+    E=Array(value=torch.tensor([0.0, 0.1, 0.2, 3.0, 4.0, 5.0]), wide=False, may=("inf", *ENERGIES)),
+    states=Integers([0, 0, 1, 1, 2, 2]),
+    reads=1,
+)
 entry("energy.free_energy", **_E, T=Temperature())
 entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True, half=True))
 entry(
@@ -973,6 +976,13 @@ entry(
 )
 entry("mnist_rbm.free_energy_gap", **_model, train=Bits(5, 6), held_out=Bits(5, 6), reads=2)
 entry("mnist_rbm.hidden_activity", **_model, v=Bits(5, 6), batch_size=Count(2))
+entry(
+    "mnist_rbm.share_of_copies",
+    samples=Binary(5, 6, wide=False),
+    train=Binary(4, 6),
+    held_out=Binary(3, 6),
+    reads=1,
+)
 entry("mnist_rbm.log_odds", v=Bits(5, 6, wide=False, lone=True))
 entry("mnist_rbm.glorot_std", n_visible=Count(3), n_hidden=Count(2), gain=Positive(4.0))
 entry(
@@ -1107,7 +1117,7 @@ method(
 
 # ---------------------------------------------------------------- 7 attention
 def _sdm(device="cpu"):
-    from silen_lib.attention import SparseDistributedMemory
+    from silen_lib.places import SparseDistributedMemory
 
     return SparseDistributedMemory(Spins(20, N).make(device), 4)
 
@@ -1130,7 +1140,6 @@ entry(
     alpha=Number(1.5, 1.0),
     beta=_beta,
 )
-entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
 entry(
     "attention.nadaraya_watson",
@@ -1151,49 +1160,64 @@ entry(
     bandwidth=Positive(0.5),
 )
 entry(
-    "attention.SparseDistributedMemory",
+    "attention.choose_bandwidth",
+    fake="gives a number",
+    keys=Array(6, 2, wide=False),
+    values=Array(6, 3, wide=False),
+)
+entry(
+    "attention.regression_gap",
+    query=Array(4, 2, empty=True),
+    keys=Array(6, 2),
+    temperature=Positive(0.5),
+)
+entry(
+    "attention.causal_attention",
+    query=Array(6, 2),
+    keys=Array(6, 2),
+    values=Array(6, 3, wide=False),
+    beta=_beta,
+)
+entry(
+    "places.SparseDistributedMemory",
     addresses=Spins(20, N, wide=False, lone=True),
     radius=Count(3, 0),
     n_data=Count(4, optional=True),
 )
 for _name in ("active", "read", "read_sums"):
     method(
-        f"attention.SparseDistributedMemory.{_name}",
+        f"places.SparseDistributedMemory.{_name}",
         _sdm,
         fake=DATA_SHAPED,
         address=Spins(4, N, empty=True),
     )
 method(
-    "attention.SparseDistributedMemory.write",
+    "places.SparseDistributedMemory.write",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N),
     data=Spins(4, N, may=("None",)),
 )
 method(
-    "attention.SparseDistributedMemory.recall",
+    "places.SparseDistributedMemory.recall",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N, empty=True),
     max_reads=Count(3, 0),
 )
 method(
-    "attention.SparseDistributedMemory.shared",
+    "places.SparseDistributedMemory.shared",
     _sdm,
     x=Spins(4, N, empty=True),
     y=Spins(4, N, empty=True),
 )
 
 entry(
-    "attention.SparseDistributedMemory.best_radius",
+    "places.SparseDistributedMemory.best_radius",
     n_bits=Count(16),
     n_locations=Number(100.0, 1.0),
     n_patterns=Number(10.0, 1.0),
 )
-method("attention.SparseDistributedMemory.expected_shared", _sdm)
-for _name in ("signal_to_noise", "read_errors"):
-    method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
-
 # ---------------------------------------------------------------- 8 sampling
 entry(
     "sampling.metropolis_hastings",
@@ -1555,10 +1579,6 @@ def counts(value, *more):
 
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
 _dtypes = (torch.int64, torch.half, "float")
-again(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
-)
 again(
     "energy.energy_gradient",
     energy=curve,
@@ -1937,7 +1957,7 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
+    *(f"energy.{f}.x" for f in ("energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
     *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
@@ -1948,7 +1968,11 @@ taken(
     "score.ScoreNet.forward.x",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
-taken("a forbidden state", "an inf", "energy.sample_states.E", "energy.macrostate_free_energy.E")
+taken(
+    "a forbidden state",
+    "an inf",
+    *(f"energy.{f}.E" for f in ("sample_states", "macrostate_free_energy", "estimate_temperature")),
+)
 taken(
     "what never happens",
     "-inf",
@@ -1970,7 +1994,7 @@ taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v"
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
-    "energy.macrostate_free_energy.E",
+    *(f"energy.{f}.E" for f in ("macrostate_free_energy", "estimate_temperature")),
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
     "capacity.half_load.loads",
@@ -1979,7 +2003,7 @@ taken(
     "rbm.ais.reverse_from",
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
-    "attention.SparseDistributedMemory.write.data",
+    "places.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
@@ -2004,6 +2028,7 @@ taken(
     "number, tensor",
     "sampling.metropolis_hastings.propose",
 )
+taken("fewer looks", "narrower", "energy.estimate_temperature.states")
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
