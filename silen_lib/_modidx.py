@@ -491,48 +491,23 @@ d = {
             ),
         },
         "silen_lib.capacity": {
-            "silen_lib.capacity.RetrievalState": (
-                "capacity.html#retrievalstate",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.at_noise": (
-                "capacity.html#retrievalstate.at_noise",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.at_wall": (
-                "capacity.html#retrievalstate.at_wall",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.free_energy": (
-                "capacity.html#retrievalstate.free_energy",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.load": (
-                "capacity.html#retrievalstate.load",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.RetrievalState.mean_spin": (
-                "capacity.html#retrievalstate.mean_spin",
-                "silen_lib/capacity.py",
-            ),
             "silen_lib.capacity.Wall": ("capacity.html#wall", "silen_lib/capacity.py"),
             "silen_lib.capacity.Wall.from_halves": (
                 "capacity.html#wall.from_halves",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.Wall.half_load": (
-                "capacity.html#wall.half_load",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.Wall.retained": (
                 "capacity.html#wall.retained",
                 "silen_lib/capacity.py",
             ),
+            "silen_lib.capacity.accept_load": (
+                "capacity.html#accept_load",
+                "silen_lib/capacity.py",
+            ),
             "silen_lib.capacity.ags_load": ("capacity.html#ags_load", "silen_lib/capacity.py"),
-            "silen_lib.capacity.ags_state": ("capacity.html#ags_state", "silen_lib/capacity.py"),
             "silen_lib.capacity.bit_error": ("capacity.html#bit_error", "silen_lib/capacity.py"),
-            "silen_lib.capacity.critical_capacity": (
-                "capacity.html#critical_capacity",
+            "silen_lib.capacity.crosstalk_variance": (
+                "capacity.html#crosstalk_variance",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.extrapolate": (
@@ -540,16 +515,13 @@ d = {
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.glauber": ("capacity.html#glauber", "silen_lib/capacity.py"),
+            "silen_lib.capacity.half_load": ("capacity.html#half_load", "silen_lib/capacity.py"),
             "silen_lib.capacity.measure_wall": (
                 "capacity.html#measure_wall",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.pseudo_inverse_weights": (
                 "capacity.html#pseudo_inverse_weights",
-                "silen_lib/capacity.py",
-            ),
-            "silen_lib.capacity.spin_threshold": (
-                "capacity.html#spin_threshold",
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),
@@ -871,24 +843,40 @@ d = {
                 "checks/capacity.html#_ags_oracle",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._fit": (
-                "checks/capacity.html#_fit",
+            "silen_lib.checks.capacity._bar": (
+                "checks/capacity.html#_bar",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._fit_oracle": (
-                "checks/capacity.html#_fit_oracle",
+            "silen_lib.checks.capacity._branch": (
+                "checks/capacity.html#_branch",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._half_weighted": (
-                "checks/capacity.html#_half_weighted",
+            "silen_lib.checks.capacity._crosstalk_oracle": (
+                "checks/capacity.html#_crosstalk_oracle",
                 "silen_lib/checks/capacity.py",
             ),
             "silen_lib.checks.capacity._hollow": (
                 "checks/capacity.html#_hollow",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._logit": (
-                "checks/capacity.html#_logit",
+            "silen_lib.checks.capacity._judge": (
+                "checks/capacity.html#_judge",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._left": (
+                "checks/capacity.html#_left",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._logistic": (
+                "checks/capacity.html#_logistic",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._measurements": (
+                "checks/capacity.html#_measurements",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._one_step": (
+                "checks/capacity.html#_one_step",
                 "silen_lib/checks/capacity.py",
             ),
             "silen_lib.checks.capacity._pinv": (
@@ -901,6 +889,10 @@ d = {
             ),
             "silen_lib.checks.capacity._root": (
                 "checks/capacity.html#_root",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._settled_oracle": (
+                "checks/capacity.html#_settled_oracle",
                 "silen_lib/checks/capacity.py",
             ),
             "silen_lib.checks.capacity._spins": (
@@ -923,16 +915,20 @@ d = {
                 "checks/capacity.html#_tail_oracle",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._threshold_oracle": (
-                "checks/capacity.html#_threshold_oracle",
-                "silen_lib/checks/capacity.py",
-            ),
             "silen_lib.checks.capacity._unlearn_oracle": (
                 "checks/capacity.html#_unlearn_oracle",
                 "silen_lib/checks/capacity.py",
             ),
-            "silen_lib.checks.capacity._x": (
-                "checks/capacity.html#_x",
+            "silen_lib.checks.capacity._votes": (
+                "checks/capacity.html#_votes",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._with": (
+                "checks/capacity.html#_with",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._wrong": (
+                "checks/capacity.html#_wrong",
                 "silen_lib/checks/capacity.py",
             ),
         },
@@ -3628,6 +3624,45 @@ d = {
             "silen_lib.loop.reason": ("lib/loop.html#reason", "silen_lib/loop.py"),
             "silen_lib.loop.remove_file": ("lib/loop.html#remove_file", "silen_lib/loop.py"),
             "silen_lib.loop.save_file": ("lib/loop.html#save_file", "silen_lib/loop.py"),
+        },
+        "silen_lib.mean_field": {
+            "silen_lib.mean_field.RetrievalState": (
+                "lib/mean_field.html#retrievalstate",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.RetrievalState.at_noise": (
+                "lib/mean_field.html#retrievalstate.at_noise",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.RetrievalState.at_wall": (
+                "lib/mean_field.html#retrievalstate.at_wall",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.RetrievalState.free_energy": (
+                "lib/mean_field.html#retrievalstate.free_energy",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.RetrievalState.load": (
+                "lib/mean_field.html#retrievalstate.load",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.RetrievalState.mean_spin": (
+                "lib/mean_field.html#retrievalstate.mean_spin",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.ags_state": (
+                "lib/mean_field.html#ags_state",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.critical_capacity": (
+                "lib/mean_field.html#critical_capacity",
+                "silen_lib/mean_field.py",
+            ),
+            "silen_lib.mean_field.glass": ("lib/mean_field.html#glass", "silen_lib/mean_field.py"),
+            "silen_lib.mean_field.ground_state_capacity": (
+                "lib/mean_field.html#ground_state_capacity",
+                "silen_lib/mean_field.py",
+            ),
         },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.ProductionRBM": (

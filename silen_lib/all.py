@@ -18,11 +18,14 @@ __all__ = [
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
+    "RetrievalState",
     "ScoreNet",
     "SparseDistributedMemory",
     "Trainer",
     "VAE",
     "Walkers",
+    "Wall",
+    "accept_load",
     "acceptance_probability",
     "ags_load",
     "ags_state",
@@ -51,6 +54,7 @@ __all__ = [
     "cooling_schedule",
     "corrupt_pattern",
     "critical_capacity",
+    "crosstalk_variance",
     "denoising_score_matching",
     "dense_energy",
     "dense_update",
@@ -75,6 +79,7 @@ __all__ = [
     "glorot_std",
     "gradient_descent",
     "grid_points",
+    "half_load",
     "heat_bath",
     "heat_bath_sweep",
     "hidden_activity",
@@ -139,7 +144,6 @@ __all__ = [
     "sigma_ladder",
     "simulated_annealing",
     "sparsemax",
-    "spin_threshold",
     "spin_up_probability",
     "split_rhat",
     "squared_distances",
@@ -161,6 +165,7 @@ from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .layers import entmax15, modern_hopfield_settle, universal_retrieve
 from .loop import fit
+from .mean_field import RetrievalState, ags_state, critical_capacity
 from .places import SparseDistributedMemory
 from .spins import dense_update, random_patterns
 from .train import load_model
@@ -202,13 +207,14 @@ from .hopfield import (
     recall_patterns,
 )
 from .capacity import (
+    crosstalk_variance,
     bit_error,
     ags_load,
-    critical_capacity,
-    ags_state,
-    spin_threshold,
+    accept_load,
     glauber,
+    half_load,
     extrapolate,
+    Wall,
     measure_wall,
     pseudo_inverse_weights,
     unlearn,

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = [
+    "crosstalk_variance",
     "bit_error",
     "ags_load",
-    "critical_capacity",
-    "ags_state",
-    "spin_threshold",
+    "accept_load",
     "glauber",
+    "half_load",
     "extrapolate",
+    "Wall",
     "measure_wall",
     "pseudo_inverse_weights",
     "unlearn",
@@ -25,8 +26,27 @@ import torch
 from torch import Tensor
 
 from . import args
-from .core import wide_dtype
+from .mean_field import RetrievalState, ags_state, critical_capacity  # noqa: F401
 from .spins import Patterns, random_patterns, sweep_spins
+
+
+# %% ../nbs/02_capacity.ipynb #eb3e5943
+def crosstalk_variance(patterns: Tensor) -> Tensor:
+    """Variance of the cross-talk in the votes for the stored bits, over all bits of all patterns.
+
+    Hebb's weights, without self-coupling, in the scale in which the signal is 1.
+
+    Args:
+        patterns: ±1, (P, N)
+
+    Returns: a scalar, about the load
+
+    >>> crosstalk_variance(torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]))
+    tensor(0.2667)
+    """
+    xi = args.stack("patterns", patterns, step=True)
+    W = (xi.T @ xi / xi.shape[1]).fill_diagonal_(0)
+    return (xi * (xi @ W)).var()
 
 
 # %% ../nbs/02_capacity.ipynb #24634dc7
@@ -61,163 +81,25 @@ def ags_load(t: Tensor) -> Tensor:
     return 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
 
 
-# %% ../nbs/02_capacity.ipynb #4e29f882
-_U = torch.linspace(-18, 18, 145, dtype=torch.float64)  # a grid, with two densities on it:
-_HEAT = 0.5 / torch.cosh(_U) ** 2 * (_U[1] - _U[0])  # that of the thermal noise
-_GAUSS = torch.exp(-(_U**2) / 2) / math.sqrt(2 * math.pi) * (_U[1] - _U[0])  # a standard Gaussian
-
-
-class RetrievalState(NamedTuple):
-    """Order parameters of the mean-field theory (Amit, Gutfreund & Sompolinsky 1985).
-
-    Tensors of one shape, in float64; all 0 where there is no such state. `ags_state` finds the state of a load. The
-    methods are the steps on the way: they take float64 tensors, and do not look at the numbers.
+# %% ../nbs/02_capacity.ipynb #0fc3bb9a
+def accept_load(load: float, error: float) -> tuple[bool, float]:
+    """Whether a large network at this load keeps its memories with at most this share of wrong bits, in the end.
 
     Args:
-        m: overlap with the retrieved pattern
-        q: mean of the squared mean spins
-        r: mean squared overlap with the other patterns, times N
-        noise: standard deviation √(α r) of the cross-talk
-        C: susceptibility (1 − q)/T
+        load: α = P/N, 0.02 or more
+        error: share of wrong bits that is allowed, above 0
 
-    >>> noise, T = torch.tensor([0.3, 0.9], dtype=torch.float64), torch.tensor(0.1, dtype=torch.float64)
-    >>> RetrievalState.at_noise(noise, T).m  # where the noise is too strong there is none
-    tensor([0.9985, 0.0000], dtype=torch.float64)
+    Returns: the verdict, and the share of wrong bits in the end; ½ above the wall
+
+    >>> accept_load(0.2, 0.01)
+    (False, 0.5)
     """
-
-    m: Tensor
-    q: Tensor
-    r: Tensor
-    noise: Tensor
-    C: Tensor
-
-    @property
-    def load(self) -> Tensor:
-        "The load α = noise²/r that makes this noise."
-        return torch.where(self.r > 0, self.noise**2 / self.r, 0.0)
-
-    @staticmethod
-    def mean_spin(m: Tensor, noise: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
-        "The mean spin under a field m + noise·z at temperature T ≥ 0, and C, its derivative by m."
-        m, noise, T = torch.broadcast_tensors(m, noise, T)
-        mean, C = torch.empty_like(m), torch.empty_like(m)
-        cold = T <= noise  # there the Gaussian on paper, the heat on the grid
-        sigma = noise[cold][:, None]
-        a = (m[cold][:, None] - T[cold][:, None] * _U) / sigma
-        mean[cold] = torch.erf(a / 2**0.5) @ _HEAT
-        C[cold] = (torch.exp(-(a**2) / 2) / sigma) @ _HEAT * (2 / math.pi) ** 0.5
-        warm = ~cold  # the heat on paper (it is the tanh), the Gaussian on the grid
-        heat = T[warm][:, None]
-        b = torch.tanh((m[warm][:, None] + noise[warm][:, None] * _U) / heat)
-        mean[warm] = b @ _GAUSS
-        C[warm] = ((1 - b**2) / heat) @ _GAUSS
-        return mean, C
-
-    @classmethod
-    def at_noise(cls, noise: Tensor, T: Tensor) -> "RetrievalState":
-        "The retrieval state with this noise > 0: the largest m that is its own mean spin, by Newton's method from 1."
-        noise, T = torch.broadcast_tensors(noise, T)
-        m = torch.ones_like(noise)
-        for _ in range(100):
-            before = m
-            mean, C = cls.mean_spin(m, noise, T)
-            m = torch.where(C < 1, m - (m - mean) / (1 - C), 0.0)
-            m = torch.where(m > 1e-5, m, 0.0)  # so small an overlap is none
-            if (m - before).abs().max() < 1e-14:
-                break
-        C = cls.mean_spin(m, noise, T)[1]
-        q = 1 - T * C
-        return cls(*(torch.where(m > 0, x, 0.0) for x in (m, q, q / (1 - C) ** 2, noise, C)))
-
-    @classmethod
-    def at_wall(cls, T: Tensor) -> "RetrievalState":
-        "The retrieval state with the largest load at each temperature T ≥ 0; none where T ≥ 1."
-        low, high = torch.full_like(T, 1e-9), torch.full_like(T, math.sqrt(2 / math.pi))
-        steps = torch.linspace(0, 1, 33, dtype=torch.float64)
-        for _ in range(6):  # each round narrows the bracket 16 times
-            grid = low[..., None] + (high - low)[..., None] * steps
-            best = cls.at_noise(grid, T[..., None]).load.argmax(-1, keepdim=True)
-            low = grid.gather(-1, (best - 1).clamp(min=0))[..., 0]
-            high = grid.gather(-1, (best + 1).clamp(max=32))[..., 0]
-        return cls.at_noise((low + high) / 2, T)
-
-    def free_energy(self, alpha: Tensor, T: Tensor) -> Tensor:
-        "Free energy per neuron at load alpha and temperature T ≥ 0, the diagonal of W excluded (AGS 1987)."
-        m, noise, heat = (x[..., None] for x in torch.broadcast_tensors(self.m, self.noise, T))
-        a, y = m - heat * _U, (m + noise * _U).abs()
-        tail = torch.exp(-((a / noise) ** 2) / 2)
-        cold = a * torch.erf(a / noise / 2**0.5) + noise * (2 / math.pi) ** 0.5 * tail
-        safe = heat.clamp(min=1e-9)
-        warm = y + safe * torch.log1p(torch.exp(-2 * y / safe))
-        last = torch.where(T <= self.noise, cold @ _HEAT, warm @ _GAUSS)
-        rest = T * torch.log1p(-self.C) - self.q / (1 - self.C) + self.r * self.C
-        return alpha / 2 + self.m**2 / 2 + alpha / 2 * rest - last
-
-
-# %% ../nbs/02_capacity.ipynb #e5444eb1
-def critical_capacity(T: float | Sequence[float] | Tensor = 0.0) -> Tensor:
-    """The load above which no retrieval state exists, α_c(T).
-
-    Replica-symmetric theory of Amit, Gutfreund & Sompolinsky (PRL 55, 1530, 1985; Annals of Physics 173, 30, 1987).
-
-    Args:
-        T: temperature ≥ 0, any shape
-
-    Returns: float64 of T's shape; 0 where T ≥ 1
-
-    >>> critical_capacity([0.0, 0.1, 1.0])
-    tensor([0.1379, 0.1350, 0.0000], dtype=torch.float64)
-    """
-    device = T.device if isinstance(T, Tensor) else torch.device("cpu")
-    return RetrievalState.at_wall(args.numbers("T", T, 0)).load.to(device, wide_dtype(device))
-
-
-# %% ../nbs/02_capacity.ipynb #97be0611
-def ags_state(
-    alpha: float | Sequence[float] | Tensor, T: float | Sequence[float] | Tensor = 0.0
-) -> RetrievalState:
-    """The retrieval state at load α and temperature T (Amit, Gutfreund & Sompolinsky 1985), one bisection for all.
-
-    Args:
-        alpha: load P/N ≥ 0
-        T: temperature ≥ 0; broadcasts with alpha
-
-    Returns: the order parameters, float64; all 0 where no retrieval state exists
-
-    >>> ags_state([0.05, 0.13, 0.14]).m  # nearly perfect, good, lost
-    tensor([1.0000, 0.9872, 0.0000], dtype=torch.float64)
-    """
-    device = next((x.device for x in (alpha, T) if isinstance(x, Tensor)), torch.device("cpu"))
-    load, heat = args.numbers("alpha", alpha, 0), args.numbers("T", T, 0)
-    args.broadcast(alpha=load, T=heat)
-    wall = RetrievalState.at_wall(heat)
-    load, heat, high, top = torch.broadcast_tensors(load, heat, wall.noise, wall.load)
-    low = torch.full_like(load, 1e-9)
-    for _ in range(50):
-        middle = (low + high) / 2
-        weak = RetrievalState.at_noise(middle, heat).load < load
-        low, high = torch.where(weak, middle, low), torch.where(weak, high, middle)
-    there = (load <= top) & (heat < 1)
-    parts = (torch.where(there, x, 0.0) for x in RetrievalState.at_noise(high, heat))
-    return RetrievalState(*(x.to(device, wide_dtype(device)) for x in parts))
-
-
-# %% ../nbs/02_capacity.ipynb #b074b7ca
-def spin_threshold(u: Tensor, T: float) -> Tensor:
-    """The field above which the coin u makes a ±1 spin point up: θ with u < σ(2h/T) exactly when h > θ.
-
-    Args:
-        u: uniform random numbers, 0 < u < 1, any shape
-        T: temperature, above 0
-
-    Returns: of u's shape
-
-    >>> spin_threshold(torch.tensor([0.5, 0.9]), 1.0)  # a fair coin needs no field
-    tensor([0.0000, 1.0986])
-    """
-    args.within("u", u, 0, 1, number=False, step=True)
-    args.within("T", T, 0, above=True, step=True)
-    return args.temperature("T", T, u, step=True, shape=u.shape) / 2 * torch.logit(u)
+    load = args.real("load", load, 0.02)
+    error = args.positive("error", error)
+    t = torch.linspace(1.5112, 6, 100_000, dtype=torch.float64)  # beyond the top, where α(t) falls
+    there = (ags_load(t) >= load).sum()
+    wrong = 0.5 * torch.erfc(t[there - 1]).item() if there else 0.5
+    return wrong <= error, wrong
 
 
 # %% ../nbs/02_capacity.ipynb #ed5d6978
@@ -253,138 +135,60 @@ def glauber(
     >>> glauber(cue, pattern, T=0.0, sweeps=None)  # at T = 0 this is recall
     tensor([ 1., -1.,  1.,  1.])
     """
-    heat = args.real("T", T, 0)
-    cold = args.choice("ties", ties, ("keep", "up"))
+    heat, cold = args.real("T", T, 0), args.choice("ties", ties, ("keep", "up"))
+    rule = "heat bath" if heat else cold
+    how = dict(sweeps=sweeps, fixed=fixed, block=args.whole("block", block), generator=generator)
+    # antithetic: up when u < σ(2h/T)
     return sweep_spins(
-        state,
-        Patterns(patterns),
-        "heat bath" if heat else cold,
-        heat or None,
-        sweeps=sweeps,
-        fixed=fixed,
-        block=args.whole("block", block),
-        columns=None,
-        antithetic=True,  # up when u < σ(2h/T)
-        generator=generator,
+        state, Patterns(patterns), rule, heat or None, columns=None, antithetic=True, **how
     ).state
 
 
-# %% ../nbs/02_capacity.ipynb #940638c5
-class Wall(NamedTuple):
-    """A critical load extrapolated from finite sizes, and the three steps of `measure_wall` that lead to it.
+# %% ../nbs/02_capacity.ipynb #504d7415
+def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
+    """Load at which half the runs are retained, and its standard error, when networks differ from each other.
 
     Args:
-        value: the load, between the fits with N^(−2/3) and with 1/N
-        error: three standard errors plus half the distance of the two fits
-        sizes: (K,) numbers of neurons
-        halves: (K, 2), load at which half the runs are retained, and its standard error
-        fits: (2, 2), value and standard error of either fit
+        loads: (L,)
+        kept: (L, G), retained runs in each of G networks at each load; all L·G networks are different ones
+        cues: runs in each network
 
-    >>> halves = torch.tensor([[0.140, 0.001], [0.138, 0.001], [0.137, 0.001]])
-    >>> wall = Wall.from_halves(torch.tensor([500, 1000, 2000]), halves)
-    >>> 0.13 < wall.value < 0.137  # an extrapolation goes on beyond the last size
-    True
+    >>> half, error = half_load(torch.tensor([0.12, 0.14]), torch.tensor([[16, 16], [0, 0]]), 16)
+    >>> round(half, 3)
+    0.13
     """
-
-    value: float
-    error: float
-    sizes: Tensor
-    halves: Tensor
-    fits: Tensor
-
-    @staticmethod
-    def retained(
-        n_neurons: int,
-        load: float,
-        T: float = 0.1,
-        *,
-        networks: int = 8,
-        cues: int = 16,
-        sweeps: int | None = None,
-        threshold: float = 0.65,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """How many runs started on stored patterns are still there after some thermal sweeps, in each of some networks.
-
-        Args:
-            load: other patterns per neuron, (P − 1)/N
-            T: temperature ≥ 0
-            networks: independent networks
-            cues: patterns followed in each network
-            sweeps: None: 5 N^(1/3)
-            threshold: overlap above which a run counts as retained
-            generator: the runs are made on its device
-
-        Returns: (networks,), whole numbers up to cues
-        """
-        N, networks = args.whole("n_neurons", n_neurons, 2), args.whole("networks", networks)
-        P = round(args.real("load", load, 0) * N) + 1
-        cues = args.whole("cues", cues)
-        if cues > P:
-            few = f"n_neurons = {N} and load = {load} make {P} of them"
-            raise ValueError(f"cues is {cues}; each follows a pattern of its own, and {few}")
-        T, threshold = args.real("T", T, 0), args.real("threshold", threshold, -1, 1)
-        n = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
-        group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
-        kept = []
-        for a in range(0, networks, group):
-            g = min(group, networks - a)
-            xi = random_patterns(g * P, N, generator=generator).view(g, P, N)
-            s = glauber(xi[:, :cues], xi, T, sweeps=n, generator=generator)
-            kept.append(((s * xi[:, :cues]).mean(-1) > threshold).sum(1))
-        return torch.cat(kept)
-
-    @staticmethod
-    def half_load(loads: Tensor, kept: Tensor, cues: int) -> tuple[float, float]:
-        """Load at which half the runs are retained, and its standard error: logistic regression of counts on load.
-
-        The error is the sandwich estimate with networks as clusters, or the binomial one where that is larger. A small
-        fit, made on the processor.
-
-        Args:
-            loads: (L,)
-            kept: (L, G), retained runs in each of G networks at each load
-            cues: runs in each network
-        """
-        cues = args.whole("cues", cues)
-        (loads,) = args.columns(loads=loads)
-        whole = isinstance(kept, Tensor) and not kept.is_complex()
-        k = args.floats("kept", kept.double() if whole else kept, ndim=2, values=False)
-        k = args.concrete("kept", k).cpu()
-        args.within("kept", k, 0, cues)
-        if len(k) != len(loads):
-            want = f"it must be (L = {len(loads)}, G): a row for each load"
-            raise ValueError(f"kept has shape {tuple(kept.shape)}; {want}")
-        centre, scale = loads.double().mean(), loads.double().std()
-        x = (loads.double() - centre) / scale
-        X = torch.stack([torch.ones_like(x), -x], 1)
-        b, n = torch.tensor([0.0, 1.0], dtype=torch.float64), k.shape[1] * cues
-        inverse = torch.eye(2, dtype=torch.float64)
-        for _ in range(60):  # Newton's method
-            p = torch.sigmoid(X @ b)
-            inverse = torch.linalg.inv(X.T @ (X * ((n + 1) * p * (1 - p))[:, None]))
-            # half a success and half a failure are added: finite even for a perfect step
-            step = inverse @ X.T @ (k.sum(1) + 0.5 - (n + 1) * p)
-            b = b + step * (2 / step.abs().max()).clamp(max=1)
-        if b[1] < 1e-3:
-            raise ValueError(
-                f"kept does not fall with the load (mean shares {(k.mean(1) / cues).tolist()}): widen loads"
-            )
-        miss = k - cues * torch.sigmoid(X @ b)[:, None]
-        score = (miss[..., None] * X[:, None]).flatten(0, 1)  # (L·G, 2)
-        V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
-        slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
-        # networks that agree by chance do not make the load sure: not below what coins of these chances have
-        variance = torch.maximum(slope @ V @ slope, slope @ inverse @ slope)
-        return (centre + scale * b[0] / b[1]).item(), (scale * variance.sqrt()).item()
-
-    @classmethod
-    def from_halves(cls, sizes: Tensor, halves: Tensor) -> "Wall":
-        "The middle of the fits with N^(−2/3) and with 1/N; sizes (K,), halves (K, 2) with their standard errors."
-        half, error = halves.T
-        fits = torch.tensor([extrapolate(sizes, half, error, power) for power in (2 / 3, 1.0)])
-        spread, scatter = (fits[0, 0] - fits[1, 0]).abs() / 2, fits[:, 1].max()
-        return cls(fits[:, 0].mean().item(), (3 * scatter + spread).item(), sizes, halves, fits)
+    cues = args.whole("cues", cues)
+    (loads,) = args.columns(loads=loads)
+    whole = isinstance(kept, Tensor) and not kept.is_complex()
+    k = args.floats("kept", kept.double() if whole else kept, ndim=2, values=False)
+    k = args.concrete("kept", k).cpu()
+    args.within("kept", k, 0, cues)
+    if len(k) != len(loads):
+        want = f"it must be (L = {len(loads)}, G): a row for each load"
+        raise ValueError(f"kept has shape {tuple(kept.shape)}; {want}")
+    centre, scale = loads.double().mean(), loads.double().std()
+    x = (loads.double() - centre) / scale
+    X = torch.stack([torch.ones_like(x), -x], 1)
+    b, n = torch.tensor([0.0, 1.0], dtype=torch.float64), k.shape[1] * cues
+    inverse = torch.eye(2, dtype=torch.float64)
+    for _ in range(60):  # Newton's method
+        p = torch.sigmoid(X @ b)
+        inverse = torch.linalg.inv(X.T @ (X * ((n + 1) * p * (1 - p))[:, None]))
+        # half a success and half a failure are added: finite even for a perfect step
+        step = inverse @ X.T @ (k.sum(1) + 0.5 - (n + 1) * p)
+        b = b + step * (2 / step.abs().max()).clamp(max=1)
+        if step.abs().max() < 1e-10:
+            break
+    if b[1] < 1e-3:
+        shares = (k.mean(1) / cues).tolist()
+        raise ValueError(f"kept does not fall with the load (mean shares {shares}): widen loads")
+    miss = k - cues * torch.sigmoid(X @ b)[:, None]
+    score = (miss[..., None] * X[:, None]).flatten(0, 1)  # (L·G, 2)
+    V = inverse @ (score.T @ score) @ inverse * k.shape[1] / max(1, k.shape[1] - 1)
+    slope = torch.stack([1 / b[1], -b[0] / b[1] ** 2])
+    # networks that agree by chance do not make the load sure: not below what coins of these chances have
+    variance = torch.maximum(slope @ V @ slope, slope @ inverse @ slope)
+    return (centre + scale * b[0] / b[1]).item(), (scale * variance.sqrt()).item()
 
 
 # %% ../nbs/02_capacity.ipynb #05a72aae
@@ -413,24 +217,116 @@ def extrapolate(
     return fit[0].item(), cov[0, 0].sqrt().item()
 
 
+# %% ../nbs/02_capacity.ipynb #c65e2ef2
+class Wall(NamedTuple):
+    """A critical load extrapolated from finite sizes: α½(N) = α_c + c N^(−power), with the power free.
+
+    Args:
+        value: α_c, the load at N → ∞
+        error: its standard error; that the power is not known is in it, that there might be a second power is not
+        sizes: (K,) numbers of neurons
+        halves: (K, 2), load at which half the runs are retained, and its standard error
+        fits: (3, 3), value, its standard error and χ² of the fits with N^(−2/3), with 1/N and with the free power
+        power: the free power, and its standard error
+
+    >>> halves = torch.tensor([[0.140, 0.001], [0.138, 0.001], [0.137, 0.001]])
+    >>> wall = Wall.from_halves(torch.tensor([500, 1000, 2000]), halves)
+    >>> round(wall.value, 4), round(wall.power[0], 2)  # the shift halves when N doubles
+    (0.136, 1.0)
+    """
+
+    value: float
+    error: float
+    sizes: Tensor
+    halves: Tensor
+    fits: Tensor
+    power: tuple[float, float] = (math.nan, math.nan)
+
+    half_load = staticmethod(half_load)
+
+    @staticmethod
+    def retained(
+        n_neurons: int,
+        load: float,
+        T: float = 0.1,
+        *,
+        networks: int = 8,
+        cues: int = 16,
+        sweeps: int | None = None,
+        threshold: float = 0.65,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """How many runs started on stored patterns are still there after some thermal sweeps, in each of some networks.
+
+        Args:
+            load: other patterns per neuron, (P − 1)/N, rounded to a whole number of patterns
+            T: temperature ≥ 0
+            networks: independent networks
+            cues: patterns followed in each network
+            sweeps: None: 5 N^(1/3)
+            threshold: overlap above which a run counts as retained
+            generator: the runs are made on its device
+
+        Returns: (networks,), whole numbers up to cues
+        """
+        N, networks = args.whole("n_neurons", n_neurons, 2), args.whole("networks", networks)
+        P = round(args.real("load", load, 0) * N) + 1
+        cues = args.whole("cues", cues)
+        if cues > P:
+            few = f"n_neurons = {N} and load = {load} make {P} of them"
+            raise ValueError(f"cues is {cues}; each follows a pattern of its own, and {few}")
+        T, threshold = args.real("T", T, 0), args.real("threshold", threshold, -1, 1)
+        n = round(5 * N ** (1 / 3)) if sweeps is None else args.whole("sweeps", sweeps, 0)
+        group = max(1, min(networks, 2_000_000 // (P * N)))  # small networks run side by side
+        kept = []
+        for a in range(0, networks, group):
+            g = min(group, networks - a)
+            xi = random_patterns(g * P, N, generator=generator).view(g, P, N)
+            s = glauber(xi[:, :cues], xi, T, sweeps=n, generator=generator)
+            kept.append(((s * xi[:, :cues]).mean(-1) > threshold).sum(1))
+        return torch.cat(kept)
+
+    @classmethod
+    def from_halves(cls, sizes: Tensor, halves: Tensor) -> "Wall":
+        "The fit with a free power, 0.3 to 2; sizes (K,), three or more, halves (K, 2) with their standard errors."
+        N, (y, e) = sizes.double(), halves.double().T
+        powers = torch.cat([torch.tensor([2 / 3, 1.0]), torch.linspace(0.3, 2, 1701)]).double()
+        x = N ** -powers[:, None]
+        A = torch.stack([torch.ones_like(x), x], -1) / e[:, None]  # a straight line for each power
+        covariance = torch.linalg.inv(A.mT @ A)
+        lines = (covariance @ A.mT @ (y / e)[:, None])[..., 0]
+        chi2 = ((A @ lines[..., None])[..., 0] - y / e).square().sum(1)
+        best = int(chi2.argmin())
+        slope = -lines[best, 1] * x[best] * N.log()  # how the curve moves with its power
+        inverse = torch.linalg.pinv(torch.cat([A[best], (slope / e)[:, None]], 1))
+        error = (inverse @ inverse.T).diagonal().sqrt()
+        fits = torch.stack([lines[:, 0], covariance[:, 0, 0].sqrt(), chi2], 1)[[0, 1, best]]
+        fits[2, 1] = error[0]
+        power = (powers[best].item(), error[2].item())
+        return cls(fits[2, 0].item(), error[0].item(), sizes, halves, fits, power)
+
+
 # %% ../nbs/02_capacity.ipynb #38420d5d
 def measure_wall(
     T: float = 0.1,
     *,
-    sizes: Sequence[int] = (1000, 2000, 4000, 8000),
-    networks: Sequence[int] = (26, 16, 8, 3),
-    loads: Sequence[float] = (0.130, 0.135, 0.140, 0.145),
-    cues: int = 16,
+    sizes: Sequence[int] = (250, 500, 1000, 2000),
+    networks: Sequence[int] = (200, 150, 120, 60),
+    loads: Sequence[float] = (0.125, 0.145, 0.165, 0.185),
+    cues: int = 32,
+    watch: float = 5.0,
     generator: torch.Generator | None = None,
 ) -> Wall:
-    """The critical load at temperature T from simulations alone: Glauber runs, logistic half loads, extrapolation in N.
+    """The critical load at temperature T from simulations alone: Glauber runs, half loads, extrapolation in N.
 
     Args:
         T: temperature ≥ 0
         sizes: numbers of neurons, three or more
         networks: for each size, how many at each load
-        loads: other patterns per neuron, two or more
+        loads: other patterns per neuron, two or more, for the first two sizes; the steps of the later ones are as
+            N^(−1/2), about the load to which a line in 1/N through the last two half loads points
         cues: patterns followed in each network
+        watch: each run lasts watch · N^(1/3) sweeps
 
     >>> small = dict(sizes=(40, 60, 90), networks=(4, 4, 4), loads=(0.05, 0.4), cues=3)
     >>> measure_wall(0.1, **small).error > 0
@@ -438,20 +334,28 @@ def measure_wall(
     """
     for name, x in (("sizes", sizes), ("networks", networks), ("loads", loads)):
         if not isinstance(x, Sequence) or isinstance(x, str):
-            kind = type(x).__name__
-            raise ValueError(f"{name} is a {kind}; it must be a list or tuple of numbers")
+            raise ValueError(
+                f"{name} is a {type(x).__name__}; it must be a list or tuple of numbers"
+            )
     sizes = [args.whole(f"sizes[{k}]", N) for k, N in enumerate(sizes)]
     networks = [args.whole(f"networks[{k}]", n) for k, n in enumerate(networks)]
-    loads = [args.real(f"loads[{k}]", a, 0) for k, a in enumerate(loads)]
+    given = torch.tensor([args.real(f"loads[{k}]", a, 0) for k, a in enumerate(loads)]).double()
+    watch = args.positive("watch", watch)
     if len(sizes) != len(networks) or len(sizes) < 3 or min(networks) < 2 or len(loads) < 2:
-        raise ValueError(
-            f"sizes, networks and loads have lengths {len(sizes)}, {len(networks)}, {len(loads)}: give at least "
-            "three sizes, at least two networks for each, and at least two loads"
-        )
+        have = f"{len(sizes)}, {len(networks)}, {len(loads)}"
+        want = "at least three sizes, at least two networks for each, and at least two loads"
+        raise ValueError(f"sizes, networks and loads have lengths {have}: give {want}")
     halves = []
-    for N, n in zip(sizes, networks):
-        runs = [Wall.retained(N, a, T, networks=n, cues=cues, generator=generator) for a in loads]
-        halves.append(Wall.half_load(torch.tensor(loads), torch.stack(runs), cues))
+    for k, (N, n) in enumerate(zip(sizes, networks)):
+        at = given
+        if k > 1:
+            (a, A), (b, B) = [(halves[i][0], 1 / sizes[i]) for i in (k - 2, k - 1)]
+            ahead = b + (b - a) * (1 / N - B) / (B - A)
+            at = ahead + (given - given.mean()) * (sizes[0] / N) ** 0.5
+        at = (at.clamp(min=0) * N).round() / N  # loads that N neurons can have
+        how = dict(networks=n, cues=cues, sweeps=round(watch * N ** (1 / 3)), generator=generator)
+        kept = torch.stack([Wall.retained(N, x, T, **how) for x in at.tolist()])
+        halves.append(Wall.half_load(at, kept, cues))
     return Wall.from_halves(torch.tensor(sizes), torch.tensor(halves, dtype=torch.float64))
 
 

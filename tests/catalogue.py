@@ -629,12 +629,12 @@ method("spins.SpinWalk.sweep", _walk, reads=1, T=Kind(make=lambda d: torch.ones(
 
 # ---------------------------------------------------------------- 2 capacity
 entry(
-    "capacity.critical_capacity",
+    "mean_field.critical_capacity",
     fake="a theory in float64, on the processor",
     T=Temperature(0.1, zero=True, may=("list",)),
 )
 entry(
-    "capacity.ags_state",
+    "mean_field.ags_state",
     fake="a theory in float64, on the processor",
     alpha=Number(0.05, 0.0, may=("list",)),
     T=Temperature(0.1, zero=True, may=("list",)),
@@ -663,7 +663,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "capacity.Wall.half_load",
+    "capacity.half_load",
     fake="a fit in float64, on the processor",
     loads=Array(3, value=[0.1, 0.14, 0.18], wide=False),
     kept=Kind(torch.tensor([[4, 4], [2, 3], [0, 1]])),
@@ -685,15 +685,13 @@ entry(
     networks=(2, 2, 2),
     loads=(0.05, 0.3),
     cues=Count(2),
+    watch=Positive(5.0),
     generator=Gen(),
 )
 entry("capacity.bit_error", load=Array(3, value=[0.1, 0.2, 0.3], wide=False, lone=True))
 entry("capacity.ags_load", t=Array(3, value=[0.5, 1.0, 2.0], wide=False, lone=True))
-entry(
-    "capacity.spin_threshold",
-    u=Array(3, value=[0.1, 0.5, 0.9], wide=False, lone=True),
-    T=Temperature(),
-)
+entry("capacity.crosstalk_variance", patterns=Spins(P, N, wide=False, lone=True))
+entry("capacity.accept_load", load=Number(0.1, 0.02), error=Positive(0.01))
 entry("capacity.pseudo_inverse_weights", patterns=Spins(P, N, wide=False, lone=True))
 entry("capacity.unlearn", W=Couplings(N, symmetric=False), dreams=Spins(2, N), rate=Number(0.01))
 
@@ -1714,8 +1712,8 @@ _no_load = (
     _loads + 0j,
 )
 _no_load += (_loads[:0], [0.1, -1.0], [None])
-again("capacity.critical_capacity", T=Only(0.05, *_no_load))
-again("capacity.ags_state", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
+again("mean_field.critical_capacity", T=Only(0.05, *_no_load))
+again("mean_field.ags_state", alpha=Only(_loads, *_no_load), T=Only(0.1, *_no_load, torch.ones(3)))
 again("capacity.glauber", state=_state(), **_patterns, sweeps=Only(1, None), fixed=Mask(N))
 again(
     "capacity.Wall.retained",
@@ -1728,7 +1726,7 @@ again(
 )
 _kept = torch.ones(2, 2)
 again(
-    "capacity.Wall.half_load",
+    "capacity.half_load",
     loads=Only(torch.tensor([0.1, 0.2]), torch.ones(2)),
     kept=Only(
         torch.tensor([[9, 9], [1, 0]]),
@@ -1746,7 +1744,6 @@ again(
 )
 again("capacity.bit_error", load=Only(_loads, _loads * 0, 0.1))
 again("capacity.ags_load", t=Only(_loads, _loads * 0, 0.1))
-again("capacity.spin_threshold", u=Only(_loads, _loads + 2, 0.1), T=Temperature(0.1))
 again(
     "capacity.extrapolate",
     sizes=Only(
@@ -2045,7 +2042,7 @@ taken(
     *(f"energy.{f}.E" for f in ("macrostate_free_energy", "estimate_temperature")),
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
-    "capacity.Wall.half_load.loads",
+    "capacity.half_load.loads",
     *(f"capacity.extrapolate.{a}" for a in ("values", "errors")),
     "rbm.ais.base_bias",
     "rbm.ais.reverse_from",
@@ -2059,7 +2056,7 @@ taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_
 taken(
     "one a chain, a component or a point of the theory",
     "two",
-    "capacity.ags_state.alpha",
+    "mean_field.ags_state.alpha",
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
     "score.mixture_score.stds",
@@ -2067,7 +2064,7 @@ taken(
 taken(
     "any shape is right, or is seen when it meets the chains",
     "too many",
-    *(f"capacity.{f}.T" for f in ("critical_capacity", "ags_state")),
+    *(f"mean_field.{f}.T" for f in ("critical_capacity", "ags_state")),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
@@ -2090,7 +2087,8 @@ taken("the library's own", "None", "layers.universal_retrieve.similarity")
 EXEMPT = {
     "energy": "Grid",
     "spins": "Swept SpinWalk.state",
-    "capacity": "RetrievalState Wall Wall.from_halves",
+    "mean_field": "RetrievalState",
+    "capacity": "Wall Wall.from_halves Wall.half_load",
     "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
     "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "coins": "Coins.state Coins.restore",

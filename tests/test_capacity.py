@@ -225,12 +225,52 @@ def test_extrapolate_finds_a_planted_limit(power):
 
 
 def test_measure_wall_in_small():
-    "Tiny sizes: only the machinery. The real measurement is in benchmarks/capacity.py."
+    "Tiny sizes: only the machinery, and that the loads are some that N neurons can have."
     wall = C.measure_wall(
         sizes=(60, 100, 160), networks=(6, 6, 6), loads=(0.08, 0.16, 0.24), cues=5
     )
-    assert wall.halves.shape == (3, 2) and wall.fits.shape == (2, 2) and wall.error > 0
-    assert abs(wall.value - 0.135) < 0.3
+    assert wall.halves.shape == (3, 2) and wall.fits.shape == (3, 3) and wall.error > 0
+    assert wall.fits[2, 0] == wall.value and wall.fits[2, 1] == wall.error
+
+
+def planted(power, seed, error=2e-4):
+    "Half loads with a known wall of 0.135, and the fit."
+    sizes = torch.tensor([250, 500, 1000, 2000, 4000])
+    noise = error * torch.randn(5, generator=generator(seed)).double()
+    y = 0.135 + 6.0 * 250 ** (power - 1) * sizes.double() ** -power + noise
+    return C.Wall.from_halves(sizes, torch.stack([y, torch.full_like(y, error)], 1))
+
+
+@pytest.mark.parametrize("power", [2 / 3, 0.85, 1.0, 1.2])
+def test_the_bar_of_the_wall_covers_the_truth_whatever_the_power(power):
+    "300 repetitions; a coverage of .68 has a scatter of .027, six of which are .16."
+    walls = [planted(power, seed) for seed in range(300)]
+    inside = sum(abs(w.value - 0.135) < w.error for w in walls) / 300
+    assert abs(inside - 0.68) < 0.16
+    assert abs(sum(w.power[0] for w in walls) / 300 - power) < 0.03
+
+
+def test_a_wrong_power_is_refused_by_its_misfit():
+    wall = planted(1.0, 0)
+    assert wall.fits[0, 2] > 50 and wall.fits[1, 2] < 30 and wall.fits[2, 2] < 30
+    value, error = C.extrapolate(wall.sizes, *wall.halves.T, 1.0)
+    assert wall.fits[1, :2].tolist() == pytest.approx([value, error], rel=1e-6)
+
+
+def test_crosstalk_has_the_variance_of_the_load():
+    "Each of 20 networks has a variance of its own, about 3% apart; six standard errors."
+    found = torch.stack(
+        [C.crosstalk_variance(random_patterns(50, 500, generator=generator(s))) for s in range(20)]
+    )
+    assert abs(found.mean() / 0.098 - 1) < 6 * found.std() / 20**0.5 / 0.098 + 0.005
+
+
+def test_a_settled_memory_is_worse_than_one_step():
+    assert C.accept_load(0.135, 0.01)[0] and not C.accept_load(0.1365, 0.01)[0]
+    assert C.accept_load(0.13, 1.0)[1] == pytest.approx(
+        (1 - C.ags_state(0.13).m.item()) / 2, rel=1e-3
+    )
+    assert C.accept_load(0.138, 0.01) == (False, 0.5)
 
 
 # what lies beside and beyond
@@ -318,7 +358,8 @@ def test_bad_numbers(call, name, bad):
         (lambda: C.bit_error(torch.tensor([0.1, 0.0])), "load"),
         (lambda: C.bit_error(torch.tensor(math.nan)), "load"),
         (lambda: C.ags_load(torch.tensor(-1.0)), r"\bt\b"),
-        (lambda: C.spin_threshold(torch.tensor(0.5), 0.0), "T contains 0"),
+        (lambda: C.accept_load(0.01, 0.1), "load is 0.01"),
+        (lambda: C.accept_load(0.1, 0.0), "error is 0"),
         (lambda: C.extrapolate(torch.tensor([9, 9]), torch.ones(2), torch.ones(2)), "sizes"),
         (lambda: C.extrapolate(torch.tensor([9, 99]), torch.ones(2), torch.zeros(2)), "errors"),
         (lambda: C.pseudo_inverse_weights((spins(3, 5) + 1) / 2), "patterns"),
@@ -340,8 +381,6 @@ W9 = build_hopfield_weights(XI)
 def test_a_look_costs_no_more_than_the_work(monkeypatch):
     xi, s = spins(40, 2000, seed=1), spins(4, 2000, seed=2)
     looking, blind = price(lambda: C.glauber(s, xi, 0.3), monkeypatch, 5)
-    assert looking < 3 * blind + 1e-4
-    looking, blind = price(lambda: C.spin_threshold(s.abs() / 2, 0.3), monkeypatch)
     assert looking < 3 * blind + 1e-4
 
 
@@ -407,7 +446,6 @@ U = torch.rand(3, 5, generator=generator(1)) * 0.8 + 0.1
 TRANSFORMS = {
     "bit_error": (C.bit_error, U, True),
     "ags_load": (C.ags_load, U, True),
-    "spin_threshold": (lambda u: C.spin_threshold(u, 0.4), U, True),
     "unlearn": (lambda W: C.unlearn(W, STATES), torch.stack([W9] * 3), True),
     "pseudo_inverse_weights": (C.pseudo_inverse_weights, torch.stack([XI] * 3), False),
 }
@@ -417,9 +455,3 @@ TRANSFORMS = {
 @pytest.mark.filterwarnings("ignore")
 def test_vmap_compile_and_grad(f, batch, slope):
     transforms(f, batch, slope)
-
-
-@pytest.mark.parametrize("T", [1e-46, 1e-300, 1e300])
-def test_thresholds_at_the_ends_of_the_thermometer(T):
-    theta = C.spin_threshold(torch.tensor([0.0, 0.2, 0.5, 0.8, 1.0]), T)
-    assert not theta.isnan().any() and theta[2] == 0 and (theta.diff() >= 0).all()
