@@ -945,7 +945,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "the painter has learned",
-        old="painter = learn(lr=0.2, k=5, persistent=False)",
+        old="painter = learn(lr=0.2, k=5, persistent=False, steps=1500)",
         new="painter = RBM(16, 64, weight_std=0.1)",
         check="mass = (-painter.free_energy(bars)",
     ),
