@@ -331,7 +331,6 @@ class Trainer(ContrastiveRows):
 
 
 # %% ../nbs/04_rbm.ipynb #694472d1
-@torch.no_grad()
 def likelihood_gain(first: RBM, second: RBM, v: Tensor) -> tuple[float, float]:
     """By how many nats an image `first` explains the images better than `second`, and the standard error of that.
 
@@ -347,7 +346,7 @@ def likelihood_gain(first: RBM, second: RBM, v: Tensor) -> tuple[float, float]:
     for name, rbm in (("first", first), ("second", second)):
         args.instance(name, rbm, TwoLayers)
         args.bits("v", v, rbm.n_visible, ndim=2, like=(f"{name}.W", rbm.W), grey=False)
-        log_p.append(-rbm.free_energy(v).cpu().double() - rbm.log_partition())
+        log_p.append(-rbm.free_energy(v).detach().cpu().double() - rbm.log_partition())
     if len(v) < 2:
         raise ValueError(f"v has {len(v)} rows; an error bar needs 2 or more")
     gain = log_p[0] - log_p[1]
