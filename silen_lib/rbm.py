@@ -339,7 +339,8 @@ def likelihood_gain(first: RBM, second: RBM, v: Tensor) -> tuple[float, float]:
         v: (n, n_visible) zeros and ones, n ≥ 2 independent images
     Returns: the mean over the images, positive when `first` is better, and the standard error of this mean
 
-    >>> likelihood_gain(RBM(3, 2, weight_std=0.0), RBM(3, 4, weight_std=0.0), torch.eye(3))
+    >>> rbm = RBM(3, 2)
+    >>> likelihood_gain(rbm, rbm, torch.eye(3))
     (0.0, 0.0)
     """
     log_p = []

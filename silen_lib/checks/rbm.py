@@ -966,7 +966,7 @@ SABOTAGES = [
         "copies trade places by the right rule",
         old="(torch.rand_like(gain).log() < gain)",
         new="(torch.rand_like(gain).log() < -gain)",
-        check="law = torch.softmax(-rbm.free_energy(states), 0)",
+        check="law, rounds, distances = ",
     ),
     Sabotage(
         "Gaussian units have widths",
