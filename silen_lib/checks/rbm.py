@@ -127,6 +127,17 @@ exercise(
                 for x in (_bits(2, 1, 5, seed=6), _bits(4, 3, seed=7), *_parameters(5, 3, seed=2))
             )
         ).note("doubles that broadcast"),
+        Case(_bits(2, 4, 5, seed=40), _bits(2, 4, 3, seed=41), *_parameters(5, 3)).note(
+            "ladders of chains"
+        ),
+        *(
+            Case(*(x.double() for x in (v, h, *_parameters(5, 3, seed=42)))).note("doubles")
+            for v, h in (
+                (_bits(2, 4, 5, seed=43), _bits(2, 4, 3, seed=44)),
+                (_bits(1, 4, 5, seed=45), _bits(1, 4, 3, seed=46)),
+                (_bits(4, 5, seed=47), _bits(4, 3, seed=48)),
+            )
+        ),
         Case(*views(_bits(4, 5, seed=20), _bits(4, 3, seed=21), *_parameters(5, 3, seed=22))).note(
             "transposed views"
         ),
