@@ -78,72 +78,20 @@ d = {
             "silen_lib.args.within": ("lib/args.html#within", "silen_lib/args.py"),
         },
         "silen_lib.attention": {
-            "silen_lib.attention.SparseDistributedMemory": (
-                "attention.html#sparsedistributedmemory",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.__init__": (
-                "attention.html#sparsedistributedmemory.__init__",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._crowd": (
-                "attention.html#sparsedistributedmemory._crowd",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory._portions": (
-                "attention.html#sparsedistributedmemory._portions",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.active": (
-                "attention.html#sparsedistributedmemory.active",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.best_radius": (
-                "attention.html#sparsedistributedmemory.best_radius",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.expected_shared": (
-                "attention.html#sparsedistributedmemory.expected_shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read": (
-                "attention.html#sparsedistributedmemory.read",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_errors": (
-                "attention.html#sparsedistributedmemory.read_errors",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.read_sums": (
-                "attention.html#sparsedistributedmemory.read_sums",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.recall": (
-                "attention.html#sparsedistributedmemory.recall",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.shared": (
-                "attention.html#sparsedistributedmemory.shared",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.signal_to_noise": (
-                "attention.html#sparsedistributedmemory.signal_to_noise",
-                "silen_lib/attention.py",
-            ),
-            "silen_lib.attention.SparseDistributedMemory.write": (
-                "attention.html#sparsedistributedmemory.write",
-                "silen_lib/attention.py",
-            ),
             "silen_lib.attention.attention_free_energy": (
                 "attention.html#attention_free_energy",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.circle_intersection": (
-                "attention.html#circle_intersection",
+            "silen_lib.attention.causal_attention": (
+                "attention.html#causal_attention",
                 "silen_lib/attention.py",
             ),
-            "silen_lib.attention.hamming_distances": (
-                "attention.html#hamming_distances",
+            "silen_lib.attention.choose_bandwidth": (
+                "attention.html#choose_bandwidth",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.circle_intersection": (
+                "attention.html#circle_intersection",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.leave_one_out_error": (
@@ -156,6 +104,10 @@ d = {
             ),
             "silen_lib.attention.nadaraya_watson": (
                 "attention.html#nadaraya_watson",
+                "silen_lib/attention.py",
+            ),
+            "silen_lib.attention.regression_gap": (
+                "attention.html#regression_gap",
                 "silen_lib/attention.py",
             ),
             "silen_lib.attention.squared_distances": (
@@ -615,6 +567,10 @@ d = {
                 "checks/attention.html#_by_formula",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._causal_oracle": (
+                "checks/attention.html#_causal_oracle",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._circle": (
                 "checks/attention.html#_circle",
                 "silen_lib/checks/attention.py",
@@ -625,10 +581,6 @@ d = {
             ),
             "silen_lib.checks.attention._clipped_late": (
                 "checks/attention.html#_clipped_late",
-                "silen_lib/checks/attention.py",
-            ),
-            "silen_lib.checks.attention._count_oracle": (
-                "checks/attention.html#_count_oracle",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._energy": (
@@ -651,24 +603,44 @@ d = {
                 "checks/attention.html#_free_energy_oracle",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._gap": (
+                "checks/attention.html#_gap",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_oracle": (
+                "checks/attention.html#_gap_oracle",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._gap_with": (
+                "checks/attention.html#_gap_with",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._gen": (
                 "checks/attention.html#_gen",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._judged": (
+                "checks/attention.html#_judged",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._last_product": (
                 "checks/attention.html#_last_product",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._least_error": (
+                "checks/attention.html#_least_error",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._local_constant": (
                 "checks/attention.html#_local_constant",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo": (
-                "checks/attention.html#_loo",
+            "silen_lib.checks.attention._masked": (
+                "checks/attention.html#_masked",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._loo_with": (
-                "checks/attention.html#_loo_with",
+            "silen_lib.checks.attention._masked_with": (
+                "checks/attention.html#_masked_with",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._near": (
@@ -677,6 +649,10 @@ d = {
             ),
             "silen_lib.checks.attention._normed": (
                 "checks/attention.html#_normed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._normed2": (
+                "checks/attention.html#_normed2",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._one_price": (
@@ -695,24 +671,40 @@ d = {
                 "checks/attention.html#_points",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._refit_oracle": (
-                "checks/attention.html#_refit_oracle",
+            "silen_lib.checks.attention._ratios": (
+                "checks/attention.html#_ratios",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._shares": (
                 "checks/attention.html#_shares",
                 "silen_lib/checks/attention.py",
             ),
-            "silen_lib.checks.attention._spins": (
-                "checks/attention.html#_spins",
+            "silen_lib.checks.attention._smoothed": (
+                "checks/attention.html#_smoothed",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._trials": (
+                "checks/attention.html#_trials",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._two_offers": (
                 "checks/attention.html#_two_offers",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._typical": (
+                "checks/attention.html#_typical",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._unnormalised": (
                 "checks/attention.html#_unnormalised",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._validated": (
+                "checks/attention.html#_validated",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._waves": (
+                "checks/attention.html#_waves",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._weights_oracle": (
@@ -721,6 +713,10 @@ d = {
             ),
             "silen_lib.checks.attention._weights_row": (
                 "checks/attention.html#_weights_row",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._with_the_truth": (
+                "checks/attention.html#_with_the_truth",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._wrong_regression": (
@@ -961,8 +957,8 @@ d = {
                 "checks/energy.html#_alias",
                 "silen_lib/checks/energy.py",
             ),
-            "silen_lib.checks.energy._autograd_slope": (
-                "checks/energy.html#_autograd_slope",
+            "silen_lib.checks.energy._as_given": (
+                "checks/energy.html#_as_given",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._average": (
@@ -973,8 +969,16 @@ d = {
                 "checks/energy.html#_by_list",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._counts": (
+                "checks/energy.html#_counts",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._each": (
                 "checks/energy.html#_each",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._each_bend": (
+                "checks/energy.html#_each_bend",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._exact_boltzmann": (
@@ -993,16 +997,32 @@ d = {
                 "checks/energy.html#_exact_macrostates",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._from_ladder": (
+                "checks/energy.html#_from_ladder",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._ignores_p": (
                 "checks/energy.html#_ignores_p",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._known_temperature": (
+                "checks/energy.html#_known_temperature",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._labels_in_a_row": (
                 "checks/energy.html#_labels_in_a_row",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._law": (
+                "checks/energy.html#_law",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._logsum": (
                 "checks/energy.html#_logsum",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._looks": (
+                "checks/energy.html#_looks",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._members": (
@@ -1041,12 +1061,20 @@ d = {
                 "checks/energy.html#_one_ball_at_a_time",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._pushed": (
+                "checks/energy.html#_pushed",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._right": (
                 "checks/energy.html#_right",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._rows": (
                 "checks/energy.html#_rows",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._searched": (
+                "checks/energy.html#_searched",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._shift": (
@@ -1067,6 +1095,18 @@ d = {
             ),
             "silen_lib.checks.energy._stores_before_the_step": (
                 "checks/energy.html#_stores_before_the_step",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._straight_line": (
+                "checks/energy.html#_straight_line",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._turned": (
+                "checks/energy.html#_turned",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._two_states": (
+                "checks/energy.html#_two_states",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._uniform_default": (
@@ -1189,12 +1229,20 @@ d = {
                 "checks/hopfield.html#_alias",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._both": (
-                "checks/hopfield.html#_both",
+            "silen_lib.checks.hopfield._any_state": (
+                "checks/hopfield.html#_any_state",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._box": (
+                "checks/hopfield.html#_box",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._change_oracle": (
                 "checks/hopfield.html#_change_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._circle_oracle": (
+                "checks/hopfield.html#_circle_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._energy_after": (
@@ -1205,8 +1253,8 @@ d = {
                 "checks/hopfield.html#_energy_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
-            "silen_lib.checks.hopfield._field_oracle": (
-                "checks/hopfield.html#_field_oracle",
+            "silen_lib.checks.hopfield._exact": (
+                "checks/hopfield.html#_exact",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._first_axis": (
@@ -1233,6 +1281,10 @@ d = {
                 "checks/hopfield.html#_hollow",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._ladder": (
+                "checks/hopfield.html#_ladder",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._last": (
                 "checks/hopfield.html#_last",
                 "silen_lib/checks/hopfield.py",
@@ -1241,8 +1293,16 @@ d = {
                 "checks/hopfield.html#_matrix",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._one_by_one": (
+                "checks/hopfield.html#_one_by_one",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._one_if": (
                 "checks/hopfield.html#_one_if",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._one_start": (
+                "checks/hopfield.html#_one_start",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._one_state_only": (
@@ -1257,12 +1317,32 @@ d = {
                 "checks/hopfield.html#_overlap_oracle",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._periods": (
+                "checks/hopfield.html#_periods",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._products": (
                 "checks/hopfield.html#_products",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._put": (
                 "checks/hopfield.html#_put",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_case": (
+                "checks/hopfield.html#_radius_case",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._radius_oracle": (
+                "checks/hopfield.html#_radius_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._several": (
+                "checks/hopfield.html#_several",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._shrunk": (
+                "checks/hopfield.html#_shrunk",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sign": (
@@ -1275,6 +1355,14 @@ d = {
             ),
             "silen_lib.checks.hopfield._step_oracle": (
                 "checks/hopfield.html#_step_oracle",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_up": (
+                "checks/hopfield.html#_step_up",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._step_with": (
+                "checks/hopfield.html#_step_with",
                 "silen_lib/checks/hopfield.py",
             ),
             "silen_lib.checks.hopfield._sum": (
@@ -1307,6 +1395,10 @@ d = {
                 "checks/mnist_rbm.html#_batchwise",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._below": (
+                "checks/mnist_rbm.html#_below",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._bits": (
                 "checks/mnist_rbm.html#_bits",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1317,6 +1409,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._common": (
                 "checks/mnist_rbm.html#_common",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._copy_cases": (
+                "checks/mnist_rbm.html#_copy_cases",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._counted_flops": (
@@ -1371,6 +1467,14 @@ d = {
                 "checks/mnist_rbm.html#_machine",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._made": (
+                "checks/mnist_rbm.html#_made",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._nearest": (
+                "checks/mnist_rbm.html#_nearest",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._other_images": (
                 "checks/mnist_rbm.html#_other_images",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1389,6 +1493,10 @@ d = {
             ),
             "silen_lib.checks.mnist_rbm._set": (
                 "checks/mnist_rbm.html#_set",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
+            "silen_lib.checks.mnist_rbm._share_of_near": (
+                "checks/mnist_rbm.html#_share_of_near",
                 "silen_lib/checks/mnist_rbm.py",
             ),
             "silen_lib.checks.mnist_rbm._surprised": (
@@ -2175,6 +2283,86 @@ d = {
                 "lib/controls.html#livebox.redraw",
                 "silen_lib/controls.py",
             ),
+            "silen_lib.controls.PatternMemory": (
+                "lib/controls.html#patternmemory",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.__init__": (
+                "lib/controls.html#patternmemory.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._button": (
+                "lib/controls.html#patternmemory._button",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._flips": (
+                "lib/controls.html#patternmemory._flips",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._ipython_display_": (
+                "lib/controls.html#patternmemory._ipython_display_",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._landing": (
+                "lib/controls.html#patternmemory._landing",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._network": (
+                "lib/controls.html#patternmemory._network",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._panels": (
+                "lib/controls.html#patternmemory._panels",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._run": (
+                "lib/controls.html#patternmemory._run",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory._say": (
+                "lib/controls.html#patternmemory._say",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.clear": (
+                "lib/controls.html#patternmemory.clear",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.corrupt": (
+                "lib/controls.html#patternmemory.corrupt",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.draw": (
+                "lib/controls.html#patternmemory.draw",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.draw_all": (
+                "lib/controls.html#patternmemory.draw_all",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.forget": (
+                "lib/controls.html#patternmemory.forget",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.load": (
+                "lib/controls.html#patternmemory.load",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.recall": (
+                "lib/controls.html#patternmemory.recall",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.shaky": (
+                "lib/controls.html#patternmemory.shaky",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.step": (
+                "lib/controls.html#patternmemory.step",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls.PatternMemory.store": (
+                "lib/controls.html#patternmemory.store",
+                "silen_lib/controls.py",
+            ),
             "silen_lib.controls.PixelGrid": (
                 "lib/controls.html#pixelgrid",
                 "silen_lib/controls.py",
@@ -2223,6 +2411,18 @@ d = {
             ),
             "silen_lib.controls._MapBox._still": (
                 "lib/controls.html#_mapbox._still",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox": (
+                "lib/controls.html#_memorybox",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox.__init__": (
+                "lib/controls.html#_memorybox.__init__",
+                "silen_lib/controls.py",
+            ),
+            "silen_lib.controls._MemoryBox._still": (
+                "lib/controls.html#_memorybox._still",
                 "silen_lib/controls.py",
             ),
             "silen_lib.controls._Painter": ("lib/controls.html#_painter", "silen_lib/controls.py"),
@@ -2441,6 +2641,10 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.entropy": ("energy.html#entropy", "silen_lib/energy.py"),
+            "silen_lib.energy.estimate_temperature": (
+                "energy.html#estimate_temperature",
+                "silen_lib/energy.py",
+            ),
             "silen_lib.energy.free_energy": ("energy.html#free_energy", "silen_lib/energy.py"),
             "silen_lib.energy.gaussian_wells": (
                 "energy.html#gaussian_wells",
@@ -2457,8 +2661,8 @@ d = {
                 "silen_lib/energy.py",
             ),
             "silen_lib.energy.sample_states": ("energy.html#sample_states", "silen_lib/energy.py"),
-            "silen_lib.energy.tilted_well_gradient": (
-                "energy.html#tilted_well_gradient",
+            "silen_lib.energy.step_is_stable": (
+                "energy.html#step_is_stable",
                 "silen_lib/energy.py",
             ),
         },
@@ -3203,84 +3407,16 @@ d = {
             "silen_lib.grading.solves": ("lib/grading.html#solves", "silen_lib/grading.py"),
         },
         "silen_lib.hopfield": {
-            "silen_lib.hopfield.PatternMemory": (
-                "hopfield.html#patternmemory",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.__init__": (
-                "hopfield.html#patternmemory.__init__",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._button": (
-                "hopfield.html#patternmemory._button",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._draw": (
-                "hopfield.html#patternmemory._draw",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._ipython_display_": (
-                "hopfield.html#patternmemory._ipython_display_",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._landing": (
-                "hopfield.html#patternmemory._landing",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._lay_out": (
-                "hopfield.html#patternmemory._lay_out",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._run": (
-                "hopfield.html#patternmemory._run",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._say": (
-                "hopfield.html#patternmemory._say",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory._weights": (
-                "hopfield.html#patternmemory._weights",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.clear": (
-                "hopfield.html#patternmemory.clear",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.corrupt": (
-                "hopfield.html#patternmemory.corrupt",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.forget": (
-                "hopfield.html#patternmemory.forget",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.load": (
-                "hopfield.html#patternmemory.load",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.recall": (
-                "hopfield.html#patternmemory.recall",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.shaky": (
-                "hopfield.html#patternmemory.shaky",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.step": (
-                "hopfield.html#patternmemory.step",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.PatternMemory.store": (
-                "hopfield.html#patternmemory.store",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield._settled": ("hopfield.html#_settled", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.async_step": ("hopfield.html#async_step", "silen_lib/hopfield.py"),
+            "silen_lib.hopfield.basin_radius": (
+                "hopfield.html#basin_radius",
+                "silen_lib/hopfield.py",
+            ),
             "silen_lib.hopfield.build_hopfield_weights": (
                 "hopfield.html#build_hopfield_weights",
                 "silen_lib/hopfield.py",
             ),
+            "silen_lib.hopfield.can_circle": ("hopfield.html#can_circle", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.corrupt_pattern": (
                 "hopfield.html#corrupt_pattern",
                 "silen_lib/hopfield.py",
@@ -3305,11 +3441,6 @@ d = {
             "silen_lib.hopfield.overlaps": ("hopfield.html#overlaps", "silen_lib/hopfield.py"),
             "silen_lib.hopfield.pattern_field": (
                 "hopfield.html#pattern_field",
-                "silen_lib/hopfield.py",
-            ),
-            "silen_lib.hopfield.recall": ("hopfield.html#recall", "silen_lib/hopfield.py"),
-            "silen_lib.hopfield.recall_patterns": (
-                "hopfield.html#recall_patterns",
                 "silen_lib/hopfield.py",
             ),
             "silen_lib.hopfield.show_patterns": (
@@ -3631,6 +3762,10 @@ d = {
                 "mnist_rbm.html#pseudo_log_likelihood",
                 "silen_lib/mnist_rbm.py",
             ),
+            "silen_lib.mnist_rbm.share_of_copies": (
+                "mnist_rbm.html#share_of_copies",
+                "silen_lib/mnist_rbm.py",
+            ),
             "silen_lib.mnist_rbm.train_rbm_production": (
                 "mnist_rbm.html#train_rbm_production",
                 "silen_lib/mnist_rbm.py",
@@ -3744,6 +3879,52 @@ d = {
             "silen_lib.notebooks.run_notebook": (
                 "lib/notebooks.html#run_notebook",
                 "silen_lib/notebooks.py",
+            ),
+        },
+        "silen_lib.places": {
+            "silen_lib.places.SparseDistributedMemory": (
+                "lib/places.html#sparsedistributedmemory",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.__init__": (
+                "lib/places.html#sparsedistributedmemory.__init__",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._portions": (
+                "lib/places.html#sparsedistributedmemory._portions",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory._words": (
+                "lib/places.html#sparsedistributedmemory._words",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.active": (
+                "lib/places.html#sparsedistributedmemory.active",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.best_radius": (
+                "lib/places.html#sparsedistributedmemory.best_radius",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read": (
+                "lib/places.html#sparsedistributedmemory.read",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.read_sums": (
+                "lib/places.html#sparsedistributedmemory.read_sums",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.recall": (
+                "lib/places.html#sparsedistributedmemory.recall",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.shared": (
+                "lib/places.html#sparsedistributedmemory.shared",
+                "silen_lib/places.py",
+            ),
+            "silen_lib.places.SparseDistributedMemory.write": (
+                "lib/places.html#sparsedistributedmemory.write",
+                "silen_lib/places.py",
             ),
         },
         "silen_lib.plot": {
@@ -4087,6 +4268,7 @@ d = {
             ),
             "silen_lib.spins._add_product": ("lib/spins.html#_add_product", "silen_lib/spins.py"),
             "silen_lib.spins._schedule": ("lib/spins.html#_schedule", "silen_lib/spins.py"),
+            "silen_lib.spins._settled": ("lib/spins.html#_settled", "silen_lib/spins.py"),
             "silen_lib.spins._tie": ("lib/spins.html#_tie", "silen_lib/spins.py"),
             "silen_lib.spins._visits": ("lib/spins.html#_visits", "silen_lib/spins.py"),
             "silen_lib.spins.ising_energy": ("lib/spins.html#ising_energy", "silen_lib/spins.py"),
@@ -4096,6 +4278,11 @@ d = {
                 "silen_lib/spins.py",
             ),
             "silen_lib.spins.random_spins": ("lib/spins.html#random_spins", "silen_lib/spins.py"),
+            "silen_lib.spins.recall": ("lib/spins.html#recall", "silen_lib/spins.py"),
+            "silen_lib.spins.recall_patterns": (
+                "lib/spins.html#recall_patterns",
+                "silen_lib/spins.py",
+            ),
             "silen_lib.spins.spin_states": ("lib/spins.html#spin_states", "silen_lib/spins.py"),
             "silen_lib.spins.sweep_spins": ("lib/spins.html#sweep_spins", "silen_lib/spins.py"),
             "silen_lib.spins.tie_width": ("lib/spins.html#tie_width", "silen_lib/spins.py"),

@@ -13,7 +13,6 @@ __all__ = [
     "GaussianMixture",
     "Grid",
     "HopfieldAttention",
-    "PatternMemory",
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
@@ -33,14 +32,18 @@ __all__ = [
     "async_step",
     "attention_free_energy",
     "autocorrelation",
+    "basin_radius",
     "binarise",
     "bit_error",
     "block_gibbs",
     "boltzmann",
     "boltzmann_update",
     "build_hopfield_weights",
+    "can_circle",
+    "causal_attention",
     "cd_gradient",
     "check",
+    "choose_bandwidth",
     "circle_intersection",
     "contrastive_divergence",
     "cooling_schedule",
@@ -56,6 +59,7 @@ __all__ = [
     "energy_gradient",
     "entmax15",
     "entropy",
+    "estimate_temperature",
     "expected_free_energy",
     "extrapolate",
     "fit",
@@ -69,7 +73,6 @@ __all__ = [
     "glorot_std",
     "gradient_descent",
     "grid_points",
-    "hamming_distances",
     "heat_bath",
     "heat_bath_sweep",
     "hidden_activity",
@@ -121,6 +124,7 @@ __all__ = [
     "rbm_log_partition",
     "recall",
     "recall_patterns",
+    "regression_gap",
     "replica_exchange",
     "reverse_diffusion",
     "reverse_step",
@@ -129,6 +133,7 @@ __all__ = [
     "sample_states",
     "score_trace",
     "set_seed",
+    "share_of_copies",
     "show_patterns",
     "sigma_ladder",
     "simulated_annealing",
@@ -138,8 +143,8 @@ __all__ = [
     "split_heads",
     "split_rhat",
     "squared_distances",
+    "step_is_stable",
     "swap_probability",
-    "tilted_well_gradient",
     "train_rbm_production",
     "train_score",
     "training_flops",
@@ -157,6 +162,7 @@ from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .loop import fit
+from .places import SparseDistributedMemory
 from .spins import random_patterns
 from .train import load_model
 
@@ -165,14 +171,15 @@ __version__ = "0.1.0"
 # %% the chapters
 from .energy import (
     energy_gradient,
-    tilted_well_gradient,
     gradient_descent,
     gaussian_wells,
+    step_is_stable,
     boltzmann,
     sample_states,
     Grid,
     grid_points,
     log_partition,
+    estimate_temperature,
     entropy,
     macrostate_free_energy,
     free_energy,
@@ -186,12 +193,13 @@ from .hopfield import (
     energy_change,
     async_step,
     hopfield_update,
+    can_circle,
     overlaps,
     identify,
     unstable_bits,
-    PatternMemory,
-    recall,
+    basin_radius,
     pattern_field,
+    recall,
     recall_patterns,
 )
 from .capacity import (
@@ -246,6 +254,7 @@ from .mnist_rbm import (
     plot_filters,
     hidden_activity,
     dream,
+    share_of_copies,
     training_flops,
 )
 from .modern_hopfield import (
@@ -267,12 +276,13 @@ from .attention import (
     attention_free_energy,
     tsallis_entropy,
     max_entropy_weights,
-    hamming_distances,
-    SparseDistributedMemory,
     circle_intersection,
     squared_distances,
     nadaraya_watson,
+    regression_gap,
+    choose_bandwidth,
     leave_one_out_error,
+    causal_attention,
 )
 from .sampling import (
     acceptance_probability,

@@ -7,31 +7,30 @@ __all__ = [
     "attention_free_energy",
     "tsallis_entropy",
     "max_entropy_weights",
-    "hamming_distances",
-    "SparseDistributedMemory",
     "circle_intersection",
     "squared_distances",
     "nadaraya_watson",
+    "regression_gap",
+    "choose_bandwidth",
     "leave_one_out_error",
+    "causal_attention",
 ]
 
 # %% ../nbs/07_attention.ipynb #eac80029
 import math
-from collections.abc import Iterator
 from itertools import accumulate
-from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import args
 from .core import wide_dtype
+from .places import SparseDistributedMemory  # noqa: F401
 
 
 # %% ../nbs/07_attention.ipynb #eb0530d4
 def attention_free_energy(p: Tensor, scores: Tensor, beta: float = 1.0) -> Tensor:
-    """Free energy of dividing belief: $F = -\\sum_j p_j s_j - H(p)/\\beta$, with $0 \\ln 0 = 0$.
+    """Free energy of dividing belief: the mean energy less what the entropy is worth, with $0 \\ln 0 = 0$.
 
     Args:
         p: (..., n) shares, each row adds up to 1
@@ -114,195 +113,6 @@ def max_entropy_weights(scores: Tensor, alpha: float = 1.0, beta: float = 1.0) -
     return args.finite_result(p, beta=beta, scores=scores)
 
 
-# %% ../nbs/07_attention.ipynb #17cf2a68
-def hamming_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Number of bits in which each word of x differs from each word of y, by one matrix product.
-
-    Args:
-        x: (..., n) words of ±1
-        y: (m, n) words of ±1
-
-    Returns: (..., m)
-
-    >>> hamming_distances(torch.tensor([1.0, 1.0, -1.0]), torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]]))
-    tensor([0., 2.])
-    """
-    args.spins("x", x, batch=True)
-    args.rows(
-        "y", args.spins("y", y, x.shape[-1], like=("x", x), batch=True), "(m, n)", 0, values=False
-    )
-    return (x.shape[-1] - x @ y.T) / 2
-
-
-# %% ../nbs/07_attention.ipynb #5d3dbbaf
-class SparseDistributedMemory:
-    """Kanerva's sparse distributed memory (1988): fixed addresses, and counters that add up whatever is written near.
-
-    `counters` (r, n_data) start at 0 and hold whole numbers, exact in float32 up to 2²⁴. Everything lives on the
-    addresses' device. Anything that is not ±1 or does not fit is refused with a ValueError.
-
-    Args:
-        addresses: (r, n), the hard locations, words of ±1 in float32 or float64
-        radius: the largest Hamming distance, inclusive, at which a location takes part
-        n_data: bits of a stored word; None: n
-
-    >>> word = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
-    >>> places = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)
-    >>> memory = SparseDistributedMemory(places, radius=1).write(word)
-    >>> memory.read(torch.tensor([-1.0, -1.0, 1.0, -1.0]))  # its first bit is wrong
-    tensor([ 1., -1.,  1., -1.])
-    """
-
-    def __init__(self, addresses: Tensor, radius: int, n_data: int | None = None):
-        args.rows("addresses", addresses, "(r, n) with r ≥ 1", finite=False, values=False)
-        n = args.spins("addresses", addresses, batch=True).shape[1]
-        self.addresses = addresses
-        self.radius = args.whole("radius", radius, 0, n)
-        n_data = n if n_data is None else args.whole("n_data", n_data)
-        self.counters = addresses.new_zeros(len(addresses), n_data)
-
-    def active(self, address: Tensor) -> Tensor:
-        "Which hard locations lie within the radius of each address: (..., n) ±1 → (..., r) bool."
-        n = self.addresses.shape[1]
-        args.spins("address", address, n, like=("addresses", self.addresses), batch=True)
-        return address @ self.addresses.T >= n - 2 * self.radius
-
-    def write(self, address: Tensor, data: Tensor | None = None) -> Self:
-        """Add each data word to the counters of every location within the radius of its address.
-
-        Args:
-            address: (..., n) ±1
-            data: (..., n_data) ±1, one word for each address; None: store the address itself
-
-        Returns: the memory, so that writes can be chained
-        """
-        n, n_data = self.addresses.shape[1], self.counters.shape[1]
-        data = address if data is None else data
-        args.spins("address", address, n, like=("addresses", self.addresses), batch=True)
-        args.spins("data", data, n_data, batch=True)
-        args.alike("data", data.to(self.addresses.dtype), "addresses", self.addresses)
-        x, y = address.reshape(-1, n), data.reshape(-1, n_data)
-        if address.shape[:-1] != data.shape[:-1]:
-            shapes = f"address {tuple(address.shape)} and data {tuple(data.shape)}"
-            raise ValueError(f"{shapes} must agree but in the last axis")
-        for part, (row, place) in self._portions(x):
-            self.counters.index_add_(0, place, y[part][row].to(self.counters.dtype))
-        return self
-
-    def read_sums(self, address: Tensor) -> Tensor:
-        "Sum of the counters of all locations within the radius of each address, 0 when there are none: (..., n_data)."
-        n = self.addresses.shape[1]
-        x = args.spins(
-            "address", address, n, like=("addresses", self.addresses), batch=True
-        ).reshape(-1, n)
-        out = x.new_zeros(len(x), self.counters.shape[1], dtype=self.counters.dtype)
-        for part, (row, place) in self._portions(x):
-            first = torch.searchsorted(row, torch.arange(len(x[part]), device=row.device))
-            out[part] = F.embedding_bag(place, self.counters, first, mode="sum")
-        return out.reshape(*address.shape[:-1], out.shape[1])
-
-    def read(self, address: Tensor) -> Tensor:
-        "The word at each address, the sign of the sums: (..., n_data) of +1, −1, or 0 where the votes are even."
-        return self.read_sums(address).sign()
-
-    def recall(self, address: Tensor, *, max_reads: int = 20) -> Tensor:
-        """Read again at what was read, until it repeats; bits without a majority keep their value.
-
-        Args:
-            address: (..., n) ±1, with n = n_data
-            max_reads: stop after so many, or when nothing changes
-
-        Returns: (..., n) ±1. Each time the words are looked at, to see whether they repeat: one wait for a GPU.
-        """
-        if self.counters.shape[1] != self.addresses.shape[1]:
-            raise ValueError(
-                f"recall needs data as long as addresses; got {self.counters.shape[1]} data bits"
-            )
-        args.spins(
-            "address",
-            address,
-            self.addresses.shape[1],
-            like=("addresses", self.addresses),
-            batch=True,
-        )
-        for _ in range(args.whole("max_reads", max_reads, 0)):
-            bits = self.read(address)
-            new = torch.where(bits == 0, address, bits.to(address.dtype))
-            if torch.equal(new, address):
-                break
-            address = new
-        return address
-
-    def shared(self, x: Tensor, y: Tensor) -> Tensor:
-        "Number of hard locations within the radius of both words: (a, n), (b, n) ±1 → (a, b)."
-        n, like = self.addresses.shape[1], ("addresses", self.addresses)
-        for name, words in {"x": x, "y": y}.items():
-            args.rows(name, words, "(rows, n)", 0, last=n, like=like, finite=False, values=False)
-            args.spins(name, words, batch=True)
-        return self.active(x).to(self.counters.dtype) @ self.active(y).to(self.counters.dtype).T
-
-    @staticmethod
-    def best_radius(n_bits: int, n_locations: float, n_patterns: float) -> int:
-        """Radius whose circle holds the fraction $p^* = (2mr)^{-1/3}$ of all words, as nearly as whole bits allow.
-
-        Args:
-            n_locations: r; 2.0**n_bits for a location at every word
-            n_patterns: m
-        """
-        args.whole("n_bits", n_bits)
-        r, m = args.real("n_locations", n_locations, 1), args.real("n_patterns", n_patterns, 1)
-        want = n_bits * math.log(2) - (math.log(2) + math.log(m) + math.log(r)) / 3
-        circles = accumulate(math.comb(n_bits, k) for k in range(n_bits + 1))
-        gaps = [abs(math.log(words) - want) for words in circles]
-        return gaps.index(min(gaps))
-
-    def expected_shared(self) -> Tensor:
-        """Expected number of locations within the radius of both of two words 0 … n bits apart, $λ(v) = r I(v)/2^n$.
-
-        For random addresses. Returns: (n + 1,) float64
-        """
-        r, n = self.addresses.shape
-        reach = min(n, 2 * self.radius)
-        inside = [circle_intersection(n, self.radius, v) / 2**n for v in range(reach + 1)]
-        return r * torch.tensor(inside + [0.0] * (n - reach), dtype=torch.float64)
-
-    def signal_to_noise(self, n_patterns: float) -> float:
-        """Mean over standard deviation of a bit's sum, read at its own address, with all distances counted.
-
-        For `n_patterns` stored words with random addresses and data.
-        """
-        m = args.real("n_patterns", n_patterns, 1)
-        signal, variance = self.expected_shared()[0], self._crowd()[0]
-        return (signal / (signal + (m - 1) * variance).sqrt()).item()
-
-    def read_errors(self, n_patterns: float) -> Tensor:
-        """Expected number of wrong bits after one read, in the Gaussian approximation.
-
-        For `n_patterns` random words, each stored at its own address. Returns: (n + 1,) float64, entry v for a cue
-        with v wrong bits
-        """
-        m = args.real("n_patterns", n_patterns, 1)
-        shared, n = self.expected_shared(), self.addresses.shape[1]
-        variance, pull = ((m - 1) * x for x in self._crowd())
-        spread = (shared + variance + 1e-30).sqrt()  # 0/0: a fair coin
-        right, wrong = (torch.special.ndtr(-(shared + p) / spread) for p in (pull, -pull))
-        v = torch.arange(n + 1, dtype=torch.float64)
-        return (n - v) * right + v * wrong
-
-    def _crowd(self) -> tuple[Tensor, Tensor]:
-        "One other random word: variance of what it adds to a bit of its own, and its mean pull towards the reader's."
-        shared, n = self.expected_shared(), self.addresses.shape[1]
-        share = torch.tensor([math.comb(n, k) / 2**n for k in range(n + 1)], dtype=torch.float64)
-        agreement = 1 - 2 * torch.arange(n + 1, dtype=torch.float64) / n
-        return (share * (shared + shared**2)).sum(), (share * shared * agreement).sum()
-
-    def _portions(self, address: Tensor) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
-        "For a few rows of (B, n) at a time: their slice, and the pairs (row, location) that are within the radius."
-        step = max(1, 2**24 // len(self.addresses))
-        for a in range(0, len(address), step):
-            yield slice(a, a + step), self.active(address[a : a + step]).nonzero().unbind(1)
-
-
 # %% ../nbs/07_attention.ipynb #4f5946ab
 def circle_intersection(n: int, d: int, v: int) -> int:
     """Number of n-bit words within distance d of both of two words that differ in v bits (Kanerva 1988).
@@ -352,7 +162,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 # %% ../nbs/07_attention.ipynb #c87f9f53
 def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
-    """Average of values with weights $\\propto e^{-\\|q-k\\|^2/2h^2}$, without underflow (Nadaraya 1964, Watson 1964).
+    """Local average of values by a Gaussian kernel, without underflow (Nadaraya 1964, Watson 1964).
 
     Args:
         query: (B, d) where to predict
@@ -377,7 +187,58 @@ def nadaraya_watson(query: Tensor, keys: Tensor, values: Tensor, bandwidth: floa
     return args.finite_result(out, bandwidth=bandwidth, query=query, keys=keys, values=values)
 
 
-# %% ../nbs/07_attention.ipynb #63ed4d6d
+# %% ../nbs/07_attention.ipynb #fc537e32
+def regression_gap(query: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """Total variation between attention's weights and those of Gaussian kernel regression, for each query.
+
+    Args:
+        query: (B, d)
+        keys: (n, d)
+        temperature: τ > 0: attention divides its scores by it, the kernel has variance τ
+
+    Returns: (B,) between 0 and 1
+
+    >>> keys = torch.tensor([[0.0], [4.0]])  # the second is long: attention goes there, and the kernel stays near
+    >>> regression_gap(torch.tensor([[0.0], [1.0]]), keys, temperature=0.5)
+    tensor([0.5000, 0.9993])
+    """
+    temperature = args.positive("temperature", temperature)
+    args.rows("keys", keys)
+    args.rows("query", query, "(B, d)", 0, last=keys.shape[1], like=("keys", keys))
+    attention = args.finite_result(query @ keys.T / temperature, query=query, keys=keys).softmax(-1)
+    kernel = nadaraya_watson(query, keys, torch.eye(len(keys)).to(keys), temperature**0.5)
+    return (attention - kernel).abs().sum(-1) / 2
+
+
+# %% ../nbs/07_attention.ipynb #75ffaa53
+def choose_bandwidth(keys: Tensor, values: Tensor) -> float:
+    """A bandwidth with which Gaussian kernel regression predicts unseen places well, from noisy pairs alone.
+
+    Args:
+        keys: (n, d), n ≥ 3, not all the same
+        values: (n, c)
+
+    Returns: h > 0
+
+    >>> keys = torch.arange(10.0)[:, None]
+    >>> choose_bandwidth(keys, 3 * keys) < 1 < choose_bandwidth(keys, (-1) ** keys)
+    True
+    """
+    args.pairs(keys, values, 1.0, least=3)
+    r2 = squared_distances(keys, keys)
+    widest = r2.max().sqrt().item()
+    if not 0 < widest < math.inf:
+        raise ValueError(f"keys are at most {widest} apart; a bandwidth needs two different ones")
+    # leave one out: nobody sees itself, and the nearest of the others comes out first
+    others = r2.fill_diagonal_(math.inf) - r2.amin(-1, keepdim=True)
+    values = values.to(r2.dtype)
+    trials = [widest * 10 ** (power / 13) for power in range(-39, 1)]
+    fits = ((-others / h / h / 2).softmax(-1) @ values for h in trials)
+    errors = torch.stack([(fit - values).square().mean() for fit in fits])
+    return trials[int(errors.argmin())]
+
+
+# %% ../nbs/07_attention.ipynb #bc4d6bbe
 def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tensor:
     """Mean squared error of predicting each value by Gaussian kernel regression from all the other pairs.
 
@@ -399,3 +260,30 @@ def leave_one_out_error(keys: Tensor, values: Tensor, bandwidth: float) -> Tenso
     values = values.to(weights.dtype)
     error = (weights @ values - values).square().mean().to(keys.dtype)
     return args.finite_result(error, bandwidth=bandwidth, keys=keys, values=values)
+
+
+# %% ../nbs/07_attention.ipynb #01c53998
+def causal_attention(query: Tensor, keys: Tensor, values: Tensor, beta: float = 1.0) -> Tensor:
+    """Softmax attention in which token i hears itself and those before it.
+
+    Args:
+        query: (n, d)
+        keys: (n, d)
+        values: (n, c)
+        beta: inverse temperature, > 0; it multiplies the scores
+
+    Returns: (n, c)
+
+    >>> x = torch.eye(3)
+    >>> causal_attention(x, torch.zeros(3, 3), x)
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.3333, 0.3333, 0.3333]])
+    """
+    args.pairs(keys, values, 1.0)
+    args.rows("query", query, "(n, d)", last=keys.shape[1], like=("keys", keys))
+    args.alike("query", query, "keys", keys, "shape")
+    scores = args.positive("beta", beta) * query @ keys.T
+    later = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    out = scores.masked_fill(later, -math.inf).softmax(-1) @ values
+    return args.finite_result(out, beta=beta, query=query, keys=keys, values=values)

@@ -13,6 +13,7 @@ import html
 import io
 import itertools
 import json
+import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,8 +22,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from .core import extra
-from .plot import COLORS, show_images
+from . import args
+from .core import extra, permutation, uniform
+from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
+from .spins import ising_energy, ising_field, tie_width
 
 with extra("course"):
     import anywidget
@@ -325,6 +328,7 @@ class LiveBox(_Box):
     Args:
         draw: `draw(**values) -> Figure`; it gets each control's value: of a PixelGrid its tensor, of a ClickMap
             `(x, y)`, of a Button its presses
+        follows: False: no control redraws by itself (a slider that sets the dose of a button), and the page is told so
         controls: one widget for each argument of `draw`
     Raises: ValueError when `draw` gives no figure, or a control has no value
 
@@ -336,7 +340,7 @@ class LiveBox(_Box):
     [3, 5]
     """
 
-    def __init__(self, draw: Callable[..., Figure], **controls: W.Widget):
+    def __init__(self, draw: Callable[..., Figure], *, follows: bool = True, **controls: W.Widget):
         _need_callable(draw)
         _check_controls(controls)
         self._draw, self._paint, self._controls = draw, _Painter(), controls
@@ -348,7 +352,8 @@ class LiveBox(_Box):
         )
         self.message = W.HTML()
         super().__init__([*controls.values(), self.picture, self.message])
-        self.add_class("silen-live")
+        if follows:
+            self.add_class("silen-live")
         self.picture.add_class("silen-picture")
         origin = _origin(draw)
         for name, c in controls.items():
@@ -977,3 +982,244 @@ def animate(
             "take fewer, or a lower dpi"
         )
     return Animation(_player_page(pictures, start, fps, label), pictures[start])
+
+
+# %% ../nbs/lib/controls.ipynb #54d676b9
+class _MemoryBox(LiveBox):
+    "A memory's controls and pictures; its still picture shows the grid and the buttons too."
+
+    def __init__(self, memory: "PatternMemory"):
+        self.memory = memory
+        super().__init__(memory.draw, follows=False, grid=memory.grid)
+
+    def _still(self) -> bytes:
+        return _png(self.memory.draw_all(), level=9)
+
+
+class PatternMemory:
+    """A Hopfield network to play with: draw, store, corrupt, recall.
+
+    `grid` is the drawing (a PixelGrid), `memories` the stored patterns by name, `energies` the trace of the last
+    recall, `status.value` the line of text. Every button is a method, so all of it works without a browser.
+
+    Args:
+        rows, cols: of the grid
+        memories: name → ±1 picture of rows·cols pixels, stored at once
+        generator: for the damage and the order of updates
+
+    >>> memory = PatternMemory(2, 2, {"ink": torch.ones(4)})
+    >>> memory.recall()
+    >>> memory.status.value
+    'At rest exactly on ink: no neuron is outvoted.'
+    """
+
+    def __init__(
+        self,
+        rows: int = 6,
+        cols: int = 6,
+        memories: dict[str, torch.Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ):
+        self.shape = args.whole("rows", rows), args.whole("cols", cols)
+        self.generator = args.generator("generator", generator)
+        self.energies: list[float] = []
+        if not isinstance(memories, dict | None):
+            raise ValueError(
+                f"memories is a {type(memories).__name__}; it must be a dict: name → ±1 picture"
+            )
+        N, named = rows * cols, (memories or {}).items()
+        self.memories = {
+            k: args.spins(f"memories[{k!r}]", v, N).reshape(N).float().cpu() for k, v in named
+        }
+        self.grid = PixelGrid(rows, cols, kind="spin", label="draw here")
+        if self.memories:
+            self.grid.spins = next(iter(self.memories.values()))
+        self.drawn = self.grid.spins  # the picture that `energies` led to
+
+        wide = {"width": "min(100% - 4px, 22em)"}  # a widget has 2 px on either side
+        self.noise = W.FloatSlider(0.2, min=0, max=0.5, step=0.05, description="noise", layout=wide)
+        self.choice = W.Dropdown(options=list(self.memories), description="stored", layout=wide)
+        self.status = W.HTML("Draw a pattern, then press Store.")
+        self.view = _MemoryBox(self)
+        acts = (
+            self.store,
+            self.load,
+            self.corrupt,
+            self.step,
+            self.recall,
+            self.clear,
+            self.forget,
+        )
+        self.buttons = {act.__name__.capitalize(): self._button(act) for act in acts}
+        bar = W.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
+        side = W.VBox([bar, self.noise, self.choice, self.status])
+        top = W.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
+        self.view.children = [top, self.view.picture, self.view.message]
+        self.box = self.view
+
+    def store(self):
+        "Add the drawing to the memories."
+        spins, names = self.grid.spins, list(self.memories)
+        same = [name for name, p in self.memories.items() if torch.equal(p, spins)]
+        if same:
+            return self._say(f"That pattern is stored already, as {same[0]}.")
+        name = next(f"{k}" for k in range(1, len(names) + 2) if f"{k}" not in names)
+        self.memories[name] = spins
+        self.choice.options, self.choice.value = list(self.memories), name
+        shaky = self.shaky()
+        verdict = (
+            f"No longer fixed points: {', '.join(shaky)}."
+            if shaky
+            else "All memories are fixed points."
+        )
+        self._say(f"Stored as {name}. {verdict}")
+
+    def load(self):
+        "Put the chosen memory on the grid."
+        self.energies = []
+        if not self.memories:
+            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
+        name = str(self.choice.value)
+        self._say(f"This is {name}.", self.memories[name])
+
+    def corrupt(self):
+        "Flip a share of the pixels."
+        self.energies, old = [], self.grid.spins
+        n_flip = math.floor(len(old) * self.noise.value + 1e-9)
+        places = uniform(old.shape, old, self.generator).argsort()[:n_flip]
+        new = old.clone()
+        new[places] *= -1
+        self._say(f"{n_flip} of {len(new)} pixels flipped.", new)
+
+    def step(self):
+        "Let one outvoted neuron flip."
+        self._run(1)
+
+    def recall(self):
+        "Update one neuron at a time until nothing moves."
+        self._run(None)
+
+    def clear(self):
+        "Wipe the grid; the memories stay."
+        self.energies = []
+        self._say("The grid is empty; the memories stay.", -torch.ones(len(self.grid.spins)))
+
+    def forget(self):
+        "Wipe the memories; the drawing stays."
+        self.memories, self.energies, self.choice.options = {}, [], []
+        self._say("All memories are forgotten. Draw a pattern, then press Store.")
+
+    def shaky(self) -> list[str]:
+        "The memories that are not fixed points of the network that stores them."
+        xi, couplings = self._network()
+        outvoted = xi * ising_field(xi, couplings) < -2 * tie_width(couplings)
+        return [name for name, bad in zip(self.memories, outvoted.any(1).tolist()) if bad]
+
+    def _network(self) -> tuple[torch.Tensor, torch.Tensor]:
+        "The memories (P, N) and Hebb's weights."
+        xi = torch.stack(list(self.memories.values()))
+        return xi, (xi.T @ xi / xi.shape[1]).fill_diagonal_(0)
+
+    def _flips(self, couplings: torch.Tensor) -> Iterator[torch.Tensor]:
+        "The states of a recall, one flip after the other, in sweeps of random order."
+        s, tie, moved = self.grid.spins, tie_width(couplings), True
+        while moved:
+            moved = False
+            for i in permutation(len(s), s.device, self.generator).tolist():
+                if s[i] * (couplings[i] @ s) < -tie:
+                    s = s.clone()
+                    s[i] *= -1
+                    moved = True
+                    yield s
+
+    def _run(self, flips: int | None):
+        if not self.memories:
+            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
+        xi, couplings = self._network()
+        states = [self.grid.spins, *self._flips(couplings)]
+        energies = ising_energy(torch.stack(states), couplings).tolist()
+        if len(states) == 1:
+            return self._say(f"At rest {self._landing(states[0], xi)}: no neuron is outvoted.")
+        end = flips or len(states) - 1
+        self.energies = [*(self.energies or energies[:1]), energies[end]] if flips else energies
+        where = self._landing(states[end], xi) if end == len(states) - 1 else "still moving"
+        self._say(
+            f"{end} flip{'s' * (end != 1)}, E {energies[0]:.2f} → {energies[end]:.2f}. Now {where}.",
+            states[end],
+        )
+
+    def _say(self, text: str, spins: torch.Tensor | None = None):
+        self.status.value = text
+        if spins is None or torch.equal(spins, self.grid.spins):
+            return self.view.redraw()
+        self.drawn = spins
+        self.grid.spins = spins  # and the view follows its grid
+
+    def _landing(self, state: torch.Tensor, xi: torch.Tensor) -> str:
+        "In words, where a state is."
+        m, names = xi @ state / len(state), list(self.memories)
+        best = int(m.abs().argmax())
+        if m[best].abs() == 1:
+            return f"{'exactly on' if m[best] > 0 else 'on the negative of'} {names[best]}"
+        best = int(m.argmax())
+        return f"on no stored pattern; closest is {names[best]} with overlap {m[best]:.2f}"
+
+    def draw(self, grid: torch.Tensor) -> Figure:
+        "Stored pictures, the overlap of the grid with each, and the energy of the last recall."
+        if not torch.equal(grid, self.drawn):  # the mouse was here: the trace is of another picture
+            self.energies, self.drawn = [], grid
+        fig, axes = subplots(1, 3, figsize=(8.4, 2.6), width_ratios=[1, 1, 1])
+        self._panels(axes, grid)
+        return fig
+
+    def draw_all(self) -> Figure:
+        "The same beside the grid and below the buttons: what a page without a kernel shows."
+        fig, (here, *axes) = subplots(1, 4, figsize=(10.4, 3.0), width_ratios=[0.8, 1, 1, 1])
+        spins = self.grid.spins
+        here.imshow(spins.reshape(self.shape).tolist(), cmap=CMAPS["spin"], vmin=-1, vmax=1)
+        here.set(xticks=[], yticks=[], title="draw here")
+        self._panels(axes, spins)
+        fig.suptitle(" ")  # room for the row of buttons
+        face = dict(boxstyle="round,pad=0.35", facecolor=COLORS["paper"], edgecolor="none")
+        for k, name in enumerate(self.buttons):
+            fig.text(0.06 + 0.09 * k, 0.93, name, ha="center", fontsize=9, bbox=face)
+        fig.text(0.68, 0.93, self.status.value, fontsize=9)
+        return fig
+
+    def _panels(self, axes: Sequence[Axes], grid: torch.Tensor):
+        "Stored pictures, overlaps, energy."
+        left, middle, right = axes
+        names, pictures = list(self.memories), list(self.memories.values())
+        rows, cols = self.shape
+        wall = torch.full((2 * rows + 1, 2 * cols + 1), math.nan)  # room for four pictures
+        for k, p in enumerate(pictures[-4:]):
+            y, x = k // 2 * (rows + 1), k % 2 * (cols + 1)
+            wall[y : y + rows, x : x + cols] = p.reshape(self.shape)
+        left.imshow(wall.tolist(), cmap=CMAPS["spin"], vmin=-1, vmax=1)
+        left.spines[:].set_visible(False)
+        last = ", the last four:" if len(names) > 4 else ""
+        left.set(xticks=[], yticks=[], title=f"{len(names)} stored{last}")
+        if names:
+            m = torch.stack(pictures) @ grid / len(grid)
+            middle.barh(names, m.tolist(), color=COLORS["data"])
+        else:
+            middle.set(yticks=[])
+        middle.set(xlim=(-1.05, 1.05), xlabel="overlap with the grid")
+        middle.invert_yaxis()
+        if self.energies:
+            plot_energy_trace(self.energies, xlabel="flips", ax=right)
+        else:
+            right.set(xlabel="flips", ylabel="energy $E$", xlim=(0, 10), ylim=(-20, 0))
+
+    def _button(self, act: Callable[[], None]) -> W.Button:
+        "A button that does what a method does, and says so."
+        button = W.Button(
+            description=act.__name__.capitalize(), tooltip=act.__doc__, layout={"width": "6em"}
+        )
+        button.on_click(lambda _: act())
+        return button
+
+    def _ipython_display_(self):
+        self.view.redraw()
+        display(self.box)

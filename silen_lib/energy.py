@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = [
     "energy_gradient",
-    "tilted_well_gradient",
     "gradient_descent",
     "gaussian_wells",
+    "step_is_stable",
     "boltzmann",
     "sample_states",
     "Grid",
     "grid_points",
     "log_partition",
+    "estimate_temperature",
     "entropy",
     "macrostate_free_energy",
     "free_energy",
@@ -58,24 +59,11 @@ def energy_gradient(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return slope
 
 
-# %% ../nbs/00_energy.ipynb #a38a3bd0
-def tilted_well_gradient(x: Tensor) -> Tensor:
-    """Slope $E'(x)$ of the tilted well $E(x) = ½x^4 - x^3 - 2x^2 + 3x$ at each position: (...) → (...).
-
-    >>> x = torch.tensor([-1.0, 2.0], requires_grad=True)
-    >>> (x**4 / 2 - x**3 - 2 * x**2 + 3 * x).sum().backward()
-    >>> torch.allclose(tilted_well_gradient(x), x.grad)
-    True
-    """
-    args.floats("x", x, finite=False, values=False)
-    return 2 * x**3 - 3 * x**2 - 4 * x + 3
-
-
 # %% ../nbs/00_energy.ipynb #b45472ec
 def gradient_descent(
     energy: Callable[[Tensor], Tensor], x: Tensor, lr: float = 0.1, n_steps: int = 100
 ) -> Tensor:
-    """Path of $x ← x − η ∇E(x)$ from every start at once.
+    """Path of gradient descent on `energy`, from every start at once.
 
     Args:
         energy: positions → one energy each
@@ -122,23 +110,39 @@ def gaussian_wells(
     c = args.listed("centres", centres, x)
     A = args.listed("depths", depths, x)
     w = args.listed("widths", widths, x, above=0)
-    if c.ndim != 2 or x.shape[-1:] != c.shape[1:]:
+    if c.ndim != 2 or x.shape[-1:] != c.shape[1:] or not A.shape == w.shape == c.shape[:1]:
         raise ValueError(
-            f"x must be (..., d) for centres (k, d); got {tuple(x.shape)} and {tuple(c.shape)}"
-        )
-    if A.shape != w.shape or A.shape != c.shape[:1]:
-        raise ValueError(
-            f"depths and widths must hold one number for each of {len(c)} centres, got "
-            f"{tuple(A.shape)} and {tuple(w.shape)}"
+            f"x must be (..., d), depths and widths (k,) for centres (k, d); got {tuple(x.shape)}, "
+            f"{tuple(A.shape)}, {tuple(w.shape)} and {tuple(c.shape)}"
         )
     kappa = args.real("confinement", confinement, 0)
     r2 = (x.unsqueeze(-2) - c).square().sum(-1)
     return kappa / 2 * x.square().sum(-1) - (A * torch.exp(-r2 / (2 * w**2))).sum(-1)
 
 
+# %% ../nbs/00_energy.ipynb #bf709152
+def step_is_stable(H: Tensor, lr: float) -> Tensor:
+    """Whether gradient descent returns to a resting point after any small push.
+
+    Args:
+        H: (..., d, d) Hessians at resting points, symmetric
+        lr: step size η, above 0
+
+    Returns: (...) true or false
+
+    >>> step_is_stable(torch.tensor([[[8.0]], [[-4.0]]]), lr=0.1)
+    tensor([ True, False])
+    """
+    lr, H = args.positive("lr", lr), args.floats("H", H)
+    if H.ndim < 2 or H.shape[-1] != H.shape[-2]:
+        raise ValueError(f"H must hold square matrices (..., d, d); got shape {tuple(H.shape)}")
+    bends = torch.linalg.eigvalsh(H)
+    return ((bends > 0) & (lr * bends < 2)).all(-1)
+
+
 # %% ../nbs/00_energy.ipynb #b15fd7a4
 def boltzmann(E: Tensor, T: float | Tensor = 1.0) -> Tensor:
-    """Boltzmann probabilities $e^{-E_i/T}/Z$ of every state, without overflow.
+    """Boltzmann probabilities of every state, without overflow.
 
     Args:
         E: (..., n) energies of the n states; +inf forbids a state
@@ -215,23 +219,16 @@ def grid_points(
     >>> points, cell
     (tensor([0.2500, 0.7500]), 0.5)
     """
-    if isinstance(low, Sequence) != isinstance(high, Sequence):
-        raise ValueError(
-            f"low must be below high, both numbers or both sequences; got {low!r} and {high!r}"
-        )
+    args.precision("dtype", torch.get_default_dtype() if dtype is None else dtype, device)
     line = not isinstance(low, Sequence)
-    lows = [args.real("low", v) for v in (low if isinstance(low, Sequence) else [low])]
+    lows = [args.real("low", v) for v in ([low] if line else low)]
     highs = [args.real("high", v) for v in (high if isinstance(high, Sequence) else [high])]
     sizes = [args.whole("n", m) for m in (n if isinstance(n, Sequence) else [n] * len(lows))]
-    args.precision("dtype", torch.get_default_dtype() if dtype is None else dtype, device)
-    rising = len(lows) == len(highs) == len(sizes) and all(a < b for a, b in zip(lows, highs))
-    if not lows or not rising:
+    fit = 0 < len(lows) == len(highs) == len(sizes) and line != isinstance(high, Sequence)
+    if not fit or not all(a < b for a, b in zip(lows, highs)) or math.prod(sizes) > 2**27:
         raise ValueError(
-            f"low must be below high, with one n, on every axis; got {low}, {high}, {n}"
-        )
-    if math.prod(sizes) > 2**27:
-        raise ValueError(
-            f"n must give between 1 and 2²⁷ cells in all, got {' × '.join(map(str, sizes))}"
+            "low must be below high, both numbers or both sequences, with one n on every axis and at "
+            f"most 2²⁷ cells in all; got {low!r}, {high!r}, {n!r}"
         )
     widths = [(b - a) / m for a, b, m in zip(lows, highs, sizes)]
     axes = [
@@ -261,9 +258,41 @@ def log_partition(E: Tensor, T: float | Tensor = 1.0, *, cell: float = 1.0) -> T
     return torch.logsumexp(-E / T[..., None], -1) + math.log(args.positive("cell", cell))
 
 
+# %% ../nbs/00_energy.ipynb #c0810263
+def estimate_temperature(E: Tensor, states: Tensor) -> Tensor:
+    """Temperature of a system, from looks at it.
+
+    Args:
+        E: (n,) energies of its states
+        states: (n_looks,) integers 0 … n−1, the state at each look; independent draws at the unknown T
+
+    Returns: the temperature, a single number
+
+    >>> E = torch.tensor([0.0, 1.0])
+    >>> round(float(estimate_temperature(E, torch.tensor([0, 0, 0, 1]))), 3)  # p_1/p_0 = 1/3
+    0.91
+    """
+    E = args.energies("E", E, ndim=1)
+    states = args.indices("states", states, len(E), ndim=1)
+    states = args.alike("states", states, "E", E, "device")
+    E = (E - E.amin()).to(torch.promote_types(E.dtype, torch.float32))
+    height = torch.where(E < math.inf, E, 0)  # a forbidden state is never visited
+    seen = E[states].mean()
+    if args.readable(seen) and not seen < height[E < math.inf].mean():
+        raise ValueError(
+            f"E and states fit no temperature: seen {float(seen):.4g} above the lowest, hot or forbidden"
+        )
+    low, high = 1e-6 * height.amax(), 1e6 * height.amax()
+    for _ in range(60):
+        T = (low * high).sqrt()
+        cold = (torch.softmax(-E / T, 0) * height).sum() < seen
+        low, high = torch.where(cold, T, low), torch.where(cold, high, T)
+    return (low * high).sqrt()
+
+
 # %% ../nbs/00_energy.ipynb #1438138a
 def entropy(p: Tensor) -> Tensor:
-    """Entropy $-Σ_i p_i \\log p_i$ of distributions in nats, with $0 \\log 0 = 0$.
+    """Entropy of distributions in nats: the average surprise. An impossible state adds nothing.
 
     Args:
         p: (..., n) probabilities, each row summing to 1; zeros allowed
@@ -278,7 +307,7 @@ def entropy(p: Tensor) -> Tensor:
 
 # %% ../nbs/00_energy.ipynb #3bff4135
 def macrostate_free_energy(E: Tensor, label: Tensor, T: float = 1.0) -> Tensor:
-    """Free energy $F_a = -T \\log Σ_{i∈a} e^{-E_i/T}$ of each macrostate.
+    """Free energy of each macrostate: the energy of a single state as likely as all its members together.
 
     Args:
         E: (n,) energies of the microstates
@@ -302,7 +331,7 @@ def macrostate_free_energy(E: Tensor, label: Tensor, T: float = 1.0) -> Tensor:
 
 # %% ../nbs/00_energy.ipynb #f7ef7b04
 def free_energy(E: Tensor, T: float | Tensor = 1.0, p: Tensor | None = None) -> Tensor:
-    """Free energy $F[p] = ⟨E⟩_p - T S[p]$ of a distribution; at equilibrium it is $-T \\log Z$.
+    """Free energy of a distribution p over states of energy E, or the one at equilibrium.
 
     Args:
         E: (..., n) energies of the n states; +inf forbids a state

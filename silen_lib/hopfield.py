@@ -12,31 +12,33 @@ __all__ = [
     "energy_change",
     "async_step",
     "hopfield_update",
+    "can_circle",
     "overlaps",
     "identify",
     "unstable_bits",
-    "PatternMemory",
-    "recall",
+    "basin_radius",
     "pattern_field",
+    "recall",
     "recall_patterns",
 ]
 
 # %% ../nbs/01_hopfield.ipynb #a0075fba
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from . import args
-from .core import extra, permutation, uniform
-from .plot import CMAPS, COLORS, plot_energy_trace, show_images, subplots
-from .spins import Couplings, Patterns, Swept, sweep_spins, tie_width
+from .core import permutation, uniform
+from .plot import show_images
+from .spins import recall, recall_patterns, spin_states, tie_width
 
 if TYPE_CHECKING:
-    import ipywidgets
     from matplotlib.figure import Figure
+
+_all_ = ["recall", "recall_patterns"]
 
 
 # %% ../nbs/01_hopfield.ipynb #afd6faf4
@@ -95,7 +97,7 @@ def corrupt_pattern(
 
 # %% ../nbs/01_hopfield.ipynb #c4833f79
 def build_hopfield_weights(patterns: Tensor | Sequence[Tensor]) -> Tensor:
-    """Hebb's weights $W = (1/N) \\sum_\\mu \\xi^\\mu \\xi^{\\mu T}$ with zero diagonal (Hopfield 1982, eq. 2, over N).
+    """Hebb's weights of ±1 patterns, over N, without self-coupling (Hopfield 1982, eq. 2, in these units).
 
     Args:
         patterns: ±1: a list of P pictures of one shape, or a tensor (P, …)
@@ -111,7 +113,7 @@ def build_hopfield_weights(patterns: Tensor | Sequence[Tensor]) -> Tensor:
 
 # %% ../nbs/01_hopfield.ipynb #c0dd1693
 def hopfield_energy(state: Tensor, W: Tensor) -> Tensor:
-    """Energy $-½ s^T W s$ of each state (Hopfield 1982, for units ±1 without thresholds).
+    """Energy of each state under symmetric weights without thresholds: the sum over pairs, low where wishes are met.
 
     Args:
         state: ±1, (..., N); one picture of N pixels in any shape also works
@@ -143,11 +145,11 @@ def local_field(state: Tensor, W: Tensor) -> Tensor:
 
 # %% ../nbs/01_hopfield.ipynb #e13c908d
 def energy_change(state: Tensor, W: Tensor, i: int) -> Tensor:
-    """Change of the energy when spin i alone is flipped: $2 s_i \\sum_{j \\ne i} W_{ij} s_j$.
+    """Change of the energy when spin i alone is flipped, without computing an energy.
 
     Args:
         state: ±1, (..., N)
-        W: (N, N), symmetric
+        W: (N, N), symmetric, perhaps with a diagonal
         i: which spin
     Returns: (...)
 
@@ -251,9 +253,30 @@ def hopfield_update(
     return s.to(state.device), energies, [x.to(state.device) for x in states]
 
 
+# %% ../nbs/01_hopfield.ipynb #c6e305ab
+def can_circle(W: Tensor) -> bool:
+    """Whether some start leads a network round and round when all neurons are updated at once, ties to +1.
+
+    Args:
+        W: (N, N) with N ≤ 20; need not be symmetric
+    Returns: False when every start ends at a fixed point
+
+    >>> can_circle(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    True
+    """
+    n = args.whole("the size of W", len(args.square("W", W)), 1, 20)
+    states = spin_states(n, W.dtype, W.device)
+    up = states @ W.T >= -tie_width(W)
+    after = (up.long() << torch.arange(n - 1, -1, -1, device=W.device)).sum(1)  # whose number?
+    ends = after
+    for _ in range(n):  # 1, 2, 4 … 2ⁿ steps
+        ends = ends[ends]
+    return bool((after[ends] != ends).any())
+
+
 # %% ../nbs/01_hopfield.ipynb #39c585fa
 def overlaps(state: Tensor, patterns: Tensor | Sequence[Tensor]) -> Tensor:
-    """Overlap $m^\\mu = (1/N) \\sum_i \\xi^\\mu_i s_i$ of each state with each pattern.
+    """Overlap of each state with each pattern: 1 for the pattern itself, −1 for its negative, 0 where half agrees.
 
     Args:
         state: ±1, (..., N)
@@ -304,304 +327,26 @@ def unstable_bits(state: Tensor, W: Tensor) -> Tensor:
     return (rows * local_field(rows, W) < -2 * tie_width(W)).sum(-1)
 
 
-# %% ../nbs/01_hopfield.ipynb #8cae3c87
-class PatternMemory:
-    """A Hopfield network to play with: draw, store, corrupt, recall.
+# %% ../nbs/01_hopfield.ipynb #e2d0470f
+def basin_radius(recall: Callable[[Tensor], Tensor], memory: Tensor) -> float:
+    """The largest share of flipped spins from which a recall brings a memory back in at least half of the trials.
 
-    `grid` is the drawing (a PixelGrid), `memories` the stored patterns by name, `energies` the trace of the last
-    recall, `status.value` the line of text. Every button is a method, so all of it works without a browser.
-
-    Args:
-        rows, cols: of the grid
-        memories: name → ±1 picture of rows·cols pixels, stored at once
-        generator: for the damage and the order of updates
-
-    >>> memory = PatternMemory(2, 2, {"ink": torch.ones(4)})
-    >>> memory.recall()
-    >>> memory.status.value
-    'At rest exactly on ink: no neuron is outvoted.'
-    """
-
-    def __init__(
-        self,
-        rows: int = 6,
-        cols: int = 6,
-        memories: dict[str, Tensor] | None = None,
-        *,
-        generator: torch.Generator | None = None,
-    ):
-        with extra("course"):
-            import ipywidgets
-
-            from silen_lib.widgets import LiveBox, PixelGrid
-        self.shape = args.whole("rows", rows), args.whole("cols", cols)
-        self.generator = args.generator("generator", generator)
-        self.energies: list[float] = []
-        if not isinstance(memories, dict | None):
-            raise ValueError(
-                f"memories is a {type(memories).__name__}; it must be a dict: name → ±1 picture"
-            )
-        N, named = rows * cols, (memories or {}).items()
-        self.memories = {
-            k: args.spins(f"memories[{k!r}]", v, N).reshape(N).float().cpu() for k, v in named
-        }
-        self.grid = PixelGrid(rows, cols, kind="spin", label="draw here")
-        if self.memories:
-            self.grid.spins = next(iter(self.memories.values()))
-        self.drawn = self.grid.spins  # the picture that `energies` led to
-
-        wide = {"width": "min(100% - 4px, 22em)"}  # a widget has 2 px on either side
-        self.noise = ipywidgets.FloatSlider(
-            0.2, min=0, max=0.5, step=0.05, description="noise", layout=wide
-        )
-        self.choice = ipywidgets.Dropdown(
-            options=list(self.memories), description="stored", layout=wide
-        )
-        self.status = ipywidgets.HTML("Draw a pattern, then press Store.")
-        self.view = LiveBox(self._draw, grid=self.grid)
-        acts = (
-            self.store,
-            self.load,
-            self.corrupt,
-            self.step,
-            self.recall,
-            self.clear,
-            self.forget,
-        )
-        self.buttons = {act.__name__.capitalize(): self._button(act) for act in acts}
-        self.box = self._lay_out()
-
-    def store(self):
-        "Add the drawing to the memories."
-        spins, names = self.grid.spins, list(self.memories)
-        code = int(identify(spins, list(self.memories.values()))) if names else 0
-        if code > 0:
-            return self._say(f"That pattern is stored already, as {names[code - 1]}.")
-        name = next(f"{k}" for k in range(1, len(names) + 2) if f"{k}" not in names)
-        self.memories[name] = spins
-        self.choice.options, self.choice.value = list(self.memories), name
-        shaky = self.shaky()
-        verdict = (
-            f"No longer fixed points: {', '.join(shaky)}."
-            if shaky
-            else "All memories are fixed points."
-        )
-        self._say(f"Stored as {name}. {verdict}")
-
-    def load(self):
-        "Put the chosen memory on the grid."
-        self.energies = []
-        if not self.memories:
-            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
-        name = str(self.choice.value)
-        self._say(f"This is {name}.", self.memories[name])
-
-    def corrupt(self):
-        "Flip a share of the pixels."
-        self.energies, old = [], self.grid.spins
-        new = corrupt_pattern(old, self.noise.value, generator=self.generator)
-        self._say(f"{(new != old).sum()} of {len(new)} pixels flipped.", new)
-
-    def step(self):
-        "Let one outvoted neuron flip."
-        self._run(1)
-
-    def recall(self):
-        "Update one neuron at a time until nothing moves."
-        self._run(None)
-
-    def clear(self):
-        "Wipe the grid; the memories stay."
-        self.energies = []
-        self._say("The grid is empty; the memories stay.", -torch.ones(len(self.grid.spins)))
-
-    def forget(self):
-        "Wipe the memories; the drawing stays."
-        self.memories, self.energies, self.choice.options = {}, [], []
-        self._say("All memories are forgotten. Draw a pattern, then press Store.")
-
-    def shaky(self) -> list[str]:
-        "The memories that are not fixed points of the network that stores them."
-        bad = unstable_bits(torch.stack(list(self.memories.values())), self._weights())
-        return [name for name, b in zip(self.memories, bad.tolist()) if b]
-
-    def _run(self, flips: int | None):
-        if not self.memories:
-            return self._say("Nothing is stored yet: draw a pattern, then press Store.")
-        _, energies, states = hopfield_update(
-            self.grid.spins, self._weights(), ties="keep", generator=self.generator
-        )
-        if len(states) == 1:
-            return self._say(f"At rest {self._landing(states[0])}: no neuron is outvoted.")
-        end = flips or len(states) - 1
-        self.energies = [*(self.energies or energies[:1]), energies[end]] if flips else energies
-        where = self._landing(states[end]) if end == len(states) - 1 else "still moving"
-        self._say(
-            f"{end} flip{'s' * (end != 1)}, E {energies[0]:.2f} → {energies[end]:.2f}. Now {where}.",
-            states[end],
-        )
-
-    def _weights(self) -> Tensor:
-        return build_hopfield_weights(list(self.memories.values()))
-
-    def _say(self, text: str, spins: Tensor | None = None):
-        self.status.value = text
-        if spins is None or torch.equal(spins, self.grid.spins):
-            return self.view.redraw()
-        self.drawn = spins
-        self.grid.spins = spins  # and the view follows its grid
-
-    def _landing(self, state: Tensor) -> str:
-        "In words, where a state is."
-        names, patterns = list(self.memories), list(self.memories.values())
-        code = int(identify(state, patterns))
-        if code > 0:
-            return f"exactly on {names[code - 1]}"
-        if code < 0:
-            return f"on the negative of {names[-code - 1]}"
-        m = overlaps(state, patterns)
-        best = int(m.argmax())
-        return f"on no stored pattern; closest is {names[best]} with overlap {m[best]:.2f}"
-
-    def _draw(self, grid: Tensor) -> "Figure":
-        "Stored pictures, the overlap of the grid with each, and the energy of the last recall."
-        if not torch.equal(grid, self.drawn):  # the mouse was here: the trace is of another picture
-            self.energies, self.drawn = [], grid
-        fig, (left, middle, right) = subplots(1, 3, figsize=(8.4, 2.6), width_ratios=[1, 1, 1])
-        names, pictures = list(self.memories), list(self.memories.values())
-        rows, cols = self.shape
-        wall = torch.full((2 * rows + 1, 2 * cols + 1), math.nan)  # room for four pictures
-        for k, p in enumerate(pictures[-4:]):
-            y, x = k // 2 * (rows + 1), k % 2 * (cols + 1)
-            wall[y : y + rows, x : x + cols] = p.reshape(self.shape)
-        left.imshow(wall.tolist(), cmap=CMAPS["spin"], vmin=-1, vmax=1)
-        left.spines[:].set_visible(False)
-        last = ", the last four:" if len(names) > 4 else ""
-        left.set(xticks=[], yticks=[], title=f"{len(names)} stored{last}")
-        if names:
-            middle.barh(names, overlaps(grid, pictures).tolist(), color=COLORS["data"])
-        else:
-            middle.set(yticks=[])
-        middle.set(xlim=(-1.05, 1.05), xlabel="overlap with the grid")
-        middle.invert_yaxis()
-        if self.energies:
-            plot_energy_trace(self.energies, xlabel="flips", ax=right)
-        else:
-            right.set(xlabel="flips", ylabel="energy $E$", xlim=(0, 10), ylim=(-20, 0))
-        return fig
-
-    def _button(self, act: Callable[[], None]) -> "ipywidgets.Button":
-        "A button that does what a method does, and says so."
-        import ipywidgets
-
-        button = ipywidgets.Button(
-            description=act.__name__.capitalize(), tooltip=act.__doc__, layout={"width": "6em"}
-        )
-        button.on_click(lambda _: act())
-        return button
-
-    def _lay_out(self) -> "ipywidgets.VBox":
-        "The controls beside the grid, and the pictures below it."
-        import ipywidgets
-
-        bar = ipywidgets.HBox(list(self.buttons.values()), layout={"flex_flow": "row wrap"})
-        side = ipywidgets.VBox([bar, self.noise, self.choice, self.status])
-        top = ipywidgets.HBox([self.grid, side], layout={"flex_flow": "row wrap"})
-        self.view.children = [top, self.view.picture, self.view.message]
-        self.view.remove_class(
-            "silen-live"
-        )  # the slider sets the dose of a button, and draws nothing
-        return self.view
-
-    def _ipython_display_(self):
-        self.view.redraw()
-        from IPython.display import display
-
-        display(self.box)
-
-
-# %% ../nbs/01_hopfield.ipynb #5e771ed0
-def _settled(
-    state: Tensor,
-    fields: Couplings | Patterns,
-    ties: Literal["keep", "up"],
-    max_sweeps: int | None,
-    **how: Any,
-) -> Swept:
-    "Sweeps until every state rests, or so many: what recall is, wherever its fields come from."
-    args.choice("ties", ties, ("keep", "up"))
-    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
-    args.whole("block", how["block"])
-    return sweep_spins(state, fields, ties, sweeps=sweeps, **how)
-
-
-# %% ../nbs/01_hopfield.ipynb #23db6be5
-@overload
-def recall(
-    state: Tensor,
-    W: Tensor,
-    order: str | Tensor = ...,
-    *,
-    return_sweeps: Literal[False] = ...,
-    max_sweeps: int | None = ...,
-    ties: Literal["keep", "up"] = ...,
-    fixed: Tensor | None = ...,
-    block: int = ...,
-    generator: torch.Generator | None = ...,
-) -> Tensor: ...
-@overload
-def recall(
-    state: Tensor,
-    W: Tensor,
-    order: str | Tensor = ...,
-    *,
-    return_sweeps: Literal[True],
-    max_sweeps: int | None = ...,
-    ties: Literal["keep", "up"] = ...,
-    fixed: Tensor | None = ...,
-    block: int = ...,
-    generator: torch.Generator | None = ...,
-) -> tuple[Tensor, Tensor]: ...
-def recall(
-    state: Tensor,
-    W: Tensor,
-    order: str | Tensor = "random",
-    *,
-    max_sweeps: int | None = None,
-    ties: Literal["keep", "up"] = "keep",
-    return_sweeps: bool = False,
-    fixed: Tensor | None = None,
-    block: int = 128,
-    generator: torch.Generator | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
-
-    Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
-    count as ties. Unlimited sweeps end: no flip raises the energy, and a level one raises Σ s.
-    Memory: a permuted copy of W unless order="fixed".
-    Elsewhere than on the processor the numbers are looked at once a sweep, to see whether it was the last.
+    Back means: the memory itself, not its negative, on at least 95% of the spins. The damage is at random places.
 
     Args:
-        state: ±1, (..., N), any batch shape; one picture of N pixels also works
-        W: (N, N), symmetric, diagonal ≥ 0, same dtype as state
-        order: of the neurons: "random" (drawn once per call), "fixed" (0 … N−1), a permutation
-        max_sweeps: None: until every state is a fixed point
-        ties: a zero field: "keep" → the spin stays, "up" → +1 (the classic rule)
-        return_sweeps: also return the sweeps each state took, the last, quiet one included: (...)
-        fixed: (N,) or (..., N) bool: True holds a unit where it is; the energy of the others falls
-        block: neurons resolved together; changes the speed, not the result
-    Returns: of the state's shape; with return_sweeps a pair
-    Raises: ValueError for a W that is not square, finite and symmetric or has a negative diagonal, and for a state that
-        is not ±1 or does not fit W
+        recall: a black box: states (n, N) → the states in which they end (n, N), each on its own
+        memory: ±1, (N,)
+    Returns: between 0 and 1; 0 when nothing is brought back
 
-    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
-    >>> recall(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), build_hopfield_weights(xi))
-    tensor([ 1.,  1., -1., -1.,  1.])
+    >>> basin_radius(lambda states: torch.ones_like(states), torch.ones(50))  # it has one answer to everything
+    1.0
     """
-    fields = Couplings(W, falling=True)
-    how = dict(order=order, fixed=fixed, block=block, generator=generator)
-    out = _settled(state, fields, ties, max_sweeps, **how)
-    return (out.state, out.sweeps) if return_sweeps else out.state
+    args.spins("memory", memory)
+    shares = torch.arange(0, 51) / 50
+    cues = torch.cat([corrupt_pattern(memory, share, n=40) for share in shares.tolist()])
+    back = (recall(cues) * memory).mean(-1) >= 0.9
+    passed = back.view(len(shares), 40).float().mean(1) >= 0.5
+    return float((shares * passed.cpu()).max())
 
 
 # %% ../nbs/01_hopfield.ipynb #955251c2
@@ -619,65 +364,3 @@ def pattern_field(state: Tensor, patterns: Tensor | Sequence[Tensor]) -> Tensor:
     xi = args.stack("patterns", patterns, step=True)
     rows, (P, N) = args.states("state", state, "patterns", xi), xi.shape
     return (rows @ xi.T @ xi - P * rows) / N
-
-
-# %% ../nbs/01_hopfield.ipynb #b2de282b
-@overload
-def recall_patterns(
-    state: Tensor,
-    patterns: Tensor | Sequence[Tensor],
-    order: str | Tensor = ...,
-    *,
-    return_sweeps: Literal[False] = ...,
-    max_sweeps: int | None = ...,
-    ties: Literal["keep", "up"] = ...,
-    fixed: Tensor | None = ...,
-    block: int = ...,
-    generator: torch.Generator | None = ...,
-) -> Tensor: ...
-@overload
-def recall_patterns(
-    state: Tensor,
-    patterns: Tensor | Sequence[Tensor],
-    order: str | Tensor = ...,
-    *,
-    return_sweeps: Literal[True],
-    max_sweeps: int | None = ...,
-    ties: Literal["keep", "up"] = ...,
-    fixed: Tensor | None = ...,
-    block: int = ...,
-    generator: torch.Generator | None = ...,
-) -> tuple[Tensor, Tensor]: ...
-def recall_patterns(
-    state: Tensor,
-    patterns: Tensor | Sequence[Tensor],
-    order: str | Tensor = "random",
-    *,
-    max_sweeps: int | None = None,
-    ties: Literal["keep", "up"] = "keep",
-    return_sweeps: bool = False,
-    fixed: Tensor | None = None,
-    block: int = 128,
-    generator: torch.Generator | None = None,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """What `recall` with Hebb's weights of the patterns returns, without building them: O(PN) memory and work a sweep.
-
-    Computed in whole numbers, so every tie is exact: in float32 while P·N < 2²⁴, else in float64 (mps lacks
-    it: there rounding may then decide a tie). Elsewhere than on the processor the numbers are looked at once a sweep.
-
-    Args:
-        state: ±1, (..., N), any batch shape; one picture of N pixels also works
-        patterns: ±1: P pictures, or a tensor (P, …)
-        order, max_sweeps, ties, return_sweeps, fixed, block, generator: as for `recall`
-    Returns: of the state's shape; with return_sweeps a pair
-
-    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
-    >>> recall_patterns(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), xi)
-    tensor([ 1.,  1., -1., -1.,  1.])
-    """
-    if isinstance(patterns, Tensor) and patterns.ndim > 2:
-        patterns = patterns.flatten(1)
-    fields = Patterns(patterns)
-    how = dict(order=order, fixed=fixed, block=block, generator=generator)
-    out = _settled(state, fields, ties, max_sweeps, **how)
-    return (out.state, out.sweeps) if return_sweeps else out.state

@@ -13,6 +13,7 @@ __all__ = [
     "plot_filters",
     "hidden_activity",
     "dream",
+    "share_of_copies",
     "training_flops",
 ]
 
@@ -25,13 +26,12 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/05_mnist_rbm.ipynb #7e6cead5
 from . import args
 from .core import threads_for, uniform
 from .data import Batches
+from .loop import History, ProgressBar, WandbLog, bit_batches, fit
 from .plot import show_images
 from .rbm import RBM, Trainer
-from .loop import History, ProgressBar, WandbLog, bit_batches, fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -263,8 +263,8 @@ def train_rbm_production(
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #8f3ca115
-def plot_filters(rbm: RBM, shape: tuple[int, int], n: int = 60) -> "Figure":
-    """The weights of the n hidden units with the largest norm, as images: two colours for two signs.
+def plot_filters(rbm: RBM, shape: tuple[int, int], n: int = 48) -> "Figure":
+    """The weights of the n hidden units of largest norm, as images: a colour for each sign, each on its own scale.
 
     Args:
         shape: height and width of an image
@@ -278,7 +278,8 @@ def plot_filters(rbm: RBM, shape: tuple[int, int], n: int = 60) -> "Figure":
         raise ValueError(f"shape is {tuple(shape)}; {want}")
     W = rbm.W.detach().cpu()
     order = W.norm(dim=0).argsort(descending=True)[: args.whole("n", n)]
-    return show_images(W[:, order].T.reshape(-1, *shape), kind="weight", ncols=20, size=0.45)
+    filters = W[:, order] / W[:, order].abs().amax(0).clamp(min=1e-12)
+    return show_images(filters.T.reshape(-1, *shape), kind="weight", ncols=12, size=0.7)
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #aa4fe3e9
@@ -334,6 +335,32 @@ def dream(
         v = rbm.gibbs(v, k - 1, generator=generator)
     h, _ = rbm.sample_hidden(v, generator=generator)
     return rbm.sample_visible(h, generator=generator)
+
+
+# %% ../nbs/05_mnist_rbm.ipynb #7bd0ee93
+def share_of_copies(samples: torch.Tensor, train: torch.Tensor, held_out: torch.Tensor) -> float:
+    """Estimated share, 0 … 1, of the samples that repeat an image of the training set up to a few pixels.
+
+    Args:
+        samples: (n, n_visible) bits to judge
+        train: (n′, n_visible) bits the model has learned from
+        held_out: (n″, n_visible) bits of the same law that it has not seen
+
+    >>> images = torch.eye(30)
+    >>> share_of_copies(images[:10], images[:20], images[20:])
+    1.0
+    """
+    args.bits(
+        "samples", args.floats("samples", samples, ndim=2, finite=False, values=False), grey=False
+    )
+    for name, v in (("train", train), ("held_out", held_out)):
+        args.bits(name, v, samples.shape[1], ("samples", samples), grey=False, ndim=2)
+
+    def to_nearest(v):
+        return (v.sum(1, keepdim=True) + train.sum(1) - 2 * v @ train.T).amin(1)
+
+    limit = torch.quantile(to_nearest(held_out), 0.01)
+    return (to_nearest(samples) < limit).float().mean().item()
 
 
 # %% ../nbs/05_mnist_rbm.ipynb #2b2fc2f6

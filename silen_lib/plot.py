@@ -710,6 +710,7 @@ def _trail(ax: "Axes", p: np.ndarray) -> None:
     "One path over a dark or bright ground: a white line with a dark edge."
     ax.plot(*p.T, "-", color="black", lw=2.6, zorder=2)
     ax.plot(*p.T, "-", color="white", lw=1.3, zorder=2)
+    ax.plot(*p[0], "o", mfc="none", mec="black", mew=3, ms=8, zorder=2.5)
     ax.plot(*p[0], "o", mfc="none", mec="white", mew=1.6, ms=8, zorder=3)
     ax.plot(*p[-1], "o", color=COLORS["model"], mec="white", ms=8, zorder=3)
 

@@ -20,7 +20,7 @@ __all__ = [
 # %% ../nbs/lib/spins.ipynb #90c98be3
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -676,6 +676,152 @@ def _schedule(T: Any, sweeps: int | None, cold: bool, rows: Tensor) -> list[Tens
     return [args.temperature("T", T, rows, batch=batch, zero=True)] * args.whole(
         "sweeps", sweeps, 0
     )
+
+
+# %% ../nbs/lib/spins.ipynb #5e771ed0
+def _settled(
+    state: Tensor,
+    fields: Couplings | Patterns,
+    ties: Literal["keep", "up"],
+    max_sweeps: int | None,
+    **how: Any,
+) -> Swept:
+    "Sweeps until every state rests, or so many: what recall is, wherever its fields come from."
+    args.choice("ties", ties, ("keep", "up"))
+    sweeps = None if max_sweeps is None else args.whole("max_sweeps", max_sweeps)
+    args.whole("block", how["block"])
+    return sweep_spins(state, fields, ties, sweeps=sweeps, **how)
+
+
+# %% ../nbs/lib/spins.ipynb #23db6be5
+@overload
+def recall(
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[False] = ...,
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Tensor: ...
+@overload
+def recall(
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[True],
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def recall(
+    state: Tensor,
+    W: Tensor,
+    order: str | Tensor = "random",
+    *,
+    max_sweeps: int | None = None,
+    ties: Literal["keep", "up"] = "keep",
+    return_sweeps: bool = False,
+    fixed: Tensor | None = None,
+    block: int = 128,
+    generator: torch.Generator | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Asynchronous recall of a batch, as if spins were updated one at a time in the stated order (Hopfield 1982).
+
+    Every state of the batch uses the same order, the same in each sweep. Fields within the rounding error of the sum
+    count as ties. Unlimited sweeps end: no flip raises the energy, and a level one raises Σ s.
+    Memory: a permuted copy of W unless order="fixed".
+    Elsewhere than on the processor the numbers are looked at once a sweep, to see whether it was the last.
+
+    Args:
+        state: ±1, (..., N), any batch shape; one picture of N pixels also works
+        W: (N, N), symmetric, diagonal ≥ 0, same dtype as state
+        order: of the neurons: "random" (drawn once per call), "fixed" (0 … N−1), a permutation
+        max_sweeps: None: until every state is a fixed point
+        ties: a zero field: "keep" → the spin stays, "up" → +1 (the classic rule)
+        return_sweeps: also return the sweeps each state took, the last, quiet one included: (...)
+        fixed: (N,) or (..., N) bool: True holds a unit where it is; the energy of the others falls
+        block: neurons resolved together; changes the speed, not the result
+    Returns: of the state's shape; with return_sweeps a pair
+    Raises: ValueError for a W that is not square, finite and symmetric or has a negative diagonal, and for a state that
+        is not ±1 or does not fit W
+
+    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
+    >>> recall(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), (xi.T @ xi / 5).fill_diagonal_(0))
+    tensor([ 1.,  1., -1., -1.,  1.])
+    """
+    fields = Couplings(W, falling=True)
+    how = dict(order=order, fixed=fixed, block=block, generator=generator)
+    out = _settled(state, fields, ties, max_sweeps, **how)
+    return (out.state, out.sweeps) if return_sweeps else out.state
+
+
+# %% ../nbs/lib/spins.ipynb #b2de282b
+@overload
+def recall_patterns(
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[False] = ...,
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Tensor: ...
+@overload
+def recall_patterns(
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = ...,
+    *,
+    return_sweeps: Literal[True],
+    max_sweeps: int | None = ...,
+    ties: Literal["keep", "up"] = ...,
+    fixed: Tensor | None = ...,
+    block: int = ...,
+    generator: torch.Generator | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+def recall_patterns(
+    state: Tensor,
+    patterns: Tensor | Sequence[Tensor],
+    order: str | Tensor = "random",
+    *,
+    max_sweeps: int | None = None,
+    ties: Literal["keep", "up"] = "keep",
+    return_sweeps: bool = False,
+    fixed: Tensor | None = None,
+    block: int = 128,
+    generator: torch.Generator | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """What `recall` with Hebb's weights of the patterns returns, without building them: O(PN) memory and work a sweep.
+
+    Computed in whole numbers, so every tie is exact: in float32 while P·N < 2²⁴, else in float64 (mps lacks
+    it: there rounding may then decide a tie). Elsewhere than on the processor the numbers are looked at once a sweep.
+
+    Args:
+        state: ±1, (..., N), any batch shape; one picture of N pixels also works
+        patterns: ±1: P pictures, or a tensor (P, …)
+        order, max_sweeps, ties, return_sweeps, fixed, block, generator: as for `recall`
+    Returns: of the state's shape; with return_sweeps a pair
+
+    >>> xi = torch.tensor([[1.0, 1.0, -1.0, -1.0, 1.0]])
+    >>> recall_patterns(torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0]), xi)
+    tensor([ 1.,  1., -1., -1.,  1.])
+    """
+    if isinstance(patterns, Tensor) and patterns.ndim > 2:
+        patterns = patterns.flatten(1)
+    fields = Patterns(patterns)
+    how = dict(order=order, fixed=fixed, block=block, generator=generator)
+    out = _settled(state, fields, ties, max_sweeps, **how)
+    return (out.state, out.sweeps) if return_sweeps else out.state
 
 
 # %% ../nbs/lib/spins.ipynb #f02b9a61

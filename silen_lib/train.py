@@ -122,6 +122,7 @@ class Config:
     wandb: str | None = _option(None, "offline, online (needs a key) or disabled (default: WANDB_MODE, else offline)",
                                 later=True)
     temperatures: int = _option(5000, "of the final AIS; 0 skips it", _LADDER, later=True)
+    ais_chains: int = _option(100, "walkers of the final AIS, each way", _COUNT, later=True)
     max_gap: float | None = _option(None, "stop when the free-energy gap has grown by this many nats (default: never)",
                                     _POSITIVE, later=True)
     checkpoint_every: int = _option(1, "epochs between checkpoints; 0 writes none", _EVERY, later=True)
@@ -1007,7 +1008,11 @@ class _Run:
         from silen_lib.mnist_rbm import dream, log_odds
         from silen_lib.rbm import ais, log_likelihood
 
-        n_temperatures, n, generator = self.config.temperatures, _AIS_CHAINS, self.generator
+        n_temperatures, n, generator = (
+            self.config.temperatures,
+            self.config.ais_chains,
+            self.generator,
+        )
         start = self.chains()[:n] if self.trainer.n_chains >= n else None
         if start is None:
             start, _ = dream(self.rbm, n, 1, generator=generator)
@@ -1074,7 +1079,6 @@ class _Run:
         return self.folder
 
 
-_AIS_CHAINS = 100
 _RESULT = """\
 test log-likelihood {test_forward:.2f} nats by forward AIS, {test_reverse:.2f} by reverse
 train               {train_forward:.2f} nats by forward AIS

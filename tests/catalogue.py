@@ -435,10 +435,6 @@ def _state(**more):
 
 # ---------------------------------------------------------------- 0 energy
 entry(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, half=True, empty=True, may=FLEW_OFF),
-)
-entry(
     "energy.energy_gradient",
     energy=Function(curve),
     x=Array(5, wide=False, lone=True, empty=True, may=FLEW_OFF),
@@ -469,6 +465,13 @@ entry(
 _E = dict(E=Array(2, 6, wide=False, lone=True, infinite=True, may=ENERGIES))
 entry("energy.log_partition", **_E, T=Temperature(), cell=Positive(1.0))
 entry("energy.boltzmann", **_E, T=Temperature())
+entry("energy.step_is_stable", H=Array(3, 2, 2, wide=False, lone=True), lr=Positive(0.1))
+entry(
+    "energy.estimate_temperature",
+    E=Array(value=torch.tensor([0.0, 0.1, 0.2, 3.0, 4.0, 5.0]), wide=False, may=("inf", *ENERGIES)),
+    states=Integers([0, 0, 1, 1, 2, 2]),
+    reads=1,
+)
 entry("energy.free_energy", **_E, T=Temperature())
 entry("energy.entropy", p=Probabilities(2, 6, wide=False, lone=True, half=True))
 entry(
@@ -517,6 +520,13 @@ entry(
     state=_state(),
     W=Couplings(N, symmetric=False, may=("nan",)),
     i=Count(2, 0),
+)
+entry("hopfield.can_circle", reads=4, W=Couplings(N, symmetric=False, lone=True))
+entry(
+    "hopfield.basin_radius",
+    reads=4,
+    recall=Kind(make=lambda device: lambda states: states.clone()),
+    memory=Spins(N, wide=False, lone=True),
 )
 entry("hopfield.identify", state=_state(), **_patterns)
 entry("hopfield.overlaps", state=_state(), **_patterns)
@@ -984,6 +994,13 @@ entry(
 )
 entry("mnist_rbm.free_energy_gap", **_model, train=Bits(5, 6), held_out=Bits(5, 6), reads=2)
 entry("mnist_rbm.hidden_activity", **_model, v=Bits(5, 6), batch_size=Count(2))
+entry(
+    "mnist_rbm.share_of_copies",
+    samples=Binary(5, 6, wide=False),
+    train=Binary(4, 6),
+    held_out=Binary(3, 6),
+    reads=1,
+)
 entry("mnist_rbm.log_odds", v=Bits(5, 6, wide=False, lone=True))
 entry("mnist_rbm.glorot_std", n_visible=Count(3), n_hidden=Count(2), gain=Positive(4.0))
 entry(
@@ -1118,7 +1135,7 @@ method(
 
 # ---------------------------------------------------------------- 7 attention
 def _sdm(device="cpu"):
-    from silen_lib.attention import SparseDistributedMemory
+    from silen_lib.places import SparseDistributedMemory
 
     return SparseDistributedMemory(Spins(20, N).make(device), 4)
 
@@ -1141,7 +1158,6 @@ entry(
     alpha=Number(1.5, 1.0),
     beta=_beta,
 )
-entry("attention.hamming_distances", x=Spins(4, N, empty=True), y=Spins(P, N, empty=True))
 entry("attention.circle_intersection", n=Count(8), d=Count(3, 0), v=Count(2, 0))
 entry(
     "attention.nadaraya_watson",
@@ -1162,49 +1178,64 @@ entry(
     bandwidth=Positive(0.5),
 )
 entry(
-    "attention.SparseDistributedMemory",
+    "attention.choose_bandwidth",
+    fake="gives a number",
+    keys=Array(6, 2, wide=False),
+    values=Array(6, 3, wide=False),
+)
+entry(
+    "attention.regression_gap",
+    query=Array(4, 2, empty=True),
+    keys=Array(6, 2),
+    temperature=Positive(0.5),
+)
+entry(
+    "attention.causal_attention",
+    query=Array(6, 2),
+    keys=Array(6, 2),
+    values=Array(6, 3, wide=False),
+    beta=_beta,
+)
+entry(
+    "places.SparseDistributedMemory",
     addresses=Spins(20, N, wide=False, lone=True),
     radius=Count(3, 0),
     n_data=Count(4, optional=True),
 )
 for _name in ("active", "read", "read_sums"):
     method(
-        f"attention.SparseDistributedMemory.{_name}",
+        f"places.SparseDistributedMemory.{_name}",
         _sdm,
         fake=DATA_SHAPED,
         address=Spins(4, N, empty=True),
     )
 method(
-    "attention.SparseDistributedMemory.write",
+    "places.SparseDistributedMemory.write",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N),
     data=Spins(4, N, may=("None",)),
 )
 method(
-    "attention.SparseDistributedMemory.recall",
+    "places.SparseDistributedMemory.recall",
     _sdm,
     fake=DATA_SHAPED,
     address=Spins(4, N, empty=True),
     max_reads=Count(3, 0),
 )
 method(
-    "attention.SparseDistributedMemory.shared",
+    "places.SparseDistributedMemory.shared",
     _sdm,
     x=Spins(4, N, empty=True),
     y=Spins(4, N, empty=True),
 )
 
 entry(
-    "attention.SparseDistributedMemory.best_radius",
+    "places.SparseDistributedMemory.best_radius",
     n_bits=Count(16),
     n_locations=Number(100.0, 1.0),
     n_patterns=Number(10.0, 1.0),
 )
-method("attention.SparseDistributedMemory.expected_shared", _sdm)
-for _name in ("signal_to_noise", "read_errors"):
-    method(f"attention.SparseDistributedMemory.{_name}", _sdm, n_patterns=Number(10.0, 1.0))
-
 # ---------------------------------------------------------------- 8 sampling
 entry(
     "sampling.metropolis_hastings",
@@ -1567,10 +1598,6 @@ def counts(value, *more):
 _row = torch.tensor([[0.0, 1.0, 2.0, 0.5], [1.0, 0.0, 0.2, 0.3]])
 _dtypes = (torch.int64, torch.half, "float")
 again(
-    "energy.tilted_well_gradient",
-    x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
-)
-again(
     "energy.energy_gradient",
     energy=curve,
     x=Array(5, wide=False, lone=True, infinite=True, may=("nan",)),
@@ -1635,7 +1662,7 @@ again(
     patterns=Only([_s5], [_s5.numpy()], None, [], [_s5 * 0], np.ones((3, 5))),
 )
 again(
-    "hopfield.PatternMemory",
+    "controls.PatternMemory",
     rows=Count(5),
     cols=Count(5),
     memories=Only(None, [_s5], {"a": torch.zeros(25)}, {"a": _s5}, {"a": torch.ones(25).int()}),
@@ -1949,7 +1976,7 @@ def taken(reason: str, cases: str, *arguments: str):
 taken(
     "one walker that flew off does not stop the others",
     "an inf, -inf",
-    *(f"energy.{f}.x" for f in ("tilted_well_gradient", "energy_gradient", "gaussian_wells")),
+    *(f"energy.{f}.x" for f in ("energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
     *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
@@ -1960,7 +1987,11 @@ taken(
     "score.ScoreNet.forward.x",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
-taken("a forbidden state", "an inf", "energy.sample_states.E", "energy.macrostate_free_energy.E")
+taken(
+    "a forbidden state",
+    "an inf",
+    *(f"energy.{f}.E" for f in ("sample_states", "macrostate_free_energy", "estimate_temperature")),
+)
 taken(
     "what never happens",
     "-inf",
@@ -1982,7 +2013,7 @@ taken("what is not known is not looked at", "an inf, -inf", "rbm.RBM.complete.v"
 taken(
     "numbers, made float64 or brought to the others' type",
     "float64",
-    "energy.macrostate_free_energy.E",
+    *(f"energy.{f}.E" for f in ("macrostate_free_energy", "estimate_temperature")),
     *(f"hopfield.recall_patterns.{a}" for a in ("state", "patterns")),
     *(f"capacity.glauber.{a}" for a in ("state", "patterns")),
     "capacity.Wall.half_load.loads",
@@ -1991,7 +2022,7 @@ taken(
     "rbm.ais.reverse_from",
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
-    "attention.SparseDistributedMemory.write.data",
+    "places.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
 _p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
@@ -2016,6 +2047,7 @@ taken(
     "number, tensor",
     "sampling.metropolis_hastings.propose",
 )
+taken("fewer looks", "narrower", "energy.estimate_temperature.states")
 taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
@@ -2028,8 +2060,6 @@ taken("the library's own", "None", "modern_hopfield.universal_retrieve.similarit
 # constants, records and pictures; what a run of silen-train is made of is tested in test_train.py
 EXEMPT = {
     "energy": "Grid",
-    "hopfield": "PatternMemory.load PatternMemory.store PatternMemory.corrupt PatternMemory.recall "
-    "PatternMemory.clear PatternMemory.forget PatternMemory.shaky PatternMemory.step",
     "spins": "Swept SpinWalk.state",
     "capacity": "RetrievalState Wall Wall.from_halves",
     "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "

@@ -151,7 +151,7 @@ def test_running_the_check_again_changes_nothing(name, capsys):
 
 def test_run_all_and_then_each_check_once_more(capsys):
     "Stubs, checks, answers at the back; then the check cells alone: nothing was attempted."
-    names = ["tilted_well_gradient", "entropy", "overlaps", "HopfieldAttention", "langevin_step"]
+    names = ["step_is_stable", "entropy", "overlaps", "HopfieldAttention", "langevin_step"]
     for name in names:
         space = notebook(name)
         cell = f'{name} = check("{name}", {name})'

@@ -10,7 +10,10 @@ from shared_checks import price, transforms
 from silen_lib import energy as en
 from silen_lib.exercises import verify
 
-EXERCISES = "tilted_well_gradient gradient_descent boltzmann entropy macrostate_free_energy free_energy".split()
+EXERCISES = (
+    "gradient_descent step_is_stable boltzmann estimate_temperature entropy macrostate_free_energy "
+    "free_energy".split()
+)
 DTYPES = [torch.float32, torch.float64]
 THREE_WELLS = {
     "centres": ((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
@@ -194,6 +197,37 @@ def test_three_wells_on_the_published_grid_and_on_growing_boxes():
         )
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_is_stable_where_a_push_dies_out(dtype):
+    Q, _ = torch.linalg.qr(torch.randn(40, 3, 3, dtype=torch.float64))
+    bends = torch.empty(40, 3, dtype=torch.float64).uniform_(-1, 12)
+    bends[:20] = bends[:20].abs()
+    bends = torch.where((bends.abs() < 0.1) | ((bends - 10).abs() < 0.1), 1.0, bends)
+    H = Q @ torch.diag_embed(bends) @ Q.mT
+    push = torch.ones(40, 3, 1, dtype=torch.float64)
+    for _ in range(5000):
+        push = (push - 0.2 * H @ push).clamp(-1e9, 1e9)
+    want = push.abs().amax((1, 2)) < 1e-3
+    assert torch.equal(en.step_is_stable(H.to(dtype), 0.2), want) and 0 < want.sum() < 40
+    assert en.step_is_stable(H[0].to(dtype), 0.2) == want[0]
+
+
+@pytest.mark.parametrize("T", [1e-3, 0.4, 2.0, 1e4])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_thermometer_reads_the_temperature_of_exact_shares(T, dtype):
+    "Looks in the very shares that Boltzmann's law wants, on levels of the same scale, low or lifted."
+    E = T * torch.tensor([0.0, 0.3, 1.0, 2.5, 4.0], dtype=torch.float64)
+    counts = (en.boltzmann(E, T) * 1e6).round().long()
+    states = torch.arange(5).repeat_interleave(counts)
+    for lift in (0.0, 7 * T):
+        found = en.estimate_temperature((E + lift).to(dtype), states)
+        assert found.shape == () and abs(float(found) / T - 1) < 1e-4
+    padded = torch.cat([E, torch.tensor([math.inf])])
+    torch.testing.assert_close(
+        en.estimate_temperature(padded, states), en.estimate_temperature(E, states)
+    )
+
+
 def test_samples_follow_the_law_and_the_generator():
     E, n = torch.tensor([0.0, 0.5, 1.0, 3.0]), 50_000
     share = en.sample_states(E, n, 0.8).bincount(minlength=4) / n
@@ -262,6 +296,31 @@ BAD = {
         lambda: en.macrostate_free_energy(torch.zeros(2), torch.tensor([0, -1])),
         "label holds -1 .*must",
     ),
+    "a Hessian that is not square": (
+        lambda: en.step_is_stable(torch.zeros(2, 3), 0.1),
+        "H must hold square",
+    ),
+    "a curvature for a Hessian": (
+        lambda: en.step_is_stable(torch.tensor(8.0), 0.1),
+        "H must hold square",
+    ),
+    "a step of 0": (lambda: en.step_is_stable(torch.eye(2), 0), "lr .*must"),
+    "looks at a state too many": (
+        lambda: en.estimate_temperature(torch.arange(3.0), torch.tensor([0, 3])),
+        "states holds .*must",
+    ),
+    "looks hotter than any temperature": (
+        lambda: en.estimate_temperature(torch.arange(3.0), torch.tensor([2, 2, 0])),
+        "fit no temperature",
+    ),
+    "levels all alike": (
+        lambda: en.estimate_temperature(torch.zeros(3), torch.tensor([0, 1])),
+        "fit no temperature",
+    ),
+    "a look at a forbidden state": (
+        lambda: en.estimate_temperature(torch.tensor([0.0, 1.0, math.inf]), torch.tensor([0, 2])),
+        "forbidden",
+    ),
     "rows to sample": (lambda: en.sample_states(ROWS, 3), "E must be"),
 }
 
@@ -322,7 +381,6 @@ BATCH = torch.rand(3, 5, generator=torch.Generator().manual_seed(1)) + 0.1
 MEMBERS = torch.tensor([0, 1, 1, 0, 2])
 TRANSFORMS = {
     "three_wells": (three_wells, BATCH[:, :2], True),
-    "tilted_well_gradient": (en.tilted_well_gradient, BATCH, True),
     "log_partition": (lambda E: en.log_partition(E, 0.5), BATCH, True),
     "boltzmann": (lambda E: en.boltzmann(E, 0.5)[..., 0], BATCH, True),
     "entropy": (en.entropy, BATCH.softmax(-1), True),
@@ -347,9 +405,7 @@ def test_macrostates_under_vmap_and_grad():
     assert slope[[0, 3, 4]].abs().sum() == 0
 
 
-@pytest.mark.parametrize(
-    "name", ["boltzmann", "log_partition", "free_energy", "entropy", "tilted_well_gradient"]
-)
+@pytest.mark.parametrize("name", ["boltzmann", "log_partition", "free_energy", "entropy"])
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     E = torch.rand(200, 500)
     x = E.softmax(-1) if name == "entropy" else E

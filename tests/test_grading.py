@@ -27,8 +27,9 @@ POINTS = {
     "hopfield_energy": 1,
     "energy_change": 1,
     "async_step": 2,
+    "can_circle": 3,
     "overlaps": 1,
-    "pattern_field": 2,
+    "basin_radius": 3,
 }
 
 # Each text stands in the stub's place; NAME is the exercise. The function ought to compute what NAME asks for.
@@ -199,7 +200,9 @@ def test_right_answers_earn_all_points_a_mistake_only_its_own_and_a_blank_none(t
         and rows["overlaps"].mistake
     )
     rows = gr.grade_submission(submission(tmp_path / "blank.ipynb", {}))
-    assert {(g.points, g.status) for g in rows} == {(0, "open")} and sum(g.max for g in rows) == 8
+    assert {(g.points, g.status) for g in rows} == {(0, "open")} and sum(
+        g.max for g in rows
+    ) == sum(POINTS.values())
 
 
 def test_answers_with_helpers_magics_and_cells_of_their_own(tmp_path):
@@ -307,11 +310,12 @@ def test_a_class_made_of_the_librarys_is_known():
 
 
 def test_other_exercises_functions_may_be_called():
-    def pattern_field(state, patterns):
-        xi = torch.stack([p.flatten() for p in patterns])
-        return hopfield.overlaps(state, xi) @ xi - len(xi) / xi.shape[1] * state
+    def energy_change(state, W, i):
+        flipped = state.clone()
+        flipped[..., i] *= -1
+        return hopfield.hopfield_energy(flipped, W) - hopfield.hopfield_energy(state, W)
 
-    assert gr.judge("pattern_field", pattern_field).kind != "library"
+    assert gr.judge("energy_change", energy_change).kind != "library"
 
 
 # ---- files and the command -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from shared_checks import price, transforms
 from silen_lib import hopfield as H
 from silen_lib import spins as S
 from silen_lib.data import letters, wave_pictures
+from silen_lib.widgets import PatternMemory
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -353,7 +354,7 @@ def test_bad_input(call, message):
 
 
 def test_pattern_memory_buttons():
-    m = H.PatternMemory(6, 6, generator=generator(0))
+    m = PatternMemory(6, 6, generator=generator(0))
     m.buttons["Recall"].click()
     assert "Nothing is stored" in m.status.value
     m.buttons["Load"].click()
@@ -395,9 +396,7 @@ def test_pattern_memory_buttons():
 
 
 def test_drawing_after_a_recall_forgets_the_old_trace():
-    m = H.PatternMemory(
-        3, 3, {"a": spins(9, seed=1), "b": spins(9, seed=2)}, generator=generator(0)
-    )
+    m = PatternMemory(3, 3, {"a": spins(9, seed=1), "b": spins(9, seed=2)}, generator=generator(0))
     for _ in range(12):  # more than the figure shows, and more than fit
         m.grid.spins = S.random_patterns(1, 9, generator=m.generator)[0]
         assert m.energies == []
