@@ -1728,10 +1728,6 @@ d = {
                 "checks/rbm.html#_average",
                 "silen_lib/checks/rbm.py",
             ),
-            "silen_lib.checks.rbm._bias_unscaled": (
-                "checks/rbm.html#_bias_unscaled",
-                "silen_lib/checks/rbm.py",
-            ),
             "silen_lib.checks.rbm._bits": ("checks/rbm.html#_bits", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._both_layers": (
                 "checks/rbm.html#_both_layers",
@@ -1743,27 +1739,36 @@ d = {
             ),
             "silen_lib.checks.rbm._chain": ("checks/rbm.html#_chain", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._code": ("checks/rbm.html#_code", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._coins_of": (
+                "checks/rbm.html#_coins_of",
+                "silen_lib/checks/rbm.py",
+            ),
+            "silen_lib.checks.rbm._copier": ("checks/rbm.html#_copier", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._copying": (
+                "checks/rbm.html#_copying",
+                "silen_lib/checks/rbm.py",
+            ),
+            "silen_lib.checks.rbm._exact": ("checks/rbm.html#_exact", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._fewest": ("checks/rbm.html#_fewest", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._first": ("checks/rbm.html#_first", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._from_start": (
                 "checks/rbm.html#_from_start",
                 "silen_lib/checks/rbm.py",
             ),
-            "silen_lib.checks.rbm._hidden": ("checks/rbm.html#_hidden", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._gain": ("checks/rbm.html#_gain", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._gap": ("checks/rbm.html#_gap", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._hidden_only": (
                 "checks/rbm.html#_hidden_only",
                 "silen_lib/checks/rbm.py",
             ),
-            "silen_lib.checks.rbm._increment": (
-                "checks/rbm.html#_increment",
-                "silen_lib/checks/rbm.py",
-            ),
+            "silen_lib.checks.rbm._known": ("checks/rbm.html#_known", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._law": ("checks/rbm.html#_law", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._list": ("checks/rbm.html#_list", "silen_lib/checks/rbm.py"),
-            "silen_lib.checks.rbm._listed_increment": (
-                "checks/rbm.html#_listed_increment",
+            "silen_lib.checks.rbm._listed_gain": (
+                "checks/rbm.html#_listed_gain",
                 "silen_lib/checks/rbm.py",
             ),
-            "silen_lib.checks.rbm._log_f": ("checks/rbm.html#_log_f", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._log_p": ("checks/rbm.html#_log_p", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._log_sum": (
                 "checks/rbm.html#_log_sum",
                 "silen_lib/checks/rbm.py",
@@ -1808,6 +1813,7 @@ d = {
                 "checks/rbm.html#_parameters",
                 "silen_lib/checks/rbm.py",
             ),
+            "silen_lib.checks.rbm._rbm": ("checks/rbm.html#_rbm", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._round": ("checks/rbm.html#_round", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._same_h": ("checks/rbm.html#_same_h", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._sides": ("checks/rbm.html#_sides", "silen_lib/checks/rbm.py"),
@@ -1827,6 +1833,8 @@ d = {
                 "silen_lib/checks/rbm.py",
             ),
             "silen_lib.checks.rbm._vWh": ("checks/rbm.html#_vwh", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._walk": ("checks/rbm.html#_walk", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._walks": ("checks/rbm.html#_walks", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._x": ("checks/rbm.html#_x", "silen_lib/checks/rbm.py"),
         },
         "silen_lib.checks.sampling": {
@@ -2115,6 +2123,150 @@ d = {
             "silen_lib.coins.Coins.restore": ("lib/coins.html#coins.restore", "silen_lib/coins.py"),
             "silen_lib.coins.Coins.state": ("lib/coins.html#coins.state", "silen_lib/coins.py"),
             "silen_lib.coins.Coins.toss_": ("lib/coins.html#coins.toss_", "silen_lib/coins.py"),
+        },
+        "silen_lib.contrast": {
+            "silen_lib.contrast.AIS": ("lib/contrast.html#ais", "silen_lib/contrast.py"),
+            "silen_lib.contrast.AIS.__str__": (
+                "lib/contrast.html#ais.__str__",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AIS.from_weights": (
+                "lib/contrast.html#ais.from_weights",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk": (
+                "lib/contrast.html#annealedwalk",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk.__init__": (
+                "lib/contrast.html#annealedwalk.__init__",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk.estimate": (
+                "lib/contrast.html#annealedwalk.estimate",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk.move": (
+                "lib/contrast.html#annealedwalk.move",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk.temperatures": (
+                "lib/contrast.html#annealedwalk.temperatures",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.AnnealedWalk.weigh": (
+                "lib/contrast.html#annealedwalk.weigh",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows": (
+                "lib/contrast.html#contrastiverows",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.__getstate__": (
+                "lib/contrast.html#contrastiverows.__getstate__",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.__init__": (
+                "lib/contrast.html#contrastiverows.__init__",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._add_product": (
+                "lib/contrast.html#contrastiverows._add_product",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._check_batch": (
+                "lib/contrast.html#contrastiverows._check_batch",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._check_mean": (
+                "lib/contrast.html#contrastiverows._check_mean",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._gradient_rows": (
+                "lib/contrast.html#contrastiverows._gradient_rows",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._probability": (
+                "lib/contrast.html#contrastiverows._probability",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows._update_through_velocity": (
+                "lib/contrast.html#contrastiverows._update_through_velocity",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.enter": (
+                "lib/contrast.html#contrastiverows.enter",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.load_state_dict": (
+                "lib/contrast.html#contrastiverows.load_state_dict",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.move": (
+                "lib/contrast.html#contrastiverows.move",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.rows": (
+                "lib/contrast.html#contrastiverows.rows",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.state_dict": (
+                "lib/contrast.html#contrastiverows.state_dict",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.toss": (
+                "lib/contrast.html#contrastiverows.toss",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.up": (
+                "lib/contrast.html#contrastiverows.up",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ContrastiveRows.update": (
+                "lib/contrast.html#contrastiverows.update",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers": (
+                "lib/contrast.html#twolayers",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.__init__": (
+                "lib/contrast.html#twolayers.__init__",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.at_temperature": (
+                "lib/contrast.html#twolayers.at_temperature",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.checked": (
+                "lib/contrast.html#twolayers.checked",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.complete": (
+                "lib/contrast.html#twolayers.complete",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.exact_samples": (
+                "lib/contrast.html#twolayers.exact_samples",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.extra_repr": (
+                "lib/contrast.html#twolayers.extra_repr",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.TwoLayers.relaxation_time": (
+                "lib/contrast.html#twolayers.relaxation_time",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.ais_increment": (
+                "lib/contrast.html#ais_increment",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.all_states": (
+                "lib/contrast.html#all_states",
+                "silen_lib/contrast.py",
+            ),
+            "silen_lib.contrast.coin": ("lib/contrast.html#coin", "silen_lib/contrast.py"),
         },
         "silen_lib.controls": {
             "silen_lib.controls.Animation": (
@@ -3923,16 +4075,8 @@ d = {
             "silen_lib.plot.use_style": ("lib/plot.html#use_style", "silen_lib/plot.py"),
         },
         "silen_lib.rbm": {
-            "silen_lib.rbm.AIS": ("rbm.html#ais", "silen_lib/rbm.py"),
-            "silen_lib.rbm.AIS.__str__": ("rbm.html#ais.__str__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.AIS.from_weights": ("rbm.html#ais.from_weights", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM": ("rbm.html#rbm", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.__init__": ("rbm.html#rbm.__init__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.at_temperature": ("rbm.html#rbm.at_temperature", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.complete": ("rbm.html#rbm.complete", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.energy": ("rbm.html#rbm.energy", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.exact_samples": ("rbm.html#rbm.exact_samples", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.extra_repr": ("rbm.html#rbm.extra_repr", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.free_energy": ("rbm.html#rbm.free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.gibbs": ("rbm.html#rbm.gibbs", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.hidden_probability": (
@@ -3940,10 +4084,6 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.RBM.log_partition": ("rbm.html#rbm.log_partition", "silen_lib/rbm.py"),
-            "silen_lib.rbm.RBM.relaxation_time": (
-                "rbm.html#rbm.relaxation_time",
-                "silen_lib/rbm.py",
-            ),
             "silen_lib.rbm.RBM.sample_hidden": ("rbm.html#rbm.sample_hidden", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.sample_visible": ("rbm.html#rbm.sample_visible", "silen_lib/rbm.py"),
             "silen_lib.rbm.RBM.visible_probability": (
@@ -3951,60 +4091,21 @@ d = {
                 "silen_lib/rbm.py",
             ),
             "silen_lib.rbm.Trainer": ("rbm.html#trainer", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer.__getstate__": (
-                "rbm.html#trainer.__getstate__",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer.__init__": ("rbm.html#trainer.__init__", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._add_product": (
-                "rbm.html#trainer._add_product",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer._check_batch": (
-                "rbm.html#trainer._check_batch",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer._check_mean": (
-                "rbm.html#trainer._check_mean",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer._gradient_rows": (
-                "rbm.html#trainer._gradient_rows",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer._move": ("rbm.html#trainer._move", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._probability": (
-                "rbm.html#trainer._probability",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer._rows": ("rbm.html#trainer._rows", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._up": ("rbm.html#trainer._up", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._update": ("rbm.html#trainer._update", "silen_lib/rbm.py"),
-            "silen_lib.rbm.Trainer._update_through_velocity": (
-                "rbm.html#trainer._update_through_velocity",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer.load_state_dict": (
-                "rbm.html#trainer.load_state_dict",
-                "silen_lib/rbm.py",
-            ),
-            "silen_lib.rbm.Trainer.state_dict": ("rbm.html#trainer.state_dict", "silen_lib/rbm.py"),
             "silen_lib.rbm.Trainer.step": ("rbm.html#trainer.step", "silen_lib/rbm.py"),
-            "silen_lib.rbm._coin": ("rbm.html#_coin", "silen_lib/rbm.py"),
             "silen_lib.rbm._parameters": ("rbm.html#_parameters", "silen_lib/rbm.py"),
             "silen_lib.rbm.ais": ("rbm.html#ais", "silen_lib/rbm.py"),
-            "silen_lib.rbm.ais_increment": ("rbm.html#ais_increment", "silen_lib/rbm.py"),
-            "silen_lib.rbm.all_states": ("rbm.html#all_states", "silen_lib/rbm.py"),
             "silen_lib.rbm.block_gibbs": ("rbm.html#block_gibbs", "silen_lib/rbm.py"),
             "silen_lib.rbm.cd_gradient": ("rbm.html#cd_gradient", "silen_lib/rbm.py"),
             "silen_lib.rbm.contrastive_divergence": (
                 "rbm.html#contrastive_divergence",
                 "silen_lib/rbm.py",
             ),
+            "silen_lib.rbm.likelihood_gain": ("rbm.html#likelihood_gain", "silen_lib/rbm.py"),
             "silen_lib.rbm.log_likelihood": ("rbm.html#log_likelihood", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_energy": ("rbm.html#rbm_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_free_energy": ("rbm.html#rbm_free_energy", "silen_lib/rbm.py"),
             "silen_lib.rbm.rbm_log_partition": ("rbm.html#rbm_log_partition", "silen_lib/rbm.py"),
+            "silen_lib.rbm.trust_ais": ("rbm.html#trust_ais", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
             "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),

@@ -94,6 +94,7 @@ __all__ = [
     "langevin_step",
     "learning_gradient",
     "leave_one_out_error",
+    "likelihood_gain",
     "load_digits",
     "load_mnist",
     "load_model",
@@ -152,6 +153,7 @@ __all__ = [
     "train_rbm_production",
     "train_score",
     "training_flops",
+    "trust_ais",
     "tsallis_entropy",
     "universal_retrieve",
     "unlearn",
@@ -160,6 +162,7 @@ __all__ = [
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
+from .contrast import AIS, ais_increment, all_states
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
@@ -237,18 +240,17 @@ from .boltzmann import (
 )
 from .rbm import (
     rbm_energy,
-    all_states,
     block_gibbs,
-    RBM,
     rbm_free_energy,
     rbm_log_partition,
+    RBM,
     log_likelihood,
     cd_gradient,
     contrastive_divergence,
     Trainer,
-    ais_increment,
-    AIS,
+    likelihood_gain,
     ais,
+    trust_ais,
 )
 from .mnist_rbm import (
     log_odds,

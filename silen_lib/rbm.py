@@ -5,34 +5,31 @@
 # %% auto #0
 __all__ = [
     "rbm_energy",
-    "all_states",
     "block_gibbs",
-    "RBM",
     "rbm_free_energy",
     "rbm_log_partition",
+    "RBM",
     "log_likelihood",
     "cd_gradient",
     "contrastive_divergence",
     "Trainer",
-    "ais_increment",
-    "AIS",
+    "likelihood_gain",
     "ais",
+    "trust_ais",
 ]
 
 # %% ../nbs/04_rbm.ipynb #f0ed08a6
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from types import SimpleNamespace
-from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import args
-from .coins import Coins
-from .core import normal, uniform, wide_dtype
+from .contrast import AIS, AnnealedWalk, ContrastiveRows, TwoLayers, all_states, coin
+from .core import wide_dtype
 
 
 # %% ../nbs/04_rbm.ipynb #1495e072
@@ -52,28 +49,6 @@ def rbm_energy(v: Tensor, h: Tensor, W: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """
     args.machine(W, a, b, {"v": v}, {"h": h})
     return -(v @ a) - h @ b - ((v @ W) * h).sum(-1)
-
-
-# %% ../nbs/04_rbm.ipynb #e29b34ec
-def all_states(
-    n: int,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device | None = None,
-) -> Tensor:
-    """Every state of n ≤ 24 binary units, (2ⁿ, n) zeros and ones in counting order: the first unit is the highest bit.
-
-    >>> all_states(2).tolist()
-    [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
-    """
-    args.whole("n", n, 1, 24)
-    bits = torch.arange(n - 1, -1, -1, device=device)
-    return ((torch.arange(2**n, device=device)[:, None] >> bits) & 1).to(dtype)
-
-
-# %% ../nbs/04_rbm.ipynb #081fa108
-def _coin(p: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    "1 with probability p; `rand < p` costs a quarter of torch.bernoulli on a CPU."
-    return (uniform(p.shape, p, generator) < p).to(p.dtype)
 
 
 # %% ../nbs/04_rbm.ipynb #f2908869
@@ -102,171 +77,9 @@ def block_gibbs(
     args.machine(W, a, b, {"v": v})
     args.whole("k", k)
     for _ in range(k):
-        h = _coin(torch.sigmoid(v @ W + b), generator)
-        v = _coin(torch.sigmoid(h @ W.T + a), generator)
+        h = coin(torch.sigmoid(v @ W + b), generator)
+        v = coin(torch.sigmoid(h @ W.T + a), generator)
     return v
-
-
-# %% ../nbs/04_rbm.ipynb #1cd5f3e8
-def _parameters(rbm: nn.Module) -> list[Tensor]:
-    "W, a and b, detached, of a machine that can be computed with."
-    args.instance("rbm", rbm, RBM)
-    named = {name: getattr(rbm, name).detach() for name in "Wab"}
-    return [args.floats(f"rbm.{k}", p, values=args.on_host(p)) for k, p in named.items()]
-
-
-# %% ../nbs/04_rbm.ipynb #c4c37a67
-class RBM(nn.Module):
-    """A restricted Boltzmann machine of binary units {0, 1} (Smolensky 1986; Hinton 2002).
-
-    Parameters `W` (n_visible, n_hidden), `a` (n_visible,), `b` (n_hidden,); E = −a·v − b·h − v·W·h; T = 1.
-    Every method takes batches: v is (..., n_visible), h is (..., n_hidden). Samples keep no graph.
-
-    Args:
-        device: where the parameters lie
-        weight_std: W ~ N(0, weight_std²); the biases are 0
-        dtype: float32 or float64; None: torch's default
-        generator: None and a CPU generator give the same start on every device
-
-    >>> RBM(784, 500)
-    RBM(784 visible, 500 hidden, 393,284 parameters)
-    """
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_hidden: int,
-        device: str | torch.device | None = None,
-        *,
-        weight_std: float = 0.01,
-        dtype: torch.dtype | None = None,
-        generator: torch.Generator | None = None,
-    ):
-        super().__init__()
-        self.n_visible = args.whole("n_visible", n_visible)
-        self.n_hidden = args.whole("n_hidden", n_hidden)
-        args.choice("dtype", dtype, (None, torch.float32, torch.float64))
-        args.generator("generator", generator)
-        weight_std = args.real("weight_std", weight_std, 0)
-        W = normal((n_visible, n_hidden), torch.empty(0, dtype=dtype, device="cpu"), generator)
-        self.W = nn.Parameter((W * weight_std).to(device))
-        self.a = nn.Parameter(self.W.detach().new_zeros(n_visible))
-        self.b = nn.Parameter(self.W.detach().new_zeros(n_hidden))
-
-    def energy(self, v: Tensor, h: Tensor) -> Tensor:
-        "E(v, h) of each pair: (..., n_visible), (..., n_hidden) → (...)."
-        return rbm_energy(v, h, self.W, self.a, self.b)
-
-    def hidden_probability(self, v: Tensor) -> Tensor:
-        "p(h_j = 1 | v) = σ(b_j + (vW)_j): (..., n_visible) → (..., n_hidden)."
-        args.machine(self.W, self.a, self.b, visible={"v": v})
-        return torch.sigmoid(v @ self.W + self.b)
-
-    def visible_probability(self, h: Tensor) -> Tensor:
-        "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (..., n_hidden) → (..., n_visible)."
-        args.machine(self.W, self.a, self.b, hidden={"h": h})
-        return torch.sigmoid(h @ self.W.T + self.a)
-
-    @torch.no_grad()
-    def sample_hidden(
-        self, v: Tensor, *, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        "h drawn given v, and p(h = 1 | v): twice (..., n_hidden)."
-        p = self.hidden_probability(v)
-        return _coin(p, generator), p
-
-    @torch.no_grad()
-    def sample_visible(
-        self, h: Tensor, *, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        "v drawn given h, and p(v = 1 | h): twice (..., n_visible)."
-        p = self.visible_probability(h)
-        return _coin(p, generator), p
-
-    @torch.no_grad()
-    def gibbs(self, v: Tensor, k: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
-        "Where chains at v stand after k rounds of block Gibbs sampling, v → h → v: same shape."
-        return block_gibbs(v, self.W, self.a, self.b, k, generator)
-
-    def free_energy(self, v: Tensor) -> Tensor:
-        "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (..., n_visible) → (...)."
-        return rbm_free_energy(v, self.W, self.a, self.b)
-
-    @torch.no_grad()
-    def log_partition(self) -> float:
-        "Exact log Z in nats, by enumerating the smaller layer (at most 24 units) and summing the other away."
-        W, a, b = _parameters(self)
-        n = min(W.shape)
-        if n > 24:
-            raise ValueError(
-                f"the smaller layer has {n} units, too many states to enumerate (24 at most): use ais()"
-            )
-        return rbm_log_partition(*(p.to(wide_dtype(W.device)) for p in (W, a, b))).item()
-
-    @torch.no_grad()
-    def exact_samples(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
-        "(n, n_visible) independent samples of p(v), by enumeration of at most 24 visible units: no chain, no burn-in."
-        W, _, _ = _parameters(self)
-        args.whole("n", n)
-        args.generator("generator", generator)
-        states = all_states(self.n_visible, W.dtype, W.device)
-        p = torch.softmax(-self.free_energy(states).to(wide_dtype(W.device)), 0)
-        u = uniform((n,), p, generator)
-        return states[torch.searchsorted(p.cumsum(0), u).clamp_max(len(p) - 1)]
-
-    @torch.no_grad()
-    def relaxation_time(self) -> float:
-        "Gibbs rounds in which the slowest memory decays to 1/e, −1/ln λ₂, by enumeration of at most 12 units a layer."
-        W, a, b = (p.cpu().double() for p in _parameters(self))
-        if max(W.shape) > 12:
-            sizes = f"{self.n_visible} and {self.n_hidden} units"
-            raise ValueError(f"the layers have {sizes}; at most 12 each can be enumerated")
-        v, h = (all_states(n, torch.float64, "cpu") for n in W.shape)
-        log_p = -rbm_energy(v[:, None], h, W, a, b)
-        log_p = log_p - torch.logsumexp(log_p.flatten(), 0)
-        log_v, log_h = torch.logsumexp(log_p, 1, keepdim=True), torch.logsumexp(log_p, 0)
-        # λ₂ is the square of the second singular value of p(v, h)/√(p(v) p(h))
-        second = torch.linalg.svdvals((log_p - (log_v + log_h) / 2).exp())[1].clamp_max(1 - 1e-15)
-        return (-0.5 / second.log()).item()
-
-    @torch.no_grad()
-    def at_temperature(self, T: float) -> Self:
-        "A copy with law p(v, h)^(1/T), normalised: every parameter is divided by T > 0."
-        T = args.positive("T", T)
-        other = copy.deepcopy(self)
-        for p in other.parameters():
-            if not bool(p.div_(T).isfinite().all()):
-                raise ValueError(f"T is {T}; it must leave the parameters divided by it finite")
-        return other
-
-    @torch.no_grad()
-    def complete(
-        self, v: Tensor, known: Tensor, k: int = 100, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Fill in the unknown visible units by k rounds of Gibbs sampling with the known ones clamped.
-
-        Args:
-            v: (..., n_visible); the known part is read from it, the rest may be anything
-            known: (n_visible,) bool, on any device
-        Returns: like v; known entries unchanged, the others p(v_i = 1 | h) of the last round
-        """
-        W, a, b = _parameters(self)
-        args.whole("k", k)
-        args.floats("v", v, last=self.n_visible, like=("rbm.W", W), finite=False)
-        known = args.mask("known", known, self.n_visible, v)
-        p = torch.full_like(v, 0.5)
-        state = torch.where(known, v, p)
-        args.bits("v", state, values=args.on_host(v))
-        for _ in range(k):
-            h = _coin(torch.sigmoid(state @ W + b), generator)
-            p = torch.sigmoid(h @ W.T + a)
-            state = torch.where(known, v, _coin(p, generator))
-        return torch.where(known, v, p)
-
-    def extra_repr(self) -> str:
-        "Sizes, for `print`."
-        n_parameters = sum(p.numel() for p in self.parameters())
-        return f"{self.n_visible} visible, {self.n_hidden} hidden, {n_parameters:,} parameters"
 
 
 # %% ../nbs/04_rbm.ipynb #37c85aaa
@@ -313,6 +126,81 @@ def rbm_log_partition(W: Tensor, a: Tensor, b: Tensor) -> Tensor:
         for u in high
     ]
     return torch.logsumexp(torch.stack(parts), 0)
+
+
+# %% ../nbs/04_rbm.ipynb #1cd5f3e8
+def _parameters(rbm: "RBM") -> list[Tensor]:
+    "W, a and b, detached, of a machine that can be computed with."
+    return args.instance("rbm", rbm, RBM).checked()
+
+
+# %% ../nbs/04_rbm.ipynb #c4c37a67
+class RBM(TwoLayers):
+    """A restricted Boltzmann machine of binary units {0, 1} (Smolensky 1986; Hinton 2002).
+
+    Parameters `W` (n_visible, n_hidden), `a` (n_visible,), `b` (n_hidden,); E = −a·v − b·h − v·W·h; T = 1.
+    Every method takes batches: v is (..., n_visible), h is (..., n_hidden). Samples keep no graph.
+    `TwoLayers` adds `exact_samples`, `relaxation_time`, `at_temperature` and `complete`.
+
+    Args:
+        device: where the parameters lie
+        weight_std: W ~ N(0, weight_std²); the biases are 0
+        dtype: float32 or float64; None: torch's default
+        generator: None and a CPU generator give the same start on every device
+
+    >>> RBM(784, 500)
+    RBM(784 visible, 500 hidden, 393,284 parameters)
+    """
+
+    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+        "E(v, h) of each pair: (..., n_visible), (..., n_hidden) → (...)."
+        return rbm_energy(v, h, self.W, self.a, self.b)
+
+    def hidden_probability(self, v: Tensor) -> Tensor:
+        "p(h_j = 1 | v) = σ(b_j + (vW)_j): (..., n_visible) → (..., n_hidden)."
+        args.machine(self.W, self.a, self.b, visible={"v": v})
+        return torch.sigmoid(v @ self.W + self.b)
+
+    def visible_probability(self, h: Tensor) -> Tensor:
+        "p(v_i = 1 | h) = σ(a_i + (Wh)_i): (..., n_hidden) → (..., n_visible)."
+        args.machine(self.W, self.a, self.b, hidden={"h": h})
+        return torch.sigmoid(h @ self.W.T + self.a)
+
+    @torch.no_grad()
+    def sample_hidden(
+        self, v: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        "h drawn given v, and p(h = 1 | v): twice (..., n_hidden)."
+        p = self.hidden_probability(v)
+        return coin(p, generator), p
+
+    @torch.no_grad()
+    def sample_visible(
+        self, h: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        "v drawn given h, and p(v = 1 | h): twice (..., n_visible)."
+        p = self.visible_probability(h)
+        return coin(p, generator), p
+
+    @torch.no_grad()
+    def gibbs(self, v: Tensor, k: int = 1, *, generator: torch.Generator | None = None) -> Tensor:
+        "Where chains at v stand after k rounds of block Gibbs sampling, v → h → v: same shape."
+        return block_gibbs(v, self.W, self.a, self.b, k, generator)
+
+    def free_energy(self, v: Tensor) -> Tensor:
+        "F(v) = −log Σ_h exp(−E(v, h)) = −a·v − Σ_j softplus(b_j + (vW)_j): (..., n_visible) → (...)."
+        return rbm_free_energy(v, self.W, self.a, self.b)
+
+    @torch.no_grad()
+    def log_partition(self) -> float:
+        "Exact log Z in nats, by enumerating the smaller layer (at most 24 units) and summing the other away."
+        W, a, b = self.checked()
+        n = min(W.shape)
+        if n > 24:
+            raise ValueError(
+                f"the smaller layer has {n} units, too many states to enumerate (24 at most): use ais()"
+            )
+        return rbm_log_partition(*(p.to(wide_dtype(W.device)) for p in (W, a, b))).item()
 
 
 # %% ../nbs/04_rbm.ipynb #2dfa963e
@@ -394,13 +282,13 @@ def contrastive_divergence(
 
 
 # %% ../nbs/04_rbm.ipynb #9204fb0b
-class Trainer:
+class Trainer(ContrastiveRows):
     """Contrastive learning of an RBM in place: CD-k or PCD-k, plain or centred. One step is `trainer.step(v, lr)`.
 
     Hinton 2002 (CD), Tieleman 2008 (PCD), Melchior, Fischer & Wiskott 2016 (centring), Hinton 2010 (sparsity).
 
     Args:
-        rbm: changed in place
+        rbm: an `RBM`, changed in place
         batch_size: the largest batch that will come
         k: Gibbs rounds a step
         persistent: PCD; False restarts the chains at the data (CD)
@@ -420,69 +308,6 @@ class Trainer:
     True
     """
 
-    def __init__(
-        self,
-        rbm: RBM,
-        batch_size: int = 128,
-        k: int = 1,
-        *,
-        persistent: bool = True,
-        n_chains: int | None = None,
-        centred: bool = True,
-        data_mean: Tensor | None = None,
-        hidden_rate: float = 0.01,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-        sparsity: float = 0.0,
-        sparsity_target: float = 0.1,
-        generator: torch.Generator | None = None,
-        reduce: Callable[[list[Tensor]], None] | None = None,
-        product_dtype: torch.dtype | None = None,
-    ):
-        _parameters(rbm)
-        self.rbm = rbm
-        self.reduce = reduce
-        self.batch_size = args.whole("batch_size", batch_size)
-        self.k = args.whole("k", k)
-        n_chains = self.batch_size if n_chains is None else args.whole("n_chains", n_chains)
-        self.persistent = args.choice("persistent", persistent, (True, False))
-        self.n_chains = n_chains if persistent else self.batch_size
-        self.centred = args.choice("centred", centred, (True, False))
-        self.hidden_rate = args.fraction("hidden_rate", hidden_rate)
-        self.momentum = args.real("momentum", momentum, 0, 1, below=True)
-        self.weight_decay = args.real("weight_decay", weight_decay, 0)
-        self.sparsity = args.real("sparsity", sparsity, 0)
-        self.sparsity_target = args.real(
-            "sparsity_target", sparsity_target, 0, 1, above=True, below=True
-        )
-        self.product_dtype = args.choice("product_dtype", product_dtype, (None, torch.bfloat16))
-        self._check_mean(data_mean)
-        args.generator("generator", generator)
-
-        W = rbm.W.detach()
-        rows = self.batch_size + self.n_chains
-        # data and chains, and their p(h = 1 | v); after a step the rows of its gradient
-        self.X = W.new_zeros(rows, rbm.n_visible)
-        self.P = W.new_zeros(rows, rbm.n_hidden)
-        self.h = W.new_zeros(self.n_chains, rbm.n_hidden)  # where the chains stand
-        self.mu = W.new_zeros(rbm.n_visible)  # taken off v, when centred
-        self.lam = rbm.b.detach().sigmoid()  # taken off h, when centred
-        # none, unless the gradient must be kept (momentum) or shared (reduce)
-        self.velocity: list[Tensor] = []
-        if self.momentum or self.reduce:
-            self.velocity = [W.new_zeros(p.shape) for p in (rbm.W, rbm.a, rbm.b)]
-        self.coins = Coins(W.device, generator=generator)
-        # what the products take: W, or this step's copy of it in product_dtype
-        self.W: Tensor = rbm.W
-        self._views: dict[int, SimpleNamespace] = {}  # of X, P and h, by the size of the batch
-        self._on_host = args.on_host(W)
-        self._looked = False  # at a batch
-        self._largest_lr = torch.finfo(W.dtype).max / max(1.0, self.weight_decay)
-        if self.centred and data_mean is not None:
-            self.mu.copy_(data_mean.detach())
-        if self.persistent:
-            self.coins.toss_(self.h.copy_(self.lam), look=False)
-
     @torch.no_grad()
     def step(self, v: Tensor, lr: float) -> None:
         """One update of the parameters from a batch; the chains move k rounds.
@@ -493,241 +318,40 @@ class Trainer:
         Args:
             v: (b, n_visible) zeros and ones of any dtype, b ≤ batch_size
         """
-        self._check_batch(v)
-        lr = args.real("lr", lr, 0, self._largest_lr)
-        r, W = self._rows(len(v)), self.rbm.W
-        self.W = W if self.product_dtype is None else W.to(self.product_dtype)
-        r.v.copy_(v)
-        if not self.persistent:
-            self.coins.toss_(self._up(r.v, r.p), r.h, look=False)
-        self._move(r.chain, r.h)
+        r, lr = self.enter(v, lr)
+        if not self.persistent:  # the chains start at the data
+            self.toss(self.up(r.v, r.p), r.h)
+        self.move(r.chain, r.h)
         if self.persistent:
-            self._up(r.X, r.P)
-            self.coins.toss_(r.q, r.h, look=False)
+            self.up(r.X, r.P)  # data and chains in one product
+            self.toss(r.q, r.h)  # where the chains go on
         else:
-            self._up(r.chain, r.q)
-        self._update(r, lr)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        "Chains, means, velocities and where the coins stand, on the CPU."
-        state = dict(h=self.h, mu=self.mu, lam=self.lam, coins=self.coins.state())
-        if self.momentum:
-            state |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
-        return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        "Put back what `state_dict` gave; a KeyError or RuntimeError says that it came from other settings."
-        buffers = dict(h=self.h, mu=self.mu, lam=self.lam)
-        if self.momentum:
-            buffers |= dict(zip(("velocity_W", "velocity_a", "velocity_b"), self.velocity))
-        for name, buffer in buffers.items():
-            if state[name].shape != buffer.shape:
-                shapes = f"{tuple(state[name].shape)}; this trainer's is {tuple(buffer.shape)}"
-                raise RuntimeError(f"{name} has shape {shapes}")
-        self.coins.restore(state["coins"])
-        for name, buffer in buffers.items():
-            buffer.copy_(state[name])
-
-    def _check_mean(self, data_mean: Tensor | None) -> None:
-        "μ is a vector of probabilities beside W."
-        if self.centred and data_mean is None:
-            raise ValueError(
-                "data_mean is None; a centred trainer needs the mean of the data (n_visible,)"
-            )
-        if data_mean is not None:
-            args.bits("data_mean", data_mean, self.rbm.n_visible)
-            args.bits(
-                "data_mean",
-                data_mean,
-                any_dtype=True,
-                ndim=1,
-                device=self.rbm.W.device,
-                values=False,
-            )
-
-    def _check_batch(self, v: Tensor) -> None:
-        "Bits of the right width, not more rows than there is room for."
-        look = self._on_host or not self._looked
-        args.bits(
-            "v", v, self.rbm.n_visible, any_dtype=True, ndim=2, device=self.X.device, values=look
-        )
-        if len(v) > self.batch_size:
-            raise ValueError(
-                f"v has {len(v)} rows; this trainer's batch_size lets it have 1 … {self.batch_size}"
-            )
-        self._looked = True
-
-    def _rows(self, n: int) -> SimpleNamespace:
-        """The buffers' rows for a batch of n: data v and chain, their probabilities p and q, the chains' own h.
-
-        `signs` holds n × their signs in the gradient."""
-        if n not in self._views:
-            c = self.n_chains if self.persistent else n
-            # a short batch sits at the end of the data block: data and chains stay adjacent
-            first = self.batch_size - n
-            X, P = self.X[first : self.batch_size + c], self.P[first : self.batch_size + c]
-            signs = X.new_ones(n + c)
-            signs[n:] = -n / c
-            self._views[n] = SimpleNamespace(
-                n=n, c=c, X=X, P=P, v=X[:n], chain=X[n:], p=P[:n], q=P[n:], h=self.h[:c],
-                signs=signs, ones=torch.ones_like(signs),
-            )  # fmt: skip
-        return self._views[n]
-
-    def _move(self, v: Tensor, h: Tensor) -> None:
-        "k rounds of the chains in place, from h: down, then up and down again k − 1 times."
-        for i in range(self.k):
-            if i:
-                self.coins.toss_(self._up(v, h), look=False)
-            self.coins.toss_(self._probability(h, self.W.T, self.rbm.a, v), look=False)
-
-    def _up(self, v: Tensor, out: Tensor) -> Tensor:
-        "p(h = 1 | v) into out."
-        return self._probability(v, self.W, self.rbm.b, out)
-
-    @staticmethod
-    def _probability(x: Tensor, W: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-        "σ(x W + bias) into out; the product in the dtype of W."
-        if x.dtype == W.dtype:
-            return torch.addmm(bias, x, W, out=out).sigmoid_()
-        return torch.add(bias, x.to(W.dtype) @ W, out=out).sigmoid_()
-
-    def _update(self, r: SimpleNamespace, lr: float) -> None:
-        "Add lr × the gradient; the rows r are used up."
-        activity = r.p.mean(0)
-        da, db = self._gradient_rows(r)
-        if self.sparsity:
-            db = db + self.sparsity * (self.sparsity_target - activity)
-        if not self.velocity:
-            self._add_product(self.rbm.W, r, 1 - lr * self.weight_decay, lr / r.n)
-            self.rbm.a.add_(da, alpha=lr)
-            self.rbm.b.add_(db, alpha=lr)
-        else:
-            self._update_through_velocity(r, da, db, activity, lr)
-        self.lam.lerp_(activity, self.hidden_rate)
-        # any NaN has come to b
-        if self._on_host and not math.isfinite(self.rbm.b.dot(self.rbm.b).item()):
-            raise FloatingPointError(
-                "the machine has become NaN, infinite or too large: use a smaller lr or weight_decay"
-            )
-
-    def _gradient_rows(self, r: SimpleNamespace) -> tuple[Tensor, Tensor]:
-        """Turn the rows into X and n S P, with means taken off when centred; the gradients of both biases.
-
-        The product of the rows is then n times the gradient of W."""
-        for_a, for_b = r.signs, r.ones
-        r.q.mul_(-r.n / r.c)
-        if self.centred:
-            r.X.sub_(self.mu)
-            r.P.addr_(r.signs, self.lam, alpha=-1)
-            for_a, for_b = for_a.addmv(r.P, self.lam, alpha=-1), for_b.addmv(r.X, self.mu, alpha=-1)
-        return (r.X.T @ for_a).div_(r.n), (r.P.T @ for_b).div_(r.n)
-
-    def _add_product(self, G: Tensor, r: SimpleNamespace, beta: float, alpha: float) -> Tensor:
-        "G ← beta·G + alpha·XᵀP, the product in the dtype of self.W."
-        dtype = self.W.dtype
-        if dtype == G.dtype:
-            return G.addmm_(r.X.T, r.P, beta=beta, alpha=alpha)
-        product = r.X.to(dtype).T @ r.P.to(dtype)
-        if beta != 1:
-            G = G.mul_(beta) if beta else G.zero_()
-        return G.add_(product, alpha=alpha)
-
-    def _update_through_velocity(
-        self, r: SimpleNamespace, da: Tensor, db: Tensor, activity: Tensor, lr: float
-    ) -> None:
-        "The gradient in a buffer of its own: averaged over workers when there are several, with momentum when wanted."
-        vW, va, vb = self.velocity
-        if self.reduce:
-            dW = self._add_product(torch.empty_like(vW), r, 0, 1 / r.n)
-            gradients = [dW, da, db, activity]
-            self.reduce(gradients)
-            vW.mul_(self.momentum).add_(gradients[0], alpha=lr)
-            da, db = gradients[1], gradients[2]
-            activity.copy_(gradients[3])
-        else:
-            self._add_product(vW, r, self.momentum, lr / r.n)
-        vW.add_(self.rbm.W, alpha=-lr * self.weight_decay)
-        va.mul_(self.momentum).add_(da, alpha=lr)
-        vb.mul_(self.momentum).add_(db, alpha=lr)
-        for p, velocity in zip((self.rbm.W, self.rbm.a, self.rbm.b), self.velocity):
-            p.add_(velocity)
-
-    def __getstate__(self) -> dict:
-        # a pickle would cut the views from their buffers
-        return vars(self) | dict(_views={})
+            self.up(r.chain, r.q)
+        self.update(r, lr)
 
 
-# %% ../nbs/04_rbm.ipynb #76a1a5d4
-def ais_increment(
-    v: Tensor, W: Tensor, a: Tensor, b: Tensor, a0: Tensor, beta: float, next_beta: float
-) -> Tensor:
-    """Logarithm of f_β′(v)/f_β(v) for each walker, without overflow.
+# %% ../nbs/04_rbm.ipynb #694472d1
+def likelihood_gain(first: RBM, second: RBM, v: Tensor) -> tuple[float, float]:
+    """By how many nats an image `first` explains the images better than `second`, and the standard error of that.
 
     Args:
-        v: (..., n_visible) where the walkers stand
-        W: (n_visible, n_hidden)
-        a: (n_visible,) visible biases
-        b: (n_hidden,) hidden biases
-        a0: (n_visible,) visible biases of the base
-        beta: now, 0 … 1
-        next_beta: after this step
-    Returns: (...)
+        first: its smaller layer has at most 24 units, as that of `second` has
+        v: (n, n_visible) zeros and ones, n ≥ 2 independent images
+    Returns: the mean over the images, positive when `first` is better, and the standard error of this mean
 
-    >>> W, a, b, a0 = torch.zeros(2, 3), torch.ones(2), torch.zeros(3), torch.zeros(2)
-    >>> ais_increment(torch.ones(2), W, a, b, a0, beta=0.5, next_beta=0.75)
-    tensor(0.5000)
+    >>> rbm = RBM(3, 2)
+    >>> likelihood_gain(rbm, rbm, torch.eye(3))
+    (0.0, 0.0)
     """
-    args.machine(W, a, b, {"v": v})
-    args.floats("a0", a0, ndim=1, last=len(W), like=("W", W))
-    args.fraction("beta", beta)
-    args.fraction("next_beta", next_beta)
-    x = v @ W + b
-    hidden = F.softplus(next_beta * x) - F.softplus(beta * x)
-    return (next_beta - beta) * (v @ (a - a0)) + hidden.sum(-1)
-
-
-# %% ../nbs/04_rbm.ipynb #63195f34
-class AIS(NamedTuple):
-    """An estimate of log Z, in nats.
-
-    Args:
-        standard_error: of log_Z: the larger of the delta method's and the one for log-normal weights
-        effective_samples: (Σw)²/Σw² of the n_chains weights
-        direction: "forward" tends to underestimate log Z, "reverse" to overestimate it
-
-    >>> print(AIS(2.0, 0.01, 99.0, 1000, "forward"))
-    log Z = 2.00 +- 0.01 (forward, 1000 temperatures, 99 effective samples)
-    """
-
-    log_Z: float
-    standard_error: float
-    effective_samples: float
-    n_temperatures: int
-    direction: str
-
-    @classmethod
-    def from_weights(
-        cls, log_w: Tensor, log_base: float, n_temperatures: int, direction: str = "forward"
-    ) -> Self:
-        "What the log weights (n_chains,) of walks between Z and a base of log Z₀ = log_base say of Z."
-        w = (log_w - log_w.max()).exp()
-        n, effective = len(w), (w.sum() ** 2 / (w**2).sum()).item()
-        log_mean, error = log_w.max() + w.mean().log(), math.nan
-        if n > 1:
-            delta = (w.std() / w.mean()).item()
-            spread = min(log_w.var().item(), 700.0)  # e^700 is as large as a float will hold
-            error = max(delta / n**0.5, math.log1p((math.expm1(spread) / n) ** 0.5))
-        sign = 1 if direction == "forward" else -1
-        log_Z = log_base + sign * log_mean.item()
-        return cls(log_Z, error, effective, n_temperatures, direction)
-
-    def __str__(self) -> str:
-        return (
-            f"log Z = {self.log_Z:.2f} +- {self.standard_error:.2f} "
-            f"({self.direction}, {self.n_temperatures} temperatures, "
-            f"{self.effective_samples:.0f} effective samples)"
-        )
+    log_p = []
+    for name, rbm in (("first", first), ("second", second)):
+        args.instance(name, rbm, TwoLayers)
+        args.bits("v", v, rbm.n_visible, ndim=2, like=(f"{name}.W", rbm.W), grey=False)
+        log_p.append(-rbm.free_energy(v).detach().cpu().double() - rbm.log_partition())
+    if len(v) < 2:
+        raise ValueError(f"v has {len(v)} rows; an error bar needs 2 or more")
+    gain = log_p[0] - log_p[1]
+    return gain.mean().item(), (gain.std() / len(gain) ** 0.5).item()
 
 
 # %% ../nbs/04_rbm.ipynb #6144f1d8
@@ -756,40 +380,28 @@ def ais(
     >>> round(ais(RBM(2, 1, weight_std=0.0), n_temperatures=3, n_chains=5).log_Z / math.log(2), 6)
     3.0
     """
-    args.whole("n_temperatures", n_temperatures)
-    args.whole("n_chains", n_chains)
-    args.generator("generator", generator)
-    W, a, b = _parameters(rbm)
-    a0 = a
-    if base_bias is not None:
-        args.floats("base_bias", base_bias, ndim=1, last=len(W))
-        a0 = args.alike("base_bias", base_bias.detach().to(W.dtype), "rbm.W", W)
-    betas = torch.linspace(0, 1, n_temperatures + 1, dtype=torch.float64, device="cpu").tolist()
-    if reverse_from is None:
-        coins, direction = Coins(W.device, generator=generator), "forward"
-        v = coins.toss_(torch.sigmoid(a0).expand(n_chains, -1).clone(), look=False)
-    else:
-        args.floats("reverse_from", reverse_from, ndim=2, finite=False)
-        args.bits("reverse_from", reverse_from, len(W))
-        v = args.alike("reverse_from", reverse_from.detach().to(W.dtype), "rbm.W", W).clone()
-        coins, direction = Coins(W.device, generator=generator), "reverse"
-        betas = betas[::-1]
-    log_w = torch.zeros(len(v), dtype=wide_dtype(v.device), device=v.device)
-    x, h, mix = v.new_empty(len(v), len(b)), v.new_empty(len(v), len(b)), torch.empty_like(v)
-    shift = a - a0
-    for now, after in zip(progress(betas[:-1]), betas[1:]):  # log f_β′(v)/f_β(v), then a step at β′
-        torch.addmm(b, v, W, out=x)
-        gain = F.softplus(after * x).sub_(F.softplus(now * x)).sum(1)
-        log_w += gain.add_(v @ shift, alpha=after - now)
-        coins.toss_(torch.mul(x, after, out=h).sigmoid_(), look=False)
-        torch.mm(h, W.T, out=mix).add_(shift).mul_(after).add_(a0)
-        coins.toss_(torch.sigmoid(mix, out=v), look=False)
-    base = F.softplus(a0.to(log_w.dtype)).sum()
-    walked = torch.cat([log_w, base[None]]).cpu().double()  # the one read of the walk
-    log_base = walked[-1].item() + rbm.n_hidden * math.log(2)
-    estimate = AIS.from_weights(walked[:-1], log_base, n_temperatures, direction)
-    if not math.isfinite(estimate.log_Z):
-        raise FloatingPointError(
-            f"log Z is {estimate.log_Z}: the machine's numbers are NaN or too large for {W.dtype}"
-        )
-    return estimate
+    _parameters(rbm)
+    walk = AnnealedWalk(rbm, n_temperatures, n_chains, base_bias, reverse_from, generator)
+    for beta, next_beta in walk.temperatures(progress):
+        walk.weigh(beta, next_beta)  # log w += log f_β′(v)/f_β(v)
+        walk.move(next_beta)  # a round of Gibbs sampling at β′
+    return walk.estimate()
+
+
+# %% ../nbs/04_rbm.ipynb #6b5acb73
+def trust_ais(forward: AIS, reverse: AIS) -> bool:
+    """Whether the forward estimate of log Z may be believed to half a nat, as far as two walks can tell.
+
+    Args:
+        forward: from the base to the machine, 100 walkers or more
+        reverse: from samples of the machine to the base; its log_Z is an estimate of the same log Z
+
+    >>> sure, lost = AIS(50.0, 0.02, 180.0, 999, "forward"), AIS(50.0, 2.0, 1.3, 9, "forward")
+    >>> back = AIS(50.01, 0.02, 170.0, 999, "reverse")
+    >>> trust_ais(sure, back), trust_ais(lost, back)
+    (True, False)
+    """
+    args.instance("forward", forward, AIS)
+    args.instance("reverse", reverse, AIS)
+    enough = min(forward.effective_samples, reverse.effective_samples) >= 50
+    return enough and abs(reverse.log_Z - forward.log_Z) < 0.4

@@ -866,7 +866,7 @@ def _trainer(device="cpu"):
 
 _units = dict(W=Array(6, 4, wide=False), a=Array(6), b=Array(4))
 _model = dict(rbm=Machine(make=_rbm))
-entry("rbm.all_states", fake="makes its own tensors", n=Count(3))
+entry("contrast.all_states", fake="makes its own tensors", n=Count(3))
 entry("rbm.rbm_energy", v=Bits(5, 6), h=Bits(5, 4), **_units)
 entry("rbm.rbm_free_energy", v=Bits(5, 6), **_units)
 entry("rbm.rbm_log_partition", W=Array(6, 4, wide=False), a=Array(6), b=Array(4))
@@ -875,13 +875,22 @@ entry(
     "rbm.cd_gradient", v_data=Bits(5, 6), v_model=Bits(5, 6), W=Array(6, 4, wide=False), b=Array(4)
 )
 entry(
-    "rbm.ais_increment",
+    "contrast.ais_increment",
     v=Bits(5, 6),
     **_units,
     a0=Array(6),
     beta=Fraction(0.1),
     next_beta=Fraction(0.2),
 )
+entry(
+    "rbm.likelihood_gain",
+    first=Machine(make=_rbm),
+    second=Machine(make=_rbm),
+    v=Binary(5, 6),
+    reads=6,
+)
+_walk = Machine(make=lambda d="cpu": _import("contrast.AIS")(1.0, 0.1, 60.0, 9, "forward"))
+entry("rbm.trust_ais", fake="takes no tensors", forward=_walk, reverse=_walk)
 entry("rbm.log_likelihood", **_model, v=Binary(5, 6), log_Z=Number(1.0, optional=True), reads=2)
 entry(
     "rbm.contrastive_divergence",
@@ -2092,7 +2101,7 @@ EXEMPT = {
     "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
     "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "coins": "Coins.state Coins.restore",
-    "rbm": "AIS RBM.log_partition RBM.relaxation_time RBM.extra_repr Trainer.state_dict Trainer.load_state_dict",
+    "rbm": "RBM.log_partition",
     "mnist_rbm": "ProductionRBM.get_weight_stats",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",

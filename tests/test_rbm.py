@@ -16,6 +16,7 @@ from shared_checks import generator, transforms
 
 from silen_lib import rbm as R
 from silen_lib.coins import Coins
+from silen_lib.contrast import ais_increment
 from silen_lib.data import bars_and_stripes
 from silen_lib.exercises import verify
 from silen_lib.mnist_rbm import ProductionRBM
@@ -26,7 +27,8 @@ EXERCISES = [
     "rbm_free_energy",
     "rbm_log_partition",
     "cd_gradient",
-    "ais_increment",
+    "likelihood_gain",
+    "trust_ais",
 ]
 DTYPES = [torch.float32, torch.float64]
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -613,11 +615,11 @@ def test_one_interval_of_the_walk_is_the_increment():
             v @ (a0 * (1 - t) + t * rbm.a) + F.softplus(t * (v @ rbm.W + rbm.b)).sum(-1)
             for t in (now, after)
         ]
-        increment = R.ais_increment(v, rbm.W, rbm.a, rbm.b, a0, now, after)
+        increment = ais_increment(v, rbm.W, rbm.a, rbm.b, a0, now, after)
         torch.testing.assert_close(increment, log_f[1] - log_f[0])
     # back from β = 1 to 0 in one interval: the walk's weight is the increment where the chain began
     log_base = F.softplus(a0).sum() + 4 * math.log(2)
-    back = R.ais_increment(v, rbm.W, rbm.a, rbm.b, a0, 1.0, 0.0)
+    back = ais_increment(v, rbm.W, rbm.a, rbm.b, a0, 1.0, 0.0)
     for start, weight in zip(v, back):
         estimate = R.ais(rbm, 1, 1, a0, reverse_from=start[None])
         assert estimate.log_Z == pytest.approx((log_base - weight).item(), abs=1e-9)
@@ -645,6 +647,47 @@ def test_the_error_bar_sees_heavy_weights_that_are_in_nobodys_hands():
     assert math.isfinite(R.AIS.from_weights(1e4 * log_w, 0.0, 5).standard_error)
     forward, back = (R.AIS.from_weights(log_w, 3.0, 5, way) for way in ("forward", "reverse"))
     assert forward.log_Z - 3 == pytest.approx(3 - back.log_Z) and back.direction == "reverse"
+
+
+def test_a_valley_that_no_walker_finds_is_seen_from_behind_only():
+    """Two valleys, all on and all off; walkers that start with the machine's own biases find one of them.
+
+    Forward alone looks perfect and is wrong by ln 2; the way back, from samples of both, says so; from fair coins all is well.
+    """
+    rbm = R.RBM(8, 8).requires_grad_(False)
+    for p, value in zip(rbm.parameters(), (2, -8, -8)):
+        p.fill_(value)
+    back = rbm.exact_samples(200, generator=generator(0))
+    for base, truth in ((None, False), (torch.zeros(8), True)):
+        there = R.ais(rbm, 300, 200, base, generator=generator(1))
+        reverse = R.ais(rbm, 300, base_bias=base, reverse_from=back, generator=generator(2))
+        error = there.log_Z - rbm.log_partition()
+        assert R.trust_ais(there, reverse) == truth
+        assert abs(error) < 0.2 if truth else abs(error + math.log(2)) < 0.1
+        assert there.standard_error < 0.2 and there.effective_samples > 50
+
+
+def test_ais_of_few_temperatures_is_not_trusted():
+    rbm = machine(12, 10, 2.0, dtype=torch.float32)
+    back = rbm.exact_samples(200, generator=generator(0))
+    fast, slow = (
+        [
+            R.ais(rbm, n, 200, reverse_from=start, generator=generator(3))
+            for start in (None, back)
+        ]
+        for n in (2, 2000)
+    )
+    assert not R.trust_ais(*fast) and R.trust_ais(*slow)
+
+
+def test_the_gain_is_the_difference_of_likelihoods_with_a_paired_error():
+    one, two, v = machine(6, 4), machine(6, 3, seed=2), bits(50, 6)
+    gain, error = R.likelihood_gain(one, two, v)
+    assert gain == pytest.approx(R.log_likelihood(one, v) - R.log_likelihood(two, v), abs=1e-9)
+    each = torch.tensor([R.log_likelihood(one, x) - R.log_likelihood(two, x) for x in v[:, None]])
+    assert error == pytest.approx((each.std() / 50**0.5).item(), rel=1e-6)
+    back, same = R.likelihood_gain(two, one, v)
+    assert back == pytest.approx(-gain) and same == pytest.approx(error)
 
 
 def test_ais_reports_its_progress():
@@ -755,6 +798,10 @@ def test_temperature_divides_the_energy_and_spares_the_original():
         ),
         (lambda: R.ais(R.RBM(3, 2), 5, reverse_from=torch.zeros(3)), "reverse_from has shape (3,)"),
         (lambda: R.ais(R.RBM(3, 2), 5, reverse_from=-torch.ones(4, 3)), "reverse_from spans -1"),
+        (lambda: R.likelihood_gain(R.RBM(3, 2), R.RBM(4, 2), torch.eye(3)), "v has shape (3, 3)"),
+        (lambda: R.likelihood_gain(R.RBM(3, 2), R.RBM(3, 2), torch.eye(3)[:1]), "v has 1 rows"),
+        (lambda: R.likelihood_gain(R.RBM(3, 2), None, torch.eye(3)), "second is None"),
+        (lambda: R.trust_ais(R.AIS(1.0, 0.1, 60.0, 9, "forward"), 1.0), "reverse is 1.0"),
         (lambda: R.RBM(3, 2).exact_samples(0), "n is 0"),
         (lambda: R.RBM(30, 2).exact_samples(5), "n is 30"),
         (lambda: R.RBM(13, 2).relaxation_time(), "at most 12"),
@@ -864,7 +911,7 @@ def transformed():
             (torch.stack([p["W"]] * 3),),
         ),
         "ais_increment": (
-            lambda v: R.ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2),
+            lambda v: ais_increment(v, p["W"], p["a"], p["b"], p["a"], 0.1, 0.2),
             (p["v"],),
         ),
         "energy": (rbm.energy, (p["v"], p["h"])),
