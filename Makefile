@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TYPES := .venv/types/bin/basedpyright
 
-.PHONY: install lab train test bench gpu notebooks
+.PHONY: install lab train test sabotage seeds bench gpu notebooks
 
 install: $(STAMP)
 
@@ -28,6 +28,12 @@ $(TYPES): constraints.txt
 
 test: $(STAMP) $(TYPES)
 	tests/run $(BIN)
+
+sabotage: $(STAMP)
+	$(BIN)/silen-exercises sabotage nbs/[0-9]*.ipynb
+
+seeds: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python tests/seeds.py $(or $(CHAPTERS),nbs/[0-9]*.ipynb)
 
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'

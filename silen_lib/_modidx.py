@@ -210,10 +210,12 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._face": ("lib/authoring.html#_face", "silen_lib/authoring.py"),
+            "silen_lib.authoring._fate": ("lib/authoring.html#_fate", "silen_lib/authoring.py"),
             "silen_lib.authoring._find_cells": (
                 "lib/authoring.html#_find_cells",
                 "silen_lib/authoring.py",
             ),
+            "silen_lib.authoring._forked": ("lib/authoring.html#_forked", "silen_lib/authoring.py"),
             "silen_lib.authoring._gives_away": (
                 "lib/authoring.html#_gives_away",
                 "silen_lib/authoring.py",
@@ -278,6 +280,7 @@ d = {
             "silen_lib.authoring._parse": ("lib/authoring.html#_parse", "silen_lib/authoring.py"),
             "silen_lib.authoring._parser": ("lib/authoring.html#_parser", "silen_lib/authoring.py"),
             "silen_lib.authoring._pieces": ("lib/authoring.html#_pieces", "silen_lib/authoring.py"),
+            "silen_lib.authoring._place": ("lib/authoring.html#_place", "silen_lib/authoring.py"),
             "silen_lib.authoring._plain": ("lib/authoring.html#_plain", "silen_lib/authoring.py"),
             "silen_lib.authoring._prose": ("lib/authoring.html#_prose", "silen_lib/authoring.py"),
             "silen_lib.authoring._read_notebook": (
@@ -289,8 +292,16 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._report": ("lib/authoring.html#_report", "silen_lib/authoring.py"),
+            "silen_lib.authoring._run_cell": (
+                "lib/authoring.html#_run_cell",
+                "silen_lib/authoring.py",
+            ),
             "silen_lib.authoring._run_problems": (
                 "lib/authoring.html#_run_problems",
+                "silen_lib/authoring.py",
+            ),
+            "silen_lib.authoring._sabotage": (
+                "lib/authoring.html#_sabotage",
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._says": ("lib/authoring.html#_says", "silen_lib/authoring.py"),
@@ -349,6 +360,10 @@ d = {
             ),
             "silen_lib.authoring.prove_chapter": (
                 "lib/authoring.html#prove_chapter",
+                "silen_lib/authoring.py",
+            ),
+            "silen_lib.authoring.try_sabotages": (
+                "lib/authoring.html#try_sabotages",
                 "silen_lib/authoring.py",
             ),
         },
@@ -2316,6 +2331,10 @@ d = {
             "silen_lib.exercises.Mistake": ("lib/exercises.html#mistake", "silen_lib/exercises.py"),
             "silen_lib.exercises.Mistake.__init__": (
                 "lib/exercises.html#mistake.__init__",
+                "silen_lib/exercises.py",
+            ),
+            "silen_lib.exercises.Sabotage": (
+                "lib/exercises.html#sabotage",
                 "silen_lib/exercises.py",
             ),
             "silen_lib.exercises.Spec": ("lib/exercises.html#spec", "silen_lib/exercises.py"),

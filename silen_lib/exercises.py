@@ -6,6 +6,7 @@
 __all__ = [
     "Case",
     "Mistake",
+    "Sabotage",
     "ExerciseFailed",
     "exercise",
     "diagnose",
@@ -99,6 +100,21 @@ class Mistake:
                 f"wrong: got {wrong!r}, want at least one function or class that makes the mistake"
             )
         self.hint, self.wrong, self.law = hint, wrong, law
+
+
+# %% ../nbs/lib/exercises.ipynb #92fe359f
+class Sabotage(NamedTuple):
+    """A small change of a chapter's code which a check of the chapter must refuse.
+
+    >>> wrong = Sabotage("the link of a pair is their product", "s.outer(s)", "-s.outer(s)", "assert (h * s > 0).all()")
+    >>> wrong.check
+    'assert (h * s > 0).all()'
+    """
+
+    claim: str  # what the check stands for
+    old: str  # text that stands once in the chapter's code
+    new: str  # what stands there instead
+    check: str  # text that stands once: in the cell whose assertion must fail
 
 
 # %% ../nbs/lib/exercises.ipynb #70fd5510

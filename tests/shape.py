@@ -207,6 +207,58 @@ def private_calls(cell: str) -> list[str]:
     return sorted({n.id for n in names if re.match("_[a-zA-Z]", n.id)} - made)
 
 
+# ---- what a chapter asks of its reader -------------------------------------------------------------------------------
+
+
+class Reading(NamedTuple):
+    "The size of a chapter as a reader meets it."
+
+    cells: int  # code cells
+    lines: int  # code lines; docstrings are text
+    words: int
+    boxes: int  # "Often misstated" and its like
+    first_picture: int  # code lines up to and with the cell that shows it
+    kinds: dict[str, int]  # exercises of each kind
+
+
+KINDS = ("write it", "mend it", "design it", "decide it")
+_MAGIC = re.compile(r"^\s*[%!].*$", re.MULTILINE)
+_BOX = re.compile(r"^> ?\*\*", re.MULTILINE)
+_KIND = re.compile(r"^### Exercise \d+\.\d+ · (\w+ it)\b", re.MULTILINE)
+
+
+def taught_lines(cell: str) -> int:
+    "Lines of code in a cell: no blank line, no comment, no docstring."
+    tree = ast.parse(_MAGIC.sub("pass", cell))
+    lines = set(code_lines(cell))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
+
+
+def reading(notebook: Path) -> Reading:
+    "Count a chapter."
+    nb = json.loads(notebook.read_text(encoding="utf-8"))
+    code = [c for c in nb["cells"] if c["cell_type"] == "code"]
+    text = "\n\n".join("".join(c["source"]) for c in nb["cells"] if c["cell_type"] == "markdown")
+    counts = [taught_lines("".join(c["source"])) for c in code]
+    pictures = [
+        i
+        for i, c in enumerate(code)
+        if any(k.startswith("image/") for o in c["outputs"] for k in o.get("data", {}))
+    ]
+    kinds = _KIND.findall(text)
+    return Reading(
+        cells=len(code),
+        lines=sum(counts),
+        words=len(text.split()),
+        boxes=len(_BOX.findall(text)),
+        first_picture=sum(counts[: pictures[0] + 1]) if pictures else sum(counts),
+        kinds={kind: kinds.count(kind) for kind in KINDS},
+    )
+
+
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +291,16 @@ def main() -> None:
     print(f"circles: {' → '.join(circle(graph)) or 0}")
     print(f"imports that point forwards: {', '.join(forward(tops, chapters)) or 0}")
     print(f"methods added from outside: {sum(len(added_from_outside(c)) for c in codes.values())}")
+    print(
+        f"\n{'':16} {'cells':>6} {'lines':>6} {'words':>6} {'boxes':>6} {'picture after':>14}  write mend design decide"
+    )
+    for module in found:
+        if module.is_chapter:
+            r = reading(module.notebook)
+            kinds = "  ".join(f"{r.kinds[kind]:5}" for kind in KINDS)
+            print(
+                f"{module.name:16} {r.cells:6} {r.lines:6} {r.words:6} {r.boxes:6} {r.first_picture:14} {kinds}"
+            )
 
 
 if __name__ == "__main__":

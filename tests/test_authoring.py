@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import json
 import os
 import re
 import shutil
@@ -587,3 +588,61 @@ def test_nbgrader_itself_accepts_and_clears_the_assignment(tmp_path):
     seen = {name: symbol for name, (symbol, _) in au._verdicts(cells).items()}
     assert error is None and set(seen.values()) == {"○"}  # a student's Run All passes
     assert all("checksum" in c.metadata.nbgrader for c in nb.cells if "nbgrader" in c.metadata)
+
+
+# ---- sabotage --------------------------------------------------------------------------------------------------------
+
+TOY_SABOTAGES = """
+import json, sys, types
+from silen_lib.exercises import Sabotage
+from silen_lib import authoring
+toy = types.ModuleType("silen_lib.checks.toy")
+toy.SABOTAGES = [Sabotage(*fields) for fields in json.loads(sys.argv[2])]
+sys.modules["silen_lib.checks.toy"] = toy
+try:
+    print(json.dumps(authoring.try_sabotages(sys.argv[1], timeout=20)))
+except ValueError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "words"),
+    [
+        ("2 * x", "3 * x", "assert doubled", ""),
+        ("2 * x", "x + x", "assert doubled", "is not refused"),
+        ("2 * x", "1 / 0", "assert doubled", "before the check"),
+        ("2 * x", "None", "assert doubled", "fails in the check with TypeError"),
+        ("2 * x", "__import__('os')._exit(3)", "assert doubled", "ends the process"),
+        ("x = 4", "x = 5", "assert doubled", ""),
+        ("4 * x", "x", "assert doubled", "stands 0 times"),
+        ("x", "y", "assert doubled", "times in the chapter's code, want once"),
+        ("later", "late", "assert doubled", "the check stands before"),
+    ],
+)
+def test_a_sabotage_must_be_refused_by_its_check(tmp_path, old, new, check, words):
+    cells = [
+        "# | default_exp toy",
+        "x = 4",
+        "doubled = 2 * x",
+        "assert doubled + 0 == 8",
+        "later = 1",
+    ]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nbformat.write(nb, tmp_path / "01_toy.ipynb")
+    argv = [sys.executable, "-c", TOY_SABOTAGES, str(tmp_path / "01_toy.ipynb")]
+    plan = json.dumps([["twice", old, new, check]])
+    done = subprocess.run([*argv, plan], capture_output=True, text=True, timeout=120, check=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert words in str(said) if words else said == []
+
+
+def test_a_chapter_that_fails_as_shipped_is_told(tmp_path):
+    nb = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in ["# | default_exp toy", "x = y", "assert x"]]
+    )
+    nbformat.write(nb, tmp_path / "01_toy.ipynb")
+    plan = json.dumps([["any", "assert x", "x", "assert x"]])
+    argv = [sys.executable, "-c", TOY_SABOTAGES, str(tmp_path / "01_toy.ipynb"), plan]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    assert "as shipped the chapter fails: NameError" in done.stdout
