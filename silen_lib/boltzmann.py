@@ -57,7 +57,8 @@ def leaves_invariant(P: Tensor, E: Tensor, T: float = 1.0) -> bool:
     False
     """
     args.distribution("P", args.square("P", P, values=False), tol=1e-2)
-    p = boltzmann(args.alike("E", args.floats("E", E, last=len(P), ndim=1), "P", P), T)
+    E = args.alike("E", args.floats("E", E, last=len(P), ndim=1), "P", P)
+    p = boltzmann(E, args.temperature("T", T, E, batch=()))
     return bool((p @ P - p).abs().max() < 1e-5)
 
 
@@ -102,8 +103,8 @@ def refuses_temperature(seen: Tensor, E: Tensor, T: float = 1.0) -> bool:
     >>> refuses_temperature(torch.ones(1000), E), refuses_temperature(torch.tensor([0.0, 0.0, 0.0, 1.0]), E)
     (True, False)
     """
-    p = boltzmann(args.energies("E", E, ndim=1), T)
-    args.alike("seen", args.floats("seen", seen, ndim=1), "E", E)
+    args.alike("seen", args.floats("seen", seen, ndim=1), "E", args.floats("E", E, ndim=1))
+    p = boltzmann(E, args.temperature("T", T, E, batch=()))
     mean = (p * E).sum()
     variance = (p * (E - mean) ** 2).sum()
     z = (seen.mean() - mean) / (variance / len(seen)).sqrt()

@@ -752,7 +752,21 @@ entry(
     dE=Array(4, wide=False, lone=True, infinite=True),
     T=Temperature(),
 )
-entry("boltzmann.detailed_balance_gap", P=Probabilities(4, 4, wide=False), p=Probabilities(4))
+entry(
+    "boltzmann.leaves_invariant",
+    fake="gives yes or no",
+    P=Probabilities(4, 4, wide=False),
+    E=Array(4, wide=False, lone=True),
+    T=Temperature(),
+)
+entry(
+    "boltzmann.refuses_temperature",
+    fake="gives yes or no",
+    seen=Array(4, wide=False, lone=True),
+    E=Array(4, wide=False, lone=True),
+    T=Temperature(),
+)
+entry("boltzmann.glass_schedule", fake="makes its own tensors", sweeps=Count(5, 2))
 entry(
     "boltzmann.heat_bath_sweep",
     state=_state(),

@@ -780,5 +780,43 @@ exercise(
     mistakes=_learning_gradient_mistakes,
 )  # fmt: skip
 
-# %% ../../nbs/checks/03_boltzmann.ipynb #1d504efd
-SABOTAGES = []
+# %% ../../nbs/checks/03_boltzmann.ipynb #5f5373ea
+SABOTAGES = [
+    Sabotage("the coin is that of T, not of 1.05 T",
+             old='spin_up_probability = check("spin_up_probability", spin_up_probability)',
+             new='spin_up_probability = lambda h, T=1.0: torch.sigmoid(2 * h / (1.05 * T))',
+             check="assert ((measured - up).abs()"),
+    Sabotage("visits in order leave p as it is, at T and at no other temperature",
+             old="ordered = transition_matrix(W4, bias=b4)", new="ordered = transition_matrix(W4, 1.02, b4)",
+             check="test_eq(list(verdicts.values())"),
+    Sabotage("the sweep samples T: all spins at once is another law",
+             old='heat_bath_sweep = check("heat_bath_sweep", heat_bath_sweep)',
+             new="heat_bath_sweep = lambda s, W, T=1.0: hasty_sweep(s.clone(), 2 * W, T)",
+             check="exact_distribution(W5, T=1.1)"),
+    Sabotage("burn-in follows the powers of P, at T and not at 1.1 T",
+             old="chains = heat_bath(chains, W, bias=b)", new="chains = heat_bath(chains, W, 1.1, bias=b)",
+             check="early.mean(0) - expected"),
+    Sabotage("a bar without the autocorrelation time is too short",
+             old="(errors / found.sqrt()).std().item()", new="errors.std().item()", check="spread[0] > 1.6"),
+    Sabotage("samples at 1.05 T are told from those at T",
+             old="x, bias=weights[1], sweeps=100) for x in (1, 1.05)]",
+             new="1, bias=weights[1], sweeps=100) for x in (1, 1.05)]",
+             check="assert verdicts[1]"),
+    Sabotage("the overlap at T is that of T", old="heat_bath(chains, W_one, warm[:, None], sweeps=60)",
+             new="heat_bath(chains, W_one, 1.05 * warm[:, None], sweeps=60)", check="6 * error + 2e-3"),
+    Sabotage("cooling beats greed", old='glass_schedule = check("glass_schedule", glass_schedule)',
+             new="glass_schedule = lambda n=100: torch.zeros(n)", check='assert above["yours"][0][-1]'),
+    Sabotage("heat removes mixtures", old="s = heat_bath(noise, W500, T, sweeps=40)", new="s = noise.clone()",
+             check="any_[3] > 0.97"),
+    Sabotage("the ladder reaches equilibrium, a short run does not", old="n_chains=12, sweeps=1500)",
+             new="n_chains=12, sweeps=6)", check="together[-1] < lone[-1] / 3"),
+    Sabotage("the learning rule has no further half",
+             old='learning_gradient = check("learning_gradient", learning_gradient)',
+             new='rule = check("learning_gradient", learning_gradient)\n'
+             "learning_gradient = lambda *phases: tuple(x / 2 for x in rule(*phases))",
+             check="test_close(dW, (aW + aW.T)"),
+    Sabotage("hidden units matter once they have learned",
+             old="return machine, machine.fit(data, generator=g, **settings)",
+             new="return machine, machine.fit(data, generator=g, n_steps=10, **settings)",
+             check='kl["even words"][1] < 0.1'),
+]  # fmt: skip
