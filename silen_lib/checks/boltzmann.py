@@ -191,9 +191,6 @@ _leaves_invariant_mistakes += [
     Mistake("That asks where one start ends up. A chain that stands still leaves p as it is too.",
             lambda P, E, T=1.0: bool(
                 (torch.linalg.matrix_power(P.double(), 1001)[0] - _weights(E, T)).abs().max() < 1e-5)),
-    Mistake("Exactly equal is too much to ask: sums are rounded. Allow a hundred thousandth.",
-            lambda P, E, T=1.0: bool((_weights(E, T) @ P == _weights(E, T)).all()),
-            lambda P, E, T=1.0: torch.equal(_weights(E, T) @ P, _weights(E, T))),
     Mistake("Too generous: a rule made for 1.05 T passes.",
             lambda P, E, T=1.0: _still(P, _weights(E, T), 0.01), lambda P, E, T=1.0: _still(P, _weights(E, T), 0.02)),
     Mistake("Every claim is accepted. That rows sum to 1 holds for any rule; does p come back?",
@@ -524,7 +521,7 @@ def _board(seed: int) -> tuple[torch.Tensor, float]:
 
 
 def _above_the_bar(fn, sweeps):
-    "How far the mean energy above the ground is over the bar for this budget."
+    "How far the mean energy above the ground is over 6.2."
     T = fn(sweeps)
     if not isinstance(T, torch.Tensor) or T.shape != (sweeps,):
         return T
@@ -532,10 +529,9 @@ def _above_the_bar(fn, sweeps):
     for seed in range(6):
         W, ground = _board(seed)
         above += (anneal(W, T, n_reads=64, generator=g).energy.mean().item() - ground) / 6
-    return torch.tensor(max(0.0, above - _BAR[sweeps]))
+    return torch.tensor(max(0.0, above - 6.2))
 
 
-_BAR = {50: 6.2, 200: 3.9}
 _lin, _geo = torch.linspace, lambda a, b, n: torch.linspace(math.log(a), math.log(b), n).exp()
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #1cf5250d
@@ -562,8 +558,7 @@ _glass_schedule_mistakes = [
 # %% ../../nbs/checks/03_boltzmann.ipynb #cd3f5d65
 exercise(
     "glass_schedule", "silen_lib.boltzmann", oracle=lambda sweeps: torch.tensor(0.0), use=_above_the_bar, atol=0.02,
-    cases=[Case(50).note("energy above the bar with 50 sweeps"),
-           Case(200).note("energy above the bar with 200 sweeps")],
+    cases=[Case(50).note("energy above the bar with 50 sweeps")],
     mistakes=_glass_schedule_mistakes, timeout=30.0,
 )  # fmt: skip
 
