@@ -429,30 +429,39 @@ def _machine_energies(n: int, seed: int) -> torch.Tensor:
     return -((s @ J) * s).sum(1)
 
 
-@functools.cache
-def _boxes(units, machine, T, n):
-    "Energies seen in samples of n draws: 300 at T, 50 at 1.05 T and 50 at 0.95 T."
-    E, g = _machine_energies(units, machine), torch.Generator().manual_seed(machine)
+def _boxes(E, T, n, seed):
+    "Energies (400, n) seen in samples of n draws: 300 at T, 50 at 1.05 T and 50 at 0.95 T."
+    g = torch.Generator().manual_seed(seed)
     made = []
     for truth, sets in ((T, 300), (1.05 * T, 50), (0.95 * T, 50)):
         steps = torch.softmax(-E.double() / truth, 0).cumsum(0)
         u = torch.rand(sets, n, generator=g, dtype=torch.float64)
         made.append(E[torch.searchsorted(steps, u).clamp(max=len(E) - 1)])
-    return E, made
+    return torch.cat(made)
 
 
-def _rates(fn, units, machine, T, n):
-    "How often a test refuses honest samples, those that are too hot, and those that are too cold."
-    rates = []
-    E, boxes = _boxes(units, machine, T, n)
-    for box in boxes:
-        verdicts = [fn(seen, E, T) for seen in box]
-        rates.append(sum(bool(v) for v in verdicts) / len(verdicts))
-    return torch.tensor(rates)
+def _rates(fn, seen, E, *T):
+    "How often a test refuses honest samples, those too hot, and those too cold; one sample: whether it does."
+    if seen.ndim == 1:
+        return fn(seen, E, *T)
+    verdicts = torch.tensor([float(fn(sample, E, *T)) for sample in seen])
+    return torch.stack([part.mean() for part in verdicts.split([300, 50, 50])])
 
 
-def _rates_oracle(units, machine, T, n):
-    return torch.tensor([0.0, 1.0, 1.0])
+def _rates_oracle(seen, E, T=1.0):
+    "What an honest test does; for one sample: Boltzmann's mean and variance, state by state."
+    if seen.ndim == 2:
+        return torch.tensor([0.0, 1.0, 1.0])
+    w = [math.exp(-e / T) for e in E.tolist()]
+    mean = sum(p * e for p, e in zip(w, E.tolist())) / sum(w)
+    variance = sum(p * (e - mean) ** 2 for p, e in zip(w, E.tolist())) / sum(w)
+    x = seen.tolist()
+    return abs(sum(x) / len(x) - mean) > 3 * math.sqrt(variance / len(x))
+
+
+_E10, _F10 = _machine_energies(10, 1), _machine_energies(10, 3)
+_COLD, _HOT = _boxes(_E10, 1.5, 4000, 1), _boxes(_F10, 3.0, 5600, 3)
+_FEW = _boxes(_machine_energies(6, 2), 1.0, 1000, 2)[:2]
 
 
 # %% ../../nbs/checks/03_boltzmann.ipynb #a38c6cd9
@@ -501,8 +510,11 @@ _refuses_temperature_mistakes = [
 exercise(
     "refuses_temperature", "silen_lib.boltzmann", oracle=_rates_oracle, use=_rates, atol=0.025,
     rtol=0.0, timeout=30.0,
-    cases=[Case(10, 1, 1.5, 4000).note("shares refused of the honest, too hot, too cold: 10 spins, T = 1.5"),
-           Case(10, 3, 3.0, 5600).note("shares refused of the honest, too hot, too cold: 10 spins, T = 3")],
+    cases=[Case(_COLD, _E10, 1.5).note("shares refused of the honest, too hot, too cold: 10 spins, T = 1.5"),
+           Case(*views(_HOT, _F10), 3.0).note("shares refused of the honest, too hot, too cold: 10 spins, T = 3"),
+           Case(_FEW[0], _machine_energies(6, 2)).note("one sample, T = 1 by default"),
+           Case(_FEW[1].double(), _machine_energies(6, 2).double(), 2.0).note("doubles"),
+           Case(_FEW[0], _machine_energies(6, 2), 2.0).note("one sample, T = 2")],
     mistakes=_refuses_temperature_mistakes,
 )  # fmt: skip
 
@@ -789,7 +801,8 @@ SABOTAGES = [
              new="heat_bath_sweep = lambda s, W, T=1.0: hasty_sweep(s.clone(), 2 * W, T)",
              check="exact_distribution(W5, T=1.1)"),
     Sabotage("burn-in follows the powers of P, at T and not at 1.1 T",
-             old="chains = heat_bath(chains, W, bias=b)", new="chains = heat_bath(chains, W, 1.1, bias=b)",
+             old="heat_bath(chains, W6.float(), bias=b6.float())",
+             new="heat_bath(chains, W6.float(), 1.1, bias=b6.float())",
              check="early.mean(0) - expected"),
     Sabotage("a bar without the autocorrelation time is too short",
              old="(errors / found.sqrt()).std().item()", new="errors.std().item()", check="spread[0] > 1.6"),
