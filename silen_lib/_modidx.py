@@ -365,98 +365,10 @@ d = {
             ),
         },
         "silen_lib.boltzmann": {
-            "silen_lib.boltzmann.Annealed": ("boltzmann.html#annealed", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.Annealed.best": (
-                "boltzmann.html#annealed.best",
+            "silen_lib.boltzmann.glass_schedule": (
+                "boltzmann.html#glass_schedule",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.BoltzmannMachine": (
-                "boltzmann.html#boltzmannmachine",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.Learned": (
-                "boltzmann.html#boltzmannmachine.learned",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.Phases": (
-                "boltzmann.html#boltzmannmachine.phases",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.__init__": (
-                "boltzmann.html#boltzmannmachine.__init__",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._data": (
-                "boltzmann.html#boltzmannmachine._data",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._shares": (
-                "boltzmann.html#boltzmannmachine._shares",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine._states": (
-                "boltzmann.html#boltzmannmachine._states",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.energy": (
-                "boltzmann.html#boltzmannmachine.energy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.exact_gradient": (
-                "boltzmann.html#boltzmannmachine.exact_gradient",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.extra_repr": (
-                "boltzmann.html#boltzmannmachine.extra_repr",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.fit": (
-                "boltzmann.html#boltzmannmachine.fit",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.free_energy": (
-                "boltzmann.html#boltzmannmachine.free_energy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.hidden_energies": (
-                "boltzmann.html#boltzmannmachine.hidden_energies",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.log_likelihood": (
-                "boltzmann.html#boltzmannmachine.log_likelihood",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.log_partition": (
-                "boltzmann.html#boltzmannmachine.log_partition",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.relative_entropy": (
-                "boltzmann.html#boltzmannmachine.relative_entropy",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.sample": (
-                "boltzmann.html#boltzmannmachine.sample",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.BoltzmannMachine.sampled_gradient": (
-                "boltzmann.html#boltzmannmachine.sampled_gradient",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.Tempered": ("boltzmann.html#tempered", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.anneal": ("boltzmann.html#anneal", "silen_lib/boltzmann.py"),
-            "silen_lib.boltzmann.boltzmann_update": (
-                "boltzmann.html#boltzmann_update",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.cooling_schedule": (
-                "boltzmann.html#cooling_schedule",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.detailed_balance_gap": (
-                "boltzmann.html#detailed_balance_gap",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.heat_bath": ("boltzmann.html#heat_bath", "silen_lib/boltzmann.py"),
             "silen_lib.boltzmann.heat_bath_sweep": (
                 "boltzmann.html#heat_bath_sweep",
                 "silen_lib/boltzmann.py",
@@ -465,20 +377,12 @@ d = {
                 "boltzmann.html#learning_gradient",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.metropolis": (
-                "boltzmann.html#metropolis",
+            "silen_lib.boltzmann.leaves_invariant": (
+                "boltzmann.html#leaves_invariant",
                 "silen_lib/boltzmann.py",
             ),
-            "silen_lib.boltzmann.metropolis_probability": (
-                "boltzmann.html#metropolis_probability",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.parallel_tempering": (
-                "boltzmann.html#parallel_tempering",
-                "silen_lib/boltzmann.py",
-            ),
-            "silen_lib.boltzmann.simulated_annealing": (
-                "boltzmann.html#simulated_annealing",
+            "silen_lib.boltzmann.refuses_temperature": (
+                "boltzmann.html#refuses_temperature",
                 "silen_lib/boltzmann.py",
             ),
             "silen_lib.boltzmann.spin_up_probability": (
@@ -525,6 +429,109 @@ d = {
                 "silen_lib/capacity.py",
             ),
             "silen_lib.capacity.unlearn": ("capacity.html#unlearn", "silen_lib/capacity.py"),
+        },
+        "silen_lib.chains": {
+            "silen_lib.chains.Annealed": ("lib/chains.html#annealed", "silen_lib/chains.py"),
+            "silen_lib.chains.Annealed.best": (
+                "lib/chains.html#annealed.best",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine": (
+                "lib/chains.html#boltzmannmachine",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.Learned": (
+                "lib/chains.html#boltzmannmachine.learned",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.Phases": (
+                "lib/chains.html#boltzmannmachine.phases",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.__init__": (
+                "lib/chains.html#boltzmannmachine.__init__",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine._data": (
+                "lib/chains.html#boltzmannmachine._data",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine._shares": (
+                "lib/chains.html#boltzmannmachine._shares",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine._states": (
+                "lib/chains.html#boltzmannmachine._states",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.energy": (
+                "lib/chains.html#boltzmannmachine.energy",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.exact_gradient": (
+                "lib/chains.html#boltzmannmachine.exact_gradient",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.extra_repr": (
+                "lib/chains.html#boltzmannmachine.extra_repr",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.fit": (
+                "lib/chains.html#boltzmannmachine.fit",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.free_energy": (
+                "lib/chains.html#boltzmannmachine.free_energy",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.hidden_energies": (
+                "lib/chains.html#boltzmannmachine.hidden_energies",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.log_likelihood": (
+                "lib/chains.html#boltzmannmachine.log_likelihood",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.log_partition": (
+                "lib/chains.html#boltzmannmachine.log_partition",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.relative_entropy": (
+                "lib/chains.html#boltzmannmachine.relative_entropy",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.sample": (
+                "lib/chains.html#boltzmannmachine.sample",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.BoltzmannMachine.sampled_gradient": (
+                "lib/chains.html#boltzmannmachine.sampled_gradient",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.Tempered": ("lib/chains.html#tempered", "silen_lib/chains.py"),
+            "silen_lib.chains.anneal": ("lib/chains.html#anneal", "silen_lib/chains.py"),
+            "silen_lib.chains.boltzmann_update": (
+                "lib/chains.html#boltzmann_update",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.cooling_schedule": (
+                "lib/chains.html#cooling_schedule",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.heat_bath": ("lib/chains.html#heat_bath", "silen_lib/chains.py"),
+            "silen_lib.chains.metropolis": ("lib/chains.html#metropolis", "silen_lib/chains.py"),
+            "silen_lib.chains.metropolis_probability": (
+                "lib/chains.html#metropolis_probability",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.parallel_tempering": (
+                "lib/chains.html#parallel_tempering",
+                "silen_lib/chains.py",
+            ),
+            "silen_lib.chains.simulated_annealing": (
+                "lib/chains.html#simulated_annealing",
+                "silen_lib/chains.py",
+            ),
         },
         "silen_lib.checks.attention": {
             "silen_lib.checks.attention._best_cost": (
@@ -697,16 +704,40 @@ d = {
             ),
         },
         "silen_lib.checks.boltzmann": {
+            "silen_lib.checks.boltzmann._above_the_bar": (
+                "checks/boltzmann.html#_above_the_bar",
+                "silen_lib/checks/boltzmann.py",
+            ),
             "silen_lib.checks.boltzmann._all_at_once": (
                 "checks/boltzmann.html#_all_at_once",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._chain": (
-                "checks/boltzmann.html#_chain",
+            "silen_lib.checks.boltzmann._board": (
+                "checks/boltzmann.html#_board",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._boxes": (
+                "checks/boltzmann.html#_boxes",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._by_all_states": (
+                "checks/boltzmann.html#_by_all_states",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._by_spread": (
+                "checks/boltzmann.html#_by_spread",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._by_variance": (
+                "checks/boltzmann.html#_by_variance",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._chain_by_chain": (
                 "checks/boltzmann.html#_chain_by_chain",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._claim_oracle": (
+                "checks/boltzmann.html#_claim_oracle",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._code": (
@@ -725,20 +756,12 @@ d = {
                 "checks/boltzmann.html#_energies",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._flow": (
-                "checks/boltzmann.html#_flow",
-                "silen_lib/checks/boltzmann.py",
-            ),
             "silen_lib.checks.boltzmann._gain": (
                 "checks/boltzmann.html#_gain",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._gap_oracle": (
-                "checks/boltzmann.html#_gap_oracle",
-                "silen_lib/checks/boltzmann.py",
-            ),
-            "silen_lib.checks.boltzmann._geo": (
-                "checks/boltzmann.html#_geo",
+            "silen_lib.checks.boltzmann._glauber": (
+                "checks/boltzmann.html#_glauber",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._gradient_oracle": (
@@ -749,20 +772,24 @@ d = {
                 "checks/boltzmann.html#_greedy",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._hollow": (
-                "checks/boltzmann.html#_hollow",
+            "silen_lib.checks.boltzmann._greedy_or_not": (
+                "checks/boltzmann.html#_greedy_or_not",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._kinds": (
-                "checks/boltzmann.html#_kinds",
+            "silen_lib.checks.boltzmann._hasty": (
+                "checks/boltzmann.html#_hasty",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._hollow": (
+                "checks/boltzmann.html#_hollow",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._law": (
                 "checks/boltzmann.html#_law",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._lin": (
-                "checks/boltzmann.html#_lin",
+            "silen_lib.checks.boltzmann._machine_energies": (
+                "checks/boltzmann.html#_machine_energies",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._means": (
@@ -771,10 +798,6 @@ d = {
             ),
             "silen_lib.checks.boltzmann._metropolis": (
                 "checks/boltzmann.html#_metropolis",
-                "silen_lib/checks/boltzmann.py",
-            ),
-            "silen_lib.checks.boltzmann._metropolis_oracle": (
-                "checks/boltzmann.html#_metropolis_oracle",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._one_visit": (
@@ -797,6 +820,14 @@ d = {
                 "checks/boltzmann.html#_random_spins",
                 "silen_lib/checks/boltzmann.py",
             ),
+            "silen_lib.checks.boltzmann._rates": (
+                "checks/boltzmann.html#_rates",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._rates_oracle": (
+                "checks/boltzmann.html#_rates_oracle",
+                "silen_lib/checks/boltzmann.py",
+            ),
             "silen_lib.checks.boltzmann._right": (
                 "checks/boltzmann.html#_right",
                 "silen_lib/checks/boltzmann.py",
@@ -805,20 +836,16 @@ d = {
                 "checks/boltzmann.html#_rule",
                 "silen_lib/checks/boltzmann.py",
             ),
-            "silen_lib.checks.boltzmann._schedule_oracle": (
-                "checks/boltzmann.html#_schedule_oracle",
-                "silen_lib/checks/boltzmann.py",
-            ),
-            "silen_lib.checks.boltzmann._short_geo": (
-                "checks/boltzmann.html#_short_geo",
-                "silen_lib/checks/boltzmann.py",
-            ),
-            "silen_lib.checks.boltzmann._short_lin": (
-                "checks/boltzmann.html#_short_lin",
+            "silen_lib.checks.boltzmann._score": (
+                "checks/boltzmann.html#_score",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._start": (
                 "checks/boltzmann.html#_start",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._still": (
+                "checks/boltzmann.html#_still",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._swap_oracle": (
@@ -829,12 +856,20 @@ d = {
                 "checks/boltzmann.html#_sweep_with",
                 "silen_lib/checks/boltzmann.py",
             ),
+            "silen_lib.checks.boltzmann._three_spins": (
+                "checks/boltzmann.html#_three_spins",
+                "silen_lib/checks/boltzmann.py",
+            ),
             "silen_lib.checks.boltzmann._turned": (
                 "checks/boltzmann.html#_turned",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._twice": (
                 "checks/boltzmann.html#_twice",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._weights": (
+                "checks/boltzmann.html#_weights",
                 "silen_lib/checks/boltzmann.py",
             ),
         },

@@ -58,7 +58,6 @@ __all__ = [
     "denoising_score_matching",
     "dense_energy",
     "dense_update",
-    "detailed_balance_gap",
     "dream",
     "effective_patterns",
     "energy_change",
@@ -75,6 +74,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_wells",
     "get_device",
+    "glass_schedule",
     "glauber",
     "glorot_std",
     "gradient_descent",
@@ -94,6 +94,7 @@ __all__ = [
     "langevin_step",
     "learning_gradient",
     "leave_one_out_error",
+    "leaves_invariant",
     "likelihood_gain",
     "load_digits",
     "load_mnist",
@@ -131,6 +132,7 @@ __all__ = [
     "rbm_log_partition",
     "recall",
     "recall_patterns",
+    "refuses_temperature",
     "regression_gap",
     "replica_exchange",
     "reverse_diffusion",
@@ -162,6 +164,9 @@ __all__ = [
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
+from .chains import BoltzmannMachine, anneal, boltzmann_update, cooling_schedule
+from .chains import heat_bath, metropolis, metropolis_probability
+from .chains import parallel_tempering, simulated_annealing
 from .contrast import AIS, ais_increment, all_states
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
@@ -224,19 +229,12 @@ from .capacity import (
 )
 from .boltzmann import (
     spin_up_probability,
-    detailed_balance_gap,
-    metropolis_probability,
+    leaves_invariant,
     heat_bath_sweep,
-    heat_bath,
-    metropolis,
-    boltzmann_update,
-    cooling_schedule,
-    simulated_annealing,
-    anneal,
+    refuses_temperature,
+    glass_schedule,
     swap_probability,
-    parallel_tempering,
     learning_gradient,
-    BoltzmannMachine,
 )
 from .rbm import (
     rbm_energy,

@@ -5,40 +5,23 @@
 # %% auto #0
 __all__ = [
     "spin_up_probability",
-    "detailed_balance_gap",
-    "metropolis_probability",
+    "leaves_invariant",
     "heat_bath_sweep",
-    "heat_bath",
-    "metropolis",
-    "boltzmann_update",
-    "cooling_schedule",
-    "simulated_annealing",
-    "anneal",
+    "refuses_temperature",
+    "glass_schedule",
     "swap_probability",
-    "parallel_tempering",
     "learning_gradient",
-    "BoltzmannMachine",
 ]
 
 # %% ../nbs/03_boltzmann.ipynb #ffc35fc0
-import math
-import time
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import args
-from .core import categorical, integers, normal, uniform, wide_dtype
-from silen_lib.spins import (
-    Couplings,
-    SpinWalk,
-    ising_energy,
-    random_spins,
-    spin_states,
-    sweep_spins,
-)
+from .chains import *  # noqa: F403
+from .chains import cooling_schedule
+from .core import uniform
+from .energy import boltzmann
 
 
 # %% ../nbs/03_boltzmann.ipynb #c4ea1c1c
@@ -59,41 +42,24 @@ def spin_up_probability(h: Tensor, T: float = 1.0) -> Tensor:
 
 
 # %% ../nbs/03_boltzmann.ipynb #c7332922
-def detailed_balance_gap(P: Tensor, p: Tensor) -> Tensor:
-    """Largest net traffic between two states: 0 in detailed balance.
+def leaves_invariant(P: Tensor, E: Tensor, T: float = 1.0) -> bool:
+    """Whether one step of a chain leaves Boltzmann's distribution as it is.
 
     Args:
         P: (n, n) transition probabilities, P[a, b] from a to b
-        p: (n,), a distribution
-
-    Returns: a scalar
-
-    >>> round_and_round = torch.eye(3).roll(1, 1)  # from 0 to 1, from 1 to 2, from 2 to 0
-    >>> detailed_balance_gap(round_and_round, torch.full((3,), 1 / 3))
-    tensor(0.3333)
-    """
-    args.distribution("P", args.square("P", P, values=False), step=True, half=True, tol=1e-2)
-    args.distribution("p", p, n=len(P), ndim=1, like=("P", P), step=True, half=True, tol=1e-2)
-    flow = p[:, None] * P
-    return (flow - flow.T).abs().max()
-
-
-# %% ../nbs/03_boltzmann.ipynb #fa10ab04
-def metropolis_probability(dE: Tensor, T: float = 1.0) -> Tensor:
-    """Probability to accept a move (Metropolis et al. 1953).
-
-    Args:
-        dE: what the move would cost, E(new) − E(old), any shape
+        E: (n,) energies of the states
         T: temperature, above 0
 
-    Returns: of dE's shape, between 0 and 1
-
-    >>> metropolis_probability(torch.tensor([-1000.0, 0.0, 1000.0]), 0.1)
-    tensor([1., 1., 0.])
+    >>> round_and_round = torch.eye(3).roll(1, 1)  # from 0 to 1, from 1 to 2, from 2 to 0
+    >>> leaves_invariant(round_and_round, torch.zeros(3))
+    True
+    >>> leaves_invariant(round_and_round, torch.tensor([0.0, 0.0, 1.0]))
+    False
     """
-    args.within("dE", dE, infinite=True, number=False, step=True)
-    t = args.temperature("T", T, dE, step=True, shape=dE.shape)
-    return (-dE / t).clamp(max=0).exp()
+    args.distribution("P", args.square("P", P, values=False), tol=1e-2)
+    E = args.alike("E", args.floats("E", E, last=len(P), ndim=1), "P", P)
+    p = boltzmann(E, args.temperature("T", T, E, batch=()))
+    return bool((p @ P - p).abs().max() < 1e-5)
 
 
 # %% ../nbs/03_boltzmann.ipynb #9967e3aa
@@ -124,260 +90,40 @@ def heat_bath_sweep(
     return state
 
 
-# %% ../nbs/03_boltzmann.ipynb #92c73611
-def heat_bath(
-    state: Tensor,
-    W: Tensor,
-    T: float | Tensor = 1.0,
-    *,
-    bias: Tensor | float | None = None,
-    sweeps: int = 1,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Sequential heat bath (Gibbs sampling; Glauber 1963) of $e^{-E/T}$, $E = -½ s^T W s - b^T s$: P(up) = σ(2h/T).
-
-    Exact but for the grid of uniform numbers (2⁻²⁴ in float32, 2⁻⁵³ in float64); a toss hears all before it.
-    Elsewhere than on the processor the numbers are looked at once a sweep.
+# %% ../nbs/03_boltzmann.ipynb #428cf3b9
+def refuses_temperature(seen: Tensor, E: Tensor, T: float = 1.0) -> bool:
+    """Whether the energies of a sample speak against the temperature T.
 
     Args:
-        state: ±1, (..., N), any number of chains; is left as it was
-        W: (N, N), symmetric; its diagonal is ignored
-        T: temperature ≥ 0, or one for each chain (...); 0 is the limit: obey the field, toss on a tie
-        bias: (N,), preference of each spin; None: none
-        sweeps: visits to every spin, in order 0 … N−1
-        fixed: (N,) or (..., N) bool, True holds a unit where it is; the others follow their law given those
+        seen: (n,) energies of independent draws
+        E: (2ⁿ,) energies of all states of the machine
+        T: the claimed temperature, above 0
 
-    Returns: of state's shape
-
-    >>> W = torch.tensor([[0.0, 9.0], [9.0, 0.0]])  # two spins that agree, at any T far below 9
-    >>> s = heat_bath(torch.tensor([1.0, -1.0]).expand(1000, 2), W, T=0.1)
-    >>> bool((s[:, 0] == s[:, 1]).all())
-    True
+    >>> E = torch.tensor([0.0, 1.0])
+    >>> refuses_temperature(torch.ones(1000), E), refuses_temperature(torch.tensor([0.0, 0.0, 0.0, 1.0]), E)
+    (True, False)
     """
-    fields = Couplings(W, bias)
-    return sweep_spins(
-        state, fields, "heat bath", T, sweeps=sweeps, fixed=fixed, generator=generator
-    ).state
+    args.alike("seen", args.floats("seen", seen, ndim=1), "E", args.floats("E", E, ndim=1))
+    p = boltzmann(E, args.temperature("T", T, E, batch=()))
+    mean = (p * E).sum()
+    variance = (p * (E - mean) ** 2).sum()
+    z = (seen.mean() - mean) / (variance / len(seen)).sqrt()
+    return bool(z.abs() > 3)
 
 
-# %% ../nbs/03_boltzmann.ipynb #cfcc190a
-def metropolis(
-    state: Tensor,
-    W: Tensor,
-    T: float | Tensor = 1.0,
-    *,
-    bias: Tensor | float | None = None,
-    sweeps: int = 1,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Sequential Metropolis sweeps of $e^{-E/T}$: flip with probability min(1, e^{−ΔE/T}) (Metropolis et al. 1953).
-
-    A spin whose flip costs nothing flips at every visit: without couplings and bias the chain alternates for ever.
-    Elsewhere than on the processor the numbers are looked at once a sweep.
+# %% ../nbs/03_boltzmann.ipynb #5758ee35
+def glass_schedule(sweeps: int = 100) -> Tensor:
+    """Temperatures for boards of spins with couplings from N(0, 1), one for each sweep.
 
     Args:
-        state: ±1, (..., N), any number of chains; is left as it was
-        W: (N, N), symmetric; its diagonal is ignored
-        T: temperature ≥ 0, or one for each chain (...)
-        bias: (N,), preference of each spin; None: none
-        sweeps: visits to every spin, in order 0 … N−1
-        fixed: (N,) or (..., N) bool, True holds a unit where it is; the others follow their law given those
+        sweeps: the budget, 2 or more
 
-    Returns: of state's shape
+    Returns: (sweeps,), 0 or more each
 
-    >>> metropolis(torch.ones(3), torch.zeros(3, 3))
-    tensor([-1., -1., -1.])
+    >>> glass_schedule(50).shape
+    torch.Size([50])
     """
-    fields = Couplings(W, bias)
-    return sweep_spins(
-        state, fields, "metropolis", T, sweeps=sweeps, fixed=fixed, generator=generator
-    ).state
-
-
-# %% ../nbs/03_boltzmann.ipynb #b56103e4
-@torch.no_grad()
-def boltzmann_update(
-    state: Tensor,
-    W: Tensor,
-    T: float | Tensor = 1.0,
-    n_steps: int = 100,
-    *,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, list[float]]:
-    """Visit random spins one at a time and draw each from its heat bath; samples $e^{-E/T}$. Works on the processor.
-
-    P(up) = σ(2h/T); σ(h/T) would sample at the temperature 2T.
-
-    Args:
-        state: ±1, (N,) or one picture of N pixels; is left as it was
-        W: (N, N), symmetric; its diagonal is ignored
-        T: temperature, above 0, or one for each visit (n_steps,)
-        n_steps: single-spin visits
-        fixed: (N,) bool, True holds a unit where it is; the visits go to the others
-
-    Returns: the last state (N,), and the n_steps + 1 energies
-
-    >>> W = torch.ones(9, 9).fill_diagonal_(0)  # a cold magnet: nothing moves
-    >>> state, energies = boltzmann_update(torch.ones(9), W, T=0.1, n_steps=3)
-    >>> energies
-    [-36.0, -36.0, -36.0, -36.0]
-    """
-    n_steps = args.whole("n_steps", n_steps, 0)
-    heat = args.temperature("T", T, torch.empty(0, dtype=torch.float64), batch=(n_steps,))
-    rows = args.spins("state", state, len(args.couplings("W", W)), like=("W", W))
-    if rows.numel() != len(W):
-        raise ValueError(
-            f"state has shape {tuple(state.shape)}; this follows one chain, use heat_bath for a batch"
-        )
-    held = args.held("fixed", fixed, rows.flatten())
-    args.generator("generator", generator)
-    W, s = W.cpu(), rows.flatten().cpu().clone()
-    h, energies = W @ s - W.diagonal() * s, [ising_energy(s, W).item()]
-    free = torch.arange(len(W)) if held is None else (~held.cpu()).nonzero().squeeze(1)
-    if not len(free):
-        return s.to(state.device), energies * (n_steps + 1)
-    visits = integers(len(free), (n_steps,), free.device, generator)
-    coins = uniform((n_steps,), s, generator).clamp(min=torch.finfo(s.dtype).eps / 4)
-    thresholds = heat.to(s) / 2 * torch.logit(coins)
-    for i, threshold in zip(free[visits].tolist(), thresholds.tolist()):
-        old, field = s[i].item(), h[i].item()
-        new = 1.0 if field > threshold or (field == threshold and old > 0) else -1.0
-        if new != old:
-            s[i] = new
-            h.add_(W[:, i], alpha=new - old)
-            h[i] = field  # no spin hears itself
-        energies.append(energies[-1] - (new - old) * field)
-    return s.to(state.device), energies
-
-
-# %% ../nbs/03_boltzmann.ipynb #d078bdbf
-def cooling_schedule(
-    T_start: float = 5.0, T_end: float = 0.1, n: int = 100, kind: str = "geometric"
-) -> Tensor:
-    """Temperatures from hot to cold, in equal steps or equal ratios.
-
-    Args:
-        T_start: the first, above 0
-        T_end: the last, above 0
-        n: how many temperatures, 2 or more
-        kind: "geometric" or "linear"
-
-    Returns: (n,), from T_start to T_end, both included
-
-    >>> cooling_schedule(4.0, 1.0, 3), cooling_schedule(4.0, 1.0, 3, "linear")
-    (tensor([4., 2., 1.]), tensor([4.0000, 2.5000, 1.0000]))
-    """
-    T_start, T_end = args.positive("T_start", T_start), args.positive("T_end", T_end)
-    n = args.whole("n", n, 2)
-    args.choice("kind", kind, ("linear", "geometric"))
-    if kind == "linear":
-        return torch.linspace(T_start, T_end, n)
-    T = torch.linspace(math.log(T_start), math.log(T_end), n, dtype=torch.float64).exp().float()
-    T[0], T[-1] = T_start, T_end  # not a rounding beside them
-    return T
-
-
-# %% ../nbs/03_boltzmann.ipynb #0f06cc38
-def simulated_annealing(
-    state: Tensor,
-    W: Tensor,
-    T_start: float = 5.0,
-    T_end: float = 0.1,
-    n_steps: int = 500,
-    *,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, list[float], list[float]]:
-    """Heat-bath visits to random spins while T falls in equal steps from T_start to T_end, both included.
-
-    The last temperature is T_end itself.
-
-    Args:
-        state: ±1, (N,) or one picture of N pixels; is left as it was
-        W: (N, N), symmetric; its diagonal is ignored
-        T_start: the first temperature, above 0
-        T_end: the last, above 0
-        n_steps: single-spin visits, each at its own temperature
-        fixed: (N,) bool, True holds a unit where it is; the visits go to the others
-
-    Returns: the last state (N,), the n_steps + 1 energies, and the n_steps temperatures
-
-    >>> state, energies, temperatures = simulated_annealing(torch.ones(4), torch.zeros(4, 4), 3.0, 1.0, n_steps=3)
-    >>> temperatures
-    [3.0, 2.0, 1.0]
-    """
-    n_steps, like = args.whole("n_steps", n_steps, 0), torch.empty(0, dtype=torch.float64)
-    start = args.temperature("T_start", T_start, like, batch=()).item()
-    end = args.temperature("T_end", T_end, like, batch=()).item()
-    heat = torch.linspace(start, end, n_steps, dtype=torch.float64)
-    T = heat if n_steps else start
-    state, energies = boltzmann_update(state, W, T, n_steps, fixed=fixed, generator=generator)
-    return state, energies, heat.tolist()
-
-
-# %% ../nbs/03_boltzmann.ipynb #1192a251
-class Annealed(NamedTuple):
-    """Where the reads of `anneal` ended.
-
-    Args:
-        state: (n_reads, N) ±1
-        energy: (n_reads,)
-
-    >>> Annealed(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), torch.tensor([-1.0, 1.0])).best
-    tensor([1., 1.])
-    """
-
-    state: Tensor
-    energy: Tensor
-
-    @property
-    def best(self) -> Tensor:
-        "The state (N,) of lowest energy."
-        return self.state[self.energy.argmin()]
-
-
-# %% ../nbs/03_boltzmann.ipynb #952a7444
-@torch.no_grad()
-def anneal(
-    W: Tensor,
-    T: Sequence[float] | Tensor,
-    *,
-    bias: Tensor | float | None = None,
-    n_reads: int = 64,
-    rule: Literal["metropolis", "heat bath"] = "metropolis",
-    state: Tensor | None = None,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Annealed:
-    """Simulated annealing (Kirkpatrick, Gelatt & Vecchi 1983) of many chains, one exact sequential sweep a temperature.
-
-    Elsewhere than on the processor the numbers are looked at once a sweep.
-
-    Args:
-        W: (N, N), symmetric; its diagonal is ignored
-        T: one temperature ≥ 0 for each sweep, as `cooling_schedule` gives them
-        bias: (N,), preference of each spin; None: none
-        n_reads: independent chains
-        rule: "metropolis" or "heat bath"
-        state: (n_reads, N) ±1 to start from; None: noise
-        fixed: (N,) or (n_reads, N) bool, True holds a unit where `state` has it
-
-    >>> ring = torch.eye(6).roll(1, 1) + torch.eye(6).roll(-1, 1)
-    >>> anneal(-ring, cooling_schedule(3.0, 0.1, 50), n_reads=100).energy.min()  # neighbours disagree
-    tensor(-6.)
-    """
-    fields, heat = Couplings(W, bias), args.temperatures("T", T, W, "one a sweep", zero=True)
-    args.choice("rule", rule, ("metropolis", "heat bath"))
-    shape = (args.whole("n_reads", n_reads), len(W))
-    if state is None and fixed is not None:
-        raise ValueError("fixed needs state, which says where the units are held")
-    start = random_spins(shape, W, generator=generator) if state is None else state
-    s = sweep_spins(start, fields, rule, heat.tolist(), fixed=fixed, generator=generator).state
-    s = s.reshape(-1, len(W))
-    return Annealed(s, ising_energy(s, W, bias))
+    return cooling_schedule(1.3, 0.2, args.whole("sweeps", sweeps, 2), "linear")
 
 
 # %% ../nbs/03_boltzmann.ipynb #6b872465
@@ -405,114 +151,6 @@ def swap_probability(E1: Tensor, E2: Tensor, T1: Tensor | float, T2: Tensor | fl
     return ((1 / T1 - 1 / T2) * gap).clamp(max=0).exp()
 
 
-# %% ../nbs/03_boltzmann.ipynb #00def226
-class Tempered(NamedTuple):
-    """What `parallel_tempering` leaves: one row for each of R temperatures.
-
-    Args:
-        state: (R, n_chains, N) ±1, the last state at each temperature
-        energy: (R, n_chains), its energy
-        swaps: (R − 1,), accepted share of the swaps between neighbouring temperatures
-        best_state: (n_chains, N), the lowest state each ladder has seen
-        best_energy: (n_chains,)
-        mean_energy: (R, n_chains), average over the second half of the sweeps
-        first_best: (n_chains,), the sweep, counted from 1, at which best_energy was reached
-
-    >>> ladder = parallel_tempering(torch.zeros(3, 3), [1.0, 2.0], n_chains=4, sweeps=2)
-    >>> ladder.swaps  # equal energies: every swap is accepted
-    tensor([1.])
-    """
-
-    state: Tensor
-    energy: Tensor
-    swaps: Tensor
-    best_state: Tensor
-    best_energy: Tensor
-    mean_energy: Tensor
-    first_best: Tensor
-
-
-# %% ../nbs/03_boltzmann.ipynb #2187bab9
-@torch.no_grad()
-def parallel_tempering(
-    W: Tensor,
-    T: Sequence[float] | Tensor,
-    *,
-    bias: Tensor | float | None = None,
-    n_chains: int = 16,
-    sweeps: int = 100,
-    state: Tensor | None = None,
-    fixed: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Tempered:
-    """Heat-bath chains on a ladder of temperatures that swap places (Hukushima & Nemoto 1996): each row samples its T.
-
-    Elsewhere than on the processor the numbers are looked at once a sweep.
-
-    Args:
-        W: (N, N), symmetric; its diagonal is ignored
-        T: R temperatures above 0, two or more, in the order of the ladder
-        bias: (N,), preference of each spin; None: none
-        n_chains: independent ladders
-        sweeps: each followed by swaps between neighbours, even and odd pairs in turn
-        state: (R, n_chains, N) ±1; None: noise
-        fixed: (N,) or (n_chains, N) bool, True holds a unit where `state` has it, at all T
-
-    >>> ring = torch.eye(6).roll(1, 1) + torch.eye(6).roll(-1, 1)
-    >>> parallel_tempering(-ring, [0.1, 1.0, 3.0], n_chains=2).best_energy  # neighbours disagree
-    tensor([-6., -6.])
-    """
-    fields, heat = Couplings(W, bias), args.temperatures("T", T, W, "two or more", least=2)
-    args.generator("generator", generator)
-    n, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps)
-    R, N = len(heat), len(W)
-    if state is None and fixed is not None:
-        raise ValueError("fixed needs state, which says where the units are held")
-    if state is None:
-        state = random_spins((R, n, N), W, generator=generator)
-    args.spins("state", state, N, like=("W", W))
-    if state.ndim != 3 or (len(state), state.shape[-1]) != (R, N):
-        raise ValueError(
-            f"state has shape {tuple(state.shape)}; it must be (R = {R}, n_chains, N = {N})"
-        )
-    n, held = state.shape[1], args.held("fixed", fixed, state[0])
-    if held is not None and args.readable(state) and bool((held & (state != state[0])).any()):
-        raise ValueError(
-            "fixed holds units that differ along a ladder in state; a held unit needs one value for all T"
-        )
-    held = None if held is None else held.repeat(R, 1)
-    walk = SpinWalk(state.reshape(R * n, N), fields, "heat bath", fixed=held, generator=generator)
-    chain = torch.arange(R * n, device=W.device).view(R, n)  # which one is at which temperature
-    T_of = heat.repeat_interleave(n)  # the temperature of each chain
-    gap, (tried, swapped) = 1 / heat[:-1] - 1 / heat[1:], W.new_zeros(2, R - 1)
-    diagonal, preference = W.diagonal().sum() / 2, args.biases("bias", bias, W)
-    best, first = W.new_full((n,), math.inf), torch.zeros_like(chain[0])
-    best_state, total, E = state[0], W.new_zeros(R, n), W.new_zeros(R * n)
-    for k in range(sweeps):
-        walk.sweep(T_of)
-        s = walk.state
-        E = diagonal - ((s @ W) * s).sum(-1) / 2 - s @ preference
-        here = E[chain]
-        low, row = here.min(0)
-        better = low < best
-        best, first = torch.where(better, low, best), torch.where(better, k + 1, first)
-        lowest = s[chain.gather(0, row[None])[0]]
-        best_state = torch.where(better[:, None], lowest, best_state)
-        if k >= sweeps // 2:
-            total += here
-        pairs = slice(k % 2, R - 1, 2)  # (0, 1), (2, 3), … and (1, 2), (3, 4), … in turn
-        a, b = chain[pairs], chain[k % 2 + 1 :: 2]
-        chance = (gap[pairs, None] * (E[a] - E[b])).clamp(max=0).exp()  # as in `swap_probability`
-        go = uniform(chance.shape, chance, generator) < chance
-        chain[pairs], chain[k % 2 + 1 :: 2] = torch.where(go, b, a), torch.where(go, a, b)
-        T_of[chain.flatten()] = heat.repeat_interleave(n)
-        tried[pairs] += 1
-        swapped[pairs] += go.float().mean(1)
-    share = swapped / tried.clamp(min=1)
-    mean = total / (sweeps - sweeps // 2)
-    return Tempered(walk.state[chain], E[chain], share, best_state, best, mean, first)
-
-
 # %% ../nbs/03_boltzmann.ipynb #955ae275
 def learning_gradient(
     clamped: Tensor, p_clamped: Tensor, free: Tensor, p_free: Tensor
@@ -533,318 +171,8 @@ def learning_gradient(
             [1., 0.]]), tensor([1., 1.]))
     """
     rows = args.spins("free", args.rows("free", free, "(B, N)", values=False))
-    args.states("clamped", clamped, "free", rows)
-    if clamped.ndim != 2 or clamped.shape[1] != free.shape[1]:
-        want = f"it must be (A, N = {free.shape[1]}), to go with free"
-        raise ValueError(f"clamped has shape {tuple(clamped.shape)}; {want}")
-    args.distribution(
-        "p_clamped", p_clamped, n=len(clamped), ndim=1, like=("free", free), half=True, tol=1e-2
-    )
-    args.distribution(
-        "p_free", p_free, n=len(free), ndim=1, like=("free", free), half=True, tol=1e-2
-    )
+    args.states("clamped", args.rows("clamped", clamped, "(A, N)", values=False), "free", rows)
+    for name, p, s in (("p_clamped", p_clamped, clamped), ("p_free", p_free, free)):
+        args.distribution(name, p, n=len(s), ndim=1, like=("free", free), half=True, tol=1e-2)
     dW = (p_clamped[:, None] * clamped).T @ clamped - (p_free[:, None] * free).T @ free
     return dW.fill_diagonal_(0), p_clamped @ clamped - p_free @ free
-
-
-# %% ../nbs/03_boltzmann.ipynb #2d04dc6f
-class BoltzmannMachine(nn.Module):
-    """±1 units, the first n_visible of them visible, all coupled: $p(s) ∝ e^{½ s^T W s + b^T s}$ (Ackley et al. 1985).
-
-    W stays symmetric with a zero diagonal. What is exact sums over the hidden units (at most 16) or all units (at most
-    20); `sample` and the sampled gradient work for any size.
-
-    Args:
-        n_visible: units that show a picture
-        n_hidden: units beside them
-        device: where it lives; None: where the generator is
-        weight_std: of the initial weights; without any the hidden units would all learn the same
-        dtype: float32 or float64
-
-    >>> words = torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
-    >>> machine = BoltzmannMachine(2)
-    >>> machine.fit(words, n_steps=300).kl[-1] < 0.1
-    True
-    >>> torch.allclose(machine.log_likelihood(words).exp().sum(), torch.tensor(1.0).double(), atol=0.1)
-    True
-    """
-
-    class Learned(NamedTuple):
-        """The course of `fit`: one entry for each record.
-
-        Args:
-            step: how many steps were made
-            seconds: of learning, records not counted
-            kl: relative entropy of data and model in nats; NaN when it cannot be known
-        """
-
-        step: list[int]
-        seconds: list[float]
-        kl: list[float]
-
-    class Phases(NamedTuple):
-        """An estimate of the gradient, and the chains to go on with.
-
-        Args:
-            dW: (N, N), for the weights
-            db: (N,), for the biases
-            clamped: (A, N), the chains of the clamped phase
-            free: (B, N), those of the free phase
-        """
-
-        dW: Tensor
-        db: Tensor
-        clamped: Tensor
-        free: Tensor
-
-    def __init__(
-        self,
-        n_visible: int,
-        n_hidden: int = 0,
-        device: torch.device | str | None = None,
-        *,
-        weight_std: float = 0.3,
-        dtype: torch.dtype = torch.float32,
-        generator: torch.Generator | None = None,
-    ):
-        super().__init__()
-        self.n_visible = args.whole("n_visible", n_visible)
-        self.n_hidden = args.whole("n_hidden", n_hidden, 0)
-        N = self.n_visible + self.n_hidden
-        source = args.generator("generator", generator)
-        if device is None and source is not None:
-            device = source.device
-        like = torch.empty(0, dtype=args.precision("dtype", dtype, device), device=device)
-        J = normal((N, N), like, source).triu(1) * args.real("weight_std", weight_std, 0)
-        self.W = nn.Parameter(J + J.T)
-        self.b = nn.Parameter(J.new_zeros(N))
-
-    def extra_repr(self) -> str:
-        return f"n_visible={self.n_visible}, n_hidden={self.n_hidden}"
-
-    def energy(self, s: Tensor) -> Tensor:
-        "Energy of complete states (..., n_visible + n_hidden) → (...)."
-        s = args.states("s", s, "W", self.W)
-        return -((s @ self.W) * s).sum(-1) / 2 - s @ self.b
-
-    def hidden_energies(self, v: Tensor) -> Tensor:
-        """E(v, h) of pictures with every hidden state (at most 16 units): (..., n_visible) → (..., 2^n_hidden).
-
-        In the order of `spin_states`. In float64 (float32 on mps), as all that follows from it.
-        """
-        if self.n_hidden > 16:
-            raise ValueError(
-                f"n_hidden is {self.n_hidden}; sums over hidden states need 16 or fewer"
-            )
-        n, device = self.n_visible, self.W.device
-        v = args.spins("v", v, n, like=("W", self.W)).to(wide_dtype(device))
-        W, b = self.W.to(v), self.b.to(v)
-        own = ((v @ W[:n, :n]) * v).sum(-1, keepdim=True) / 2 + (v @ b[:n])[..., None]
-        if not self.n_hidden:
-            return -own
-        h = spin_states(self.n_hidden, v.dtype, device)
-        return -(own + (v @ W[:n, n:] + b[n:]) @ h.T + ((h @ W[n:, n:]) * h).sum(-1) / 2)
-
-    def free_energy(self, v: Tensor) -> Tensor:
-        "Free energy F(v) = −log Σ_h e^{−E(v,h)} of pictures (..., n_visible) → (...), exactly."
-        return -torch.logsumexp(-self.hidden_energies(v), -1)
-
-    def log_partition(self) -> Tensor:
-        "log Z over all states of all units (at most 20), exactly."
-        if len(self.b) > 20:
-            raise ValueError(f"log Z is a sum over all states: at most 20 units, not {len(self.b)}")
-        pictures = spin_states(self.n_visible, self.W.dtype, self.W.device)
-        return torch.logsumexp(-self.free_energy(pictures), 0)
-
-    def log_likelihood(self, v: Tensor) -> Tensor:
-        "log p(v) of pictures (..., n_visible) → (...), exactly."
-        return -self.free_energy(v) - self.log_partition()
-
-    @torch.no_grad()
-    def relative_entropy(self, v: Tensor, p: Tensor | None = None) -> float:
-        """KL(data‖model) in nats; NaN where there are too many units to know it.
-
-        Args:
-            v: (M, n_visible) pictures; rows that repeat count as one
-            p: (M,), their probabilities; None: all equal
-        """
-        v, p = self._data(v, p)
-        if len(self.b) > 20 or self.n_hidden > 16:
-            return math.nan
-        share = self._shares(v, p.to(wide_dtype(v.device)))
-        seen = share > 0
-        q, pictures = share[seen], spin_states(self.n_visible, v.dtype, v.device)[seen]
-        return (q @ (q.log() - self.log_likelihood(pictures))).item()
-
-    @torch.no_grad()
-    def exact_gradient(self, v: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Gradient of the mean log-likelihood by enumeration of all units (at most 20).
-
-        Args:
-            v: (M, n_visible) pictures
-            p: (M,), their probabilities; None: all equal
-
-        Returns: (N, N) for the weights, zero diagonal; (N,) for the biases
-        """
-        v, p = self._data(v, p)
-        if len(self.b) > 20:
-            raise ValueError(
-                f"the free phase sums over all states: at most 20 units, not {len(self.b)}"
-            )
-        s = spin_states(len(self.b), v.dtype, v.device)  # a block of 2^n_hidden for each picture
-        E = self.energy(s).view(2**self.n_visible, -1)
-        clamped = self._shares(v, p)[:, None] * (-E).softmax(1)
-        return learning_gradient(s, clamped.flatten(), s, (-E).flatten().softmax(0))
-
-    @torch.no_grad()
-    def sample(
-        self,
-        n: int = 1,
-        sweeps: int = 50,
-        *,
-        clamp: Tensor | None = None,
-        state: Tensor | None = None,
-        T: float | Tensor = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """States of all units after so many sweeps of the heat bath; with `clamp`, given the units held.
-
-        `clamp` says which units are held and where: the `fixed` of `heat_bath` and its state in one. Elsewhere than on
-        the processor the numbers are looked at once a sweep.
-
-        Args:
-            n: chains, when neither `clamp` nor `state` says how many
-            sweeps: visits to every unit
-            clamp: (n, N), ±1 holds a unit at that value, 0 leaves it free
-            state: (n, N) ±1 to go on from; None: noise
-            T: temperature ≥ 0, or one for each chain (n,)
-
-        Returns: (n, N)
-        """
-        n, held = args.whole("n", n), None
-        if clamp is not None:
-            n, held = len(self._states("clamp", clamp, free=True)), clamp != 0
-        if state is None:
-            state = random_spins((n, len(self.b)), self.W, generator=generator)
-        else:
-            self._states("state", state)
-        if clamp is not None and held is not None:
-            args.alike("clamp", clamp, "state", state, "shape")
-            state = torch.where(held, clamp, state)
-        fields = Couplings(self.W, self.b)
-        return sweep_spins(
-            state, fields, "heat bath", T, sweeps=sweeps, fixed=held, generator=generator
-        ).state
-
-    @torch.no_grad()
-    def sampled_gradient(
-        self,
-        clamp: Tensor,
-        clamped: Tensor,
-        free: Tensor,
-        *,
-        sweeps: int = 5,
-        generator: torch.Generator | None = None,
-    ) -> Phases:
-        """Estimate of the gradient from chains that are carried on for some sweeps.
-
-        Args:
-            clamp: (A, N), data on the visible units, 0 on the hidden ones
-            clamped: (A, N) chains of the clamped phase
-            free: (B, N) chains of the free phase
-        """
-        self._states("clamp", clamp, free=True)
-        self._states("clamped", clamped)
-        self._states("free", free)
-        if self.n_hidden:
-            args.alike("clamp", clamp, "clamped", clamped, "shape")
-            clamped = self.sample(sweeps=sweeps, clamp=clamp, state=clamped, generator=generator)
-        free = self.sample(sweeps=sweeps, state=free, generator=generator)
-        A, B = len(clamped), len(free)
-        dW, db = learning_gradient(
-            clamped, free.new_full((A,), 1 / A), free, free.new_full((B,), 1 / B)
-        )
-        return self.Phases(dW, db, clamped, free)
-
-    @torch.no_grad()
-    def fit(
-        self,
-        v: Tensor,
-        p: Tensor | None = None,
-        *,
-        n_steps: int = 400,
-        lr: float = 0.2,
-        momentum: float = 0.0,
-        exact: bool = True,
-        n_chains: int = 512,
-        sweeps: int = 5,
-        every: int = 20,
-        generator: torch.Generator | None = None,
-    ) -> Learned:
-        """Climb the log-likelihood of the pictures, by the exact or the sampled gradient.
-
-        Args:
-            v: (M, n_visible) ±1 pictures; rows may repeat, each counts with its probability
-            p: (M,), their probabilities; None: all equal
-            lr: step size
-            momentum: share of the last step that is kept; with sampled gradients keep it low: the chains must keep up
-            exact: False: both phases from samples
-            n_chains: in each phase
-            sweeps: of each chain at each step
-            every: steps between two records
-        """
-        v, p = self._data(v, p)
-        n_steps, every = args.whole("n_steps", n_steps, 0), args.whole("every", every)
-        lr, momentum = args.positive("lr", lr), args.real("momentum", momentum, 0, 1, below=True)
-        n_chains, sweeps = args.whole("n_chains", n_chains), args.whole("sweeps", sweeps, 0)
-        args.generator("generator", generator)
-        chains = None
-        if not exact:
-            rows = categorical(p, n_chains, generator)
-            clamp = torch.cat([v[rows], v.new_zeros(n_chains, self.n_hidden)], 1)
-            clamped = self.sample(clamp=clamp, sweeps=0, generator=generator)
-            chains = clamp, clamped, self.sample(n_chains, sweeps=0, generator=generator)
-        speed_W, speed_b = torch.zeros_like(self.W), torch.zeros_like(self.b)
-        course, seconds = self.Learned([], [], []), 0.0
-        for k in range(n_steps + 1):
-            if k % every == 0 or k == n_steps:
-                course.step.append(k)
-                course.seconds.append(seconds)
-                course.kl.append(self.relative_entropy(v, p))
-            if k == n_steps:
-                break
-            start = time.perf_counter()
-            if chains is None:
-                dW, db = self.exact_gradient(v, p)
-            else:
-                step = self.sampled_gradient(*chains, sweeps=sweeps, generator=generator)
-                dW, db, chains = step.dW, step.db, (chains[0], step.clamped, step.free)
-            speed_W.mul_(momentum).add_((dW + dW.T) / 2)  # symmetric to the last bit
-            speed_b.mul_(momentum).add_(db)
-            self.W.add_(speed_W, alpha=lr)
-            self.b.add_(speed_b, alpha=lr)
-            seconds += time.perf_counter() - start
-        return course
-
-    def _states(self, name: str, s: Tensor, free: bool = False) -> Tensor:
-        "Chains (n, N) of all units, checked."
-        N = len(self.b)
-        s = args.spins(name, s, N, like=("W", self.W), free=free)
-        return args.rows(name, s, f"(n, {N})", values=False)
-
-    def _data(self, v: Tensor, p: Tensor | None) -> tuple[Tensor, Tensor]:
-        "Pictures (M, n_visible) and their probabilities (M,), checked."
-        v = args.spins("v", v, self.n_visible, like=("W", self.W))
-        v = args.rows("v", v, f"(M, n_visible = {self.n_visible})", values=False)
-        if p is None:
-            return v, v.new_full((len(v),), 1 / len(v))
-        args.alike(
-            "p", args.distribution("p", p, n=len(v), tol=1e-4, ndim=1, half=True), "v", v, "device"
-        )
-        return v, p.to(v.dtype)
-
-    def _shares(self, v: Tensor, p: Tensor) -> Tensor:
-        "Probability of each of all 2^n_visible pictures in the data."
-        places = 2 ** torch.arange(self.n_visible - 1, -1, -1, device=v.device)
-        number = ((v > 0) * places).sum(-1)
-        return p.new_zeros(2**self.n_visible).index_add_(0, number, p)

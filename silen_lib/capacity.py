@@ -137,10 +137,17 @@ def glauber(
     """
     heat, cold = args.real("T", T, 0), args.choice("ties", ties, ("keep", "up"))
     rule = "heat bath" if heat else cold
-    how = dict(sweeps=sweeps, fixed=fixed, block=args.whole("block", block), generator=generator)
-    # antithetic: up when u < σ(2h/T)
     return sweep_spins(
-        state, Patterns(patterns), rule, heat or None, columns=None, antithetic=True, **how
+        state,
+        Patterns(patterns),
+        rule,
+        heat or None,
+        sweeps=sweeps,
+        columns=None,
+        fixed=fixed,
+        block=args.whole("block", block),
+        antithetic=True,  # up when u < σ(2h/T)
+        generator=generator,
     ).state
 
 
@@ -353,9 +360,12 @@ def measure_wall(
             ahead = b + (b - a) * (1 / N - B) / (B - A)
             at = ahead + (given - given.mean()) * (sizes[0] / N) ** 0.5
         at = (at.clamp(min=0) * N).round() / N  # loads that N neurons can have
-        how = dict(networks=n, cues=cues, sweeps=round(watch * N ** (1 / 3)), generator=generator)
-        kept = torch.stack([Wall.retained(N, x, T, **how) for x in at.tolist()])
-        halves.append(Wall.half_load(at, kept, cues))
+        sweeps = round(watch * N ** (1 / 3))
+        kept = [
+            Wall.retained(N, x, T, networks=n, cues=cues, sweeps=sweeps, generator=generator)
+            for x in at.tolist()
+        ]
+        halves.append(Wall.half_load(at, torch.stack(kept), cues))
     return Wall.from_halves(torch.tensor(sizes), torch.tensor(halves, dtype=torch.float64))
 
 

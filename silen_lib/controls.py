@@ -392,7 +392,7 @@ def live(draw: Callable[..., Figure], **controls: W.Widget) -> None:
     >>> live(lambda n: subplots()[0], n=W.IntSlider(3))
     LiveBox(children=(IntSlider(value=3, description='n', ...
     """
-    display(LiveBox(draw, **controls))
+    display(LiveBox(draw, follows=True, **controls))
 
 
 # %% ../nbs/lib/controls.ipynb #2096733d

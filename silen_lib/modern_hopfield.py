@@ -121,8 +121,12 @@ def effective_patterns(weights: Tensor) -> Tensor:
 
 # %% ../nbs/06_modern_hopfield.ipynb #e5672930
 def basin_radius(
-    recall: Callable[[Tensor], Tensor], memory: Tensor, *, tol: float = 0.01, generator: torch.Generator | None = None
-) -> float:  # fmt: skip
+    recall: Callable[[Tensor], Tensor],
+    memory: Tensor,
+    *,
+    tol: float = 0.01,
+    generator: torch.Generator | None = None,
+) -> float:
     """Distance from a memory at which half of the random directions no longer lead back, within some percent.
 
     Args:
@@ -153,9 +157,14 @@ def basin_radius(
 
 # %% ../nbs/06_modern_hopfield.ipynb #fc14374a
 def modern_hopfield_retrieve(
-    x: Tensor, patterns: Tensor, beta: float | Tensor = 1.0, *, values: Tensor | None = None, n_steps: int = 1,
+    x: Tensor,
+    patterns: Tensor,
+    beta: float | Tensor = 1.0,
+    *,
+    values: Tensor | None = None,
+    n_steps: int = 1,
     causal: bool = False,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """States after `n_steps` updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
 
     Args:
@@ -262,10 +271,16 @@ class HopfieldAttention(MultiheadLayer):
     """
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
-        need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
         is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor | None]:
         """Outputs in the layout of `query`, and the weights of the last step (B, L, S), or (B, H, L, S) each.
 
         `is_causal` alone hides later keys; beside an attn_mask it says, as there, that the mask does.
@@ -298,15 +313,23 @@ class HopfieldPooling(HopfieldAttention):
         self.queries = nn.Parameter(rows / embed_dim**0.5)
 
     def forward(  # type: ignore[override]
-        self, key: Tensor, value: Tensor | None = None, key_padding_mask: Tensor | None = None,
-        need_weights: bool = True, average_attn_weights: bool = True,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        self,
+        key: Tensor,
+        value: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        average_attn_weights: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
         "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
         query, value = self.beside(self.queries, key, "key"), key if value is None else value
         return super().forward(
-            query, key, value, key_padding_mask=key_padding_mask, need_weights=need_weights,
-            average_attn_weights=average_attn_weights
-        )  # fmt: skip
+            query,
+            key,
+            value,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+        )
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #34335d36
@@ -334,5 +357,9 @@ class HopfieldLookup(HopfieldAttention):
         "What each query reads, in its layout, and the weights on the memories."
         keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
         return super().forward(
-            query, keys, values, need_weights=need_weights, average_attn_weights=average_attn_weights
-        )  # fmt: skip
+            query,
+            keys,
+            values,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+        )

@@ -19,7 +19,6 @@ __all__ = [
 ]
 
 # %% ../nbs/04_rbm.ipynb #f0ed08a6
-import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 

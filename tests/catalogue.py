@@ -698,14 +698,14 @@ entry("capacity.unlearn", W=Couplings(N, symmetric=False), dreams=Spins(2, N), r
 
 # ---------------------------------------------------------------- 3 boltzmann
 def _machine(device="cpu"):
-    from silen_lib.boltzmann import BoltzmannMachine
+    from silen_lib.chains import BoltzmannMachine
 
     return _put(lambda: BoltzmannMachine(3, 2, generator=_seeded()), device)
 
 
 for _name in ("heat_bath", "metropolis"):
     entry(
-        f"boltzmann.{_name}",
+        f"chains.{_name}",
         reads=4,
         state=_state(),
         W=Couplings(N),
@@ -714,7 +714,7 @@ for _name in ("heat_bath", "metropolis"):
         generator=Gen(),
     )
 entry(
-    "boltzmann.boltzmann_update",
+    "chains.boltzmann_update",
     fake="keeps the history of one state",
     state=Spins(N),
     W=Couplings(N),
@@ -723,7 +723,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "boltzmann.simulated_annealing",
+    "chains.simulated_annealing",
     fake="keeps the history of one state",
     state=Spins(N),
     W=Couplings(N),
@@ -733,7 +733,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "boltzmann.anneal",
+    "chains.anneal",
     reads=4,
     W=Couplings(N, lone=True),
     T=(2.0, 1.0),
@@ -742,7 +742,7 @@ entry(
     generator=Gen(),
 )
 entry(
-    "boltzmann.parallel_tempering",
+    "chains.parallel_tempering",
     reads=4,
     W=Couplings(N, lone=True),
     T=(1.0, 2.0),
@@ -756,11 +756,25 @@ entry(
     T=Temperature(),
 )
 entry(
-    "boltzmann.metropolis_probability",
+    "chains.metropolis_probability",
     dE=Array(4, wide=False, lone=True, infinite=True),
     T=Temperature(),
 )
-entry("boltzmann.detailed_balance_gap", P=Probabilities(4, 4, wide=False), p=Probabilities(4))
+entry(
+    "boltzmann.leaves_invariant",
+    fake="gives yes or no",
+    P=Probabilities(4, 4, wide=False),
+    E=Array(4, wide=False, lone=True),
+    T=Temperature(),
+)
+entry(
+    "boltzmann.refuses_temperature",
+    fake="gives yes or no",
+    seen=Array(4, wide=False, lone=True),
+    E=Array(4, wide=False, lone=True),
+    T=Temperature(),
+)
+entry("boltzmann.glass_schedule", fake="makes its own tensors", sweeps=Count(5, 2))
 entry(
     "boltzmann.heat_bath_sweep",
     state=_state(),
@@ -770,7 +784,7 @@ entry(
     reads=4,
 )
 entry(
-    "boltzmann.cooling_schedule",
+    "chains.cooling_schedule",
     fake="makes its own tensors",
     T_start=Positive(5.0),
     T_end=Positive(0.1),
@@ -792,26 +806,26 @@ entry(
     p_free=Probabilities(2),
 )
 entry(
-    "boltzmann.BoltzmannMachine",
+    "chains.BoltzmannMachine",
     fake="makes its own tensors",
     n_visible=Count(3),
     n_hidden=Count(2, 0),
     weight_std=Number(0.3, 0.0),
     generator=Gen(),
 )
-method("boltzmann.BoltzmannMachine.energy", _machine, s=Spins(4, 5))
-method("boltzmann.BoltzmannMachine.free_energy", _machine, v=Spins(4, 3))
-method("boltzmann.BoltzmannMachine.hidden_energies", _machine, v=Spins(4, 3))
+method("chains.BoltzmannMachine.energy", _machine, s=Spins(4, 5))
+method("chains.BoltzmannMachine.free_energy", _machine, v=Spins(4, 3))
+method("chains.BoltzmannMachine.hidden_energies", _machine, v=Spins(4, 3))
 method(
-    "boltzmann.BoltzmannMachine.relative_entropy",
+    "chains.BoltzmannMachine.relative_entropy",
     _machine,
     fake="gives a number",
     v=Spins(4, 3),
 )
-method("boltzmann.BoltzmannMachine.log_likelihood", _machine, v=Spins(4, 3))
-method("boltzmann.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), reads=4)
+method("chains.BoltzmannMachine.log_likelihood", _machine, v=Spins(4, 3))
+method("chains.BoltzmannMachine.exact_gradient", _machine, v=Spins(4, 3), reads=4)
 method(
-    "boltzmann.BoltzmannMachine.sample",
+    "chains.BoltzmannMachine.sample",
     _machine,
     n=Count(2),
     sweeps=Count(2, 0),
@@ -820,7 +834,7 @@ method(
     reads=4,
 )
 method(
-    "boltzmann.BoltzmannMachine.sampled_gradient",
+    "chains.BoltzmannMachine.sampled_gradient",
     _machine,
     clamp=Kind(
         make=lambda d: torch.ones(2, 5, device=d) * torch.tensor([1.0, 1, 1, 0, 0], device=d)
@@ -832,7 +846,7 @@ method(
     reads=8,
 )
 method(
-    "boltzmann.BoltzmannMachine.fit",
+    "chains.BoltzmannMachine.fit",
     _machine,
     fake="records numbers as it goes",
     v=Spins(4, 3),
@@ -1771,24 +1785,24 @@ _bias = given(torch.ones(N), wide=True, may=("None", "float64"))
 _no_times = (1.0, [-1.0, 1.0], [NAN, 1.0], "ab", None, [None, 1.0], np.ones(2), torch.ones(2, 2))
 _no_times += (torch.tensor([INF, 1.0]), torch.ones(2) + 0j)
 for _name in ("heat_bath", "metropolis"):
-    again(f"boltzmann.{_name}", state=_state(), W=Couplings(N), bias=_bias, fixed=Mask(N))
+    again(f"chains.{_name}", state=_state(), W=Couplings(N), bias=_bias, fixed=Mask(N))
 for _name in ("heat_bath", "metropolis"):
     again(
-        f"boltzmann.{_name}",
+        f"chains.{_name}",
         state=_state(),
         W=Couplings(N, symmetric=True).make(),
         bias=Only(torch.ones(N), True),
     )
 again(
-    "boltzmann.parallel_tempering",
+    "chains.parallel_tempering",
     W=Couplings(N),
     T=[1.0, 2.0],
     state=torch.ones(2, 2, N),
     fixed=Mask(N),
 )
-again("boltzmann.boltzmann_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
+again("chains.boltzmann_update", state=Spins(N), W=Couplings(N), fixed=Mask(N))
 again(
-    "boltzmann.simulated_annealing",
+    "chains.simulated_annealing",
     state=Spins(N),
     W=Couplings(N),
     T_start=Temperature(5.0),
@@ -1797,7 +1811,7 @@ again(
     fixed=Mask(N),
 )
 again(
-    "boltzmann.anneal",
+    "chains.anneal",
     W=Couplings(N),
     T=Only([1.0, 0.5], *_no_times),
     bias=_bias,
@@ -1805,7 +1819,7 @@ again(
     fixed=Mask(N),
 )
 again(
-    "boltzmann.parallel_tempering",
+    "chains.parallel_tempering",
     W=Couplings(N),
     T=Only([1.0, 0.5], *_no_times, [0.0, 1.0]),
     bias=_bias,
@@ -1813,13 +1827,13 @@ again(
     sweeps=2,
 )
 again(
-    "boltzmann.BoltzmannMachine",
+    "chains.BoltzmannMachine",
     n_visible=3,
     dtype=Only(torch.float32, torch.int64, torch.half, None),
 )
 for _name in ("exact_gradient", "relative_entropy"):
     again_method(
-        f"boltzmann.BoltzmannMachine.{_name}",
+        f"chains.BoltzmannMachine.{_name}",
         _machine,
         v=Spins(4, 3),
         p=Probabilities(4, may=("None",)),
@@ -1830,24 +1844,24 @@ _clamps = dict(
     may=("None", "bits", "zeros", "bytes", "half grey", "a grey one", "grey", "doubled"),
 )
 again_method(
-    "boltzmann.BoltzmannMachine.sample", _machine, clamp=Spins(2, 5, **_clamps), state=Spins(2, 5)
+    "chains.BoltzmannMachine.sample", _machine, clamp=Spins(2, 5, **_clamps), state=Spins(2, 5)
 )
 again_method(
-    "boltzmann.BoltzmannMachine.sampled_gradient",
+    "chains.BoltzmannMachine.sampled_gradient",
     _machine,
     clamp=Spins(2, 5, **_clamps),
     clamped=torch.ones(2, 5),
     free=torch.ones(2, 5),
 )
 again_method(
-    "boltzmann.BoltzmannMachine.sampled_gradient",
+    "chains.BoltzmannMachine.sampled_gradient",
     _machine,
     clamp=Only(_clamp, _clamp / 2, _clamp * 255, _clamp * 2),
     clamped=torch.ones(2, 5),
     free=torch.ones(2, 5),
 )
 again_method(
-    "boltzmann.BoltzmannMachine.fit",
+    "chains.BoltzmannMachine.fit",
     _machine,
     v=Spins(4, 3),
     p=Probabilities(4, may=("None",)),
@@ -2060,7 +2074,7 @@ taken(
     "places.SparseDistributedMemory.write.data",
     *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
 )
-_p = [f"boltzmann.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
+_p = [f"chains.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
 taken(
     "one a chain, a component or a point of the theory",
@@ -2087,7 +2101,7 @@ taken("shorter plans", "narrower", "free_energy.expected_free_energy.policies")
 taken(
     "the library's own",
     "None",
-    "boltzmann.BoltzmannMachine.sample.state",
+    "chains.BoltzmannMachine.sample.state",
 )
 taken("the library's own", "None", "layers.universal_retrieve.similarity")
 
@@ -2098,7 +2112,7 @@ EXEMPT = {
     "spins": "Swept SpinWalk.state",
     "mean_field": "RetrievalState",
     "capacity": "Wall Wall.from_halves Wall.half_load",
-    "boltzmann": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
+    "chains": "Annealed Tempered BoltzmannMachine.Learned BoltzmannMachine.Phases "
     "BoltzmannMachine.log_partition BoltzmannMachine.extra_repr",
     "coins": "Coins.state Coins.restore",
     "rbm": "RBM.log_partition",

@@ -18,7 +18,7 @@ import torch
 from catalogue import ENTRIES, EXEMPT
 from torch import nn
 
-MODULES = [m.name for m in shape.modules() if m.is_chapter] + ["coins", "places", "spins"]
+MODULES = [m.name for m in shape.modules() if m.is_chapter] + ["chains", "coins", "places", "spins"]
 
 
 def _weights(arguments: dict) -> dict:

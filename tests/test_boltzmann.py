@@ -255,6 +255,38 @@ def test_each_chain_at_its_own_temperature():
         assert mean.abs() < 0.1
 
 
+# what exercises decide and design
+
+
+def test_a_claim_is_accepted_for_the_temperature_it_was_made_for_and_no_other():
+    W, b = network(4, 3, torch.float64)
+    E = ising_energy(spin_states(4, torch.float64), W, b)
+    for accept in (None, B.metropolis_probability):
+        P = sweep_matrix(W, 0.8, b, accept)  # in order: no detailed balance
+        assert B.leaves_invariant(P, E, 0.8) and B.leaves_invariant(P.float(), E.float(), 0.8)
+        assert not any(B.leaves_invariant(P, E, 0.8 * x) for x in (0.95, 1.05, 2.0))
+
+
+def test_five_per_cent_of_temperature_are_refused_on_both_sides_and_honest_samples_are_not():
+    states, p = exact_distribution(*network(8, 2, torch.float64), 1.3)
+    E = ising_energy(states, *network(8, 2, torch.float64))
+    n = int((9 * 1.3 / 0.05) ** 2 / (p @ (E - p @ E) ** 2))
+
+    def draws(x, seed):
+        q = torch.softmax(-E / (x * 1.3), 0)
+        return E[torch.multinomial(q, n, True, generator=generator(seed))]
+
+    assert all(B.refuses_temperature(draws(x, 1), E, 1.3) for x in (0.95, 1.05))
+    refused = sum(B.refuses_temperature(draws(1.0, k), E, 1.3) for k in range(40))
+    assert refused <= 4  # 40 of 0.27%: five or more once in 10 million
+
+
+def test_the_schedule_spends_its_budget_and_cools():
+    for sweeps in (2, 50):
+        T = B.glass_schedule(sweeps)
+        assert T.shape == (sweeps,) and (T.diff() < 0).all() and T[-1] > 0
+
+
 # bad input
 
 
@@ -282,6 +314,10 @@ BAD = [
     (lambda: B.boltzmann_update(S6[0], W6, n_steps=-1), "n_steps is -1"),
     (lambda: B.simulated_annealing(S6[0], W6, T_end=0.0), "T_end"),
     (lambda: B.simulated_annealing(S6[0], W6, T_start=math.nan), "T_start"),
+    (lambda: B.leaves_invariant(torch.eye(3), torch.zeros(4)), "E has shape"),
+    (lambda: B.leaves_invariant(torch.ones(3, 3), torch.zeros(3)), "P must"),
+    (lambda: B.refuses_temperature(torch.zeros(0), torch.zeros(4)), "seen"),
+    (lambda: B.glass_schedule(1), "sweeps is 1"),
     (lambda: B.cooling_schedule(1.0, 0.0), "T_end is 0.0"),
     (lambda: B.cooling_schedule(n=1), "n is 1"),
     (lambda: B.cooling_schedule(kind="cubic"), "kind is 'cubic'"),
@@ -467,14 +503,14 @@ def test_held_units_need_a_state_that_says_where():
 
 
 @pytest.mark.parametrize("name", ["spin_up_probability", "metropolis_probability", "swap_probability",
-                                  "heat_bath", "metropolis", "detailed_balance_gap", "learning_gradient"])  # fmt: skip
+                                  "heat_bath", "metropolis", "leaves_invariant", "learning_gradient"])  # fmt: skip
 def test_a_look_costs_no_more_than_the_work(name, monkeypatch):
     W, b = network(1000, 1)
     s, p = spins(40, 1000, seed=2), torch.full((40,), 1 / 40)
     arguments = dict(
         spin_up_probability=(b, 0.5), metropolis_probability=(b, 0.5),
         swap_probability=(b, -b, 0.5, 0.7), heat_bath=(s, W), metropolis=(s, W), learning_gradient=(s, p, s, p),
-        detailed_balance_gap=(W.softmax(1), W[0].softmax(0)),
+        leaves_invariant=(W.softmax(1), W[0]),
     )[name]  # fmt: skip
     few = 5 if name in ("heat_bath", "metropolis") else 30
     looking, blind = price(lambda: getattr(B, name)(*arguments), monkeypatch, few)
@@ -565,8 +601,6 @@ TRANSFORMS = {
     "spin_up_probability": (lambda x: B.spin_up_probability(x, 0.4), ROWS, True),
     "metropolis_probability": (lambda x: B.metropolis_probability(x, 0.4), ROWS, True),
     "swap_probability": (lambda x: B.swap_probability(x, -x, 0.4, 1.0), ROWS, True),
-    "detailed_balance_gap": (lambda P: B.detailed_balance_gap(P, P16[:6] * 16 / 6), ROWS.softmax(1).expand(3, 4, 6)
-                             .repeat(1, 2, 1)[:, :6], False),
     "learning_gradient": (lambda x: B.learning_gradient(x, P16[:4] * 4, S46, P16[:4] * 4)[0], S46.expand(2, 4, 6),
                           False),
 }  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from catalogue import ENTRIES, N
 from torch import Tensor
 
-MODULES = ("spins", "hopfield", "boltzmann", "attention")
+MODULES = ("spins", "hopfield", "chains", "boltzmann", "attention")
 
 ones, hold = torch.ones, lambda *shape: torch.zeros(shape, dtype=torch.bool)
 MORE = {  # optional tensors beside those of the catalogue's call
@@ -22,21 +22,21 @@ MORE = {  # optional tensors beside those of the catalogue's call
     "spins.tie_width": dict(bias=ones(N)),
     "spins.Couplings": dict(bias=ones(N)),
     "spins.sweep_spins": dict(fixed=hold(N)),
-    "boltzmann.heat_bath": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
-    "boltzmann.metropolis": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
-    "boltzmann.boltzmann_update": dict(fixed=hold(N)),
-    "boltzmann.simulated_annealing": dict(fixed=hold(N)),
-    "boltzmann.anneal": dict(bias=ones(N), T=ones(2), state=ones(3, N), fixed=hold(3, N)),
-    "boltzmann.parallel_tempering": dict(
+    "chains.heat_bath": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
+    "chains.metropolis": dict(bias=ones(N), T=ones(4), fixed=hold(4, N)),
+    "chains.boltzmann_update": dict(fixed=hold(N)),
+    "chains.simulated_annealing": dict(fixed=hold(N)),
+    "chains.anneal": dict(bias=ones(N), T=ones(2), state=ones(3, N), fixed=hold(3, N)),
+    "chains.parallel_tempering": dict(
         bias=ones(N), T=ones(2), state=ones(2, 2, N), fixed=hold(2, N)
     ),
     "boltzmann.spin_up_probability": dict(T=ones(4)),
-    "boltzmann.metropolis_probability": dict(T=ones(4)),
+    "chains.metropolis_probability": dict(T=ones(4)),
     "boltzmann.swap_probability": dict(T1=ones(4), T2=ones(4)),
-    "boltzmann.BoltzmannMachine.exact_gradient": dict(p=ones(4) / 4),
-    "boltzmann.BoltzmannMachine.relative_entropy": dict(p=ones(4) / 4),
-    "boltzmann.BoltzmannMachine.fit": dict(p=ones(4) / 4, exact=False, n_chains=3),
-    "boltzmann.BoltzmannMachine.sample": dict(clamp=ones(2, 5), state=ones(2, 5)),
+    "chains.BoltzmannMachine.exact_gradient": dict(p=ones(4) / 4),
+    "chains.BoltzmannMachine.relative_entropy": dict(p=ones(4) / 4),
+    "chains.BoltzmannMachine.fit": dict(p=ones(4) / 4, exact=False, n_chains=3),
+    "chains.BoltzmannMachine.sample": dict(clamp=ones(2, 5), state=ones(2, 5)),
 }
 
 

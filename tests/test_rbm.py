@@ -652,7 +652,8 @@ def test_the_error_bar_sees_heavy_weights_that_are_in_nobodys_hands():
 def test_a_valley_that_no_walker_finds_is_seen_from_behind_only():
     """Two valleys, all on and all off; walkers that start with the machine's own biases find one of them.
 
-    Forward alone looks perfect and is wrong by ln 2; the way back, from samples of both, says so; from fair coins all is well.
+    Forward alone looks perfect and is wrong by ln 2; the way back, from samples of both, says so.
+    From fair coins all is well.
     """
     rbm = R.RBM(8, 8).requires_grad_(False)
     for p, value in zip(rbm.parameters(), (2, -8, -8)):
@@ -671,10 +672,7 @@ def test_ais_of_few_temperatures_is_not_trusted():
     rbm = machine(12, 10, 2.0, dtype=torch.float32)
     back = rbm.exact_samples(200, generator=generator(0))
     fast, slow = (
-        [
-            R.ais(rbm, n, 200, reverse_from=start, generator=generator(3))
-            for start in (None, back)
-        ]
+        [R.ais(rbm, n, 200, reverse_from=start, generator=generator(3)) for start in (None, back)]
         for n in (2, 2000)
     )
     assert not R.trust_ais(*fast) and R.trust_ais(*slow)
