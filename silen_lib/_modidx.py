@@ -273,6 +273,7 @@ d = {
                 "silen_lib/authoring.py",
             ),
             "silen_lib.authoring._texts": ("lib/authoring.html#_texts", "silen_lib/authoring.py"),
+            "silen_lib.authoring._tried": ("lib/authoring.html#_tried", "silen_lib/authoring.py"),
             "silen_lib.authoring._verdicts": (
                 "lib/authoring.html#_verdicts",
                 "silen_lib/authoring.py",

@@ -749,6 +749,14 @@ def try_sabotages(path: str | Path, timeout: int = 600) -> list[str]:
     return problems
 
 
+def _tried(path, timeout):
+    "The problems of one chapter, one that cannot be tried included."
+    try:
+        return try_sabotages(path, timeout)
+    except ValueError as error:
+        return [str(error)]
+
+
 def _sabotage(args):
     "Each chapter in a process of its own, as many at a time as there are processors → exit code."
     if not hasattr(os, "fork"):
@@ -756,7 +764,7 @@ def _sabotage(args):
     workers = min(len(args.files), os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool:
-        found = list(pool.map(try_sabotages, args.files, [args.timeout] * len(args.files)))
+        found = list(pool.map(_tried, args.files, [args.timeout] * len(args.files)))
     problems = dict(zip(args.files, found))
     return int(_report(args.files, lambda path: problems[path]) > 0)
 

@@ -829,7 +829,7 @@ SABOTAGES = [
         "the two directions agree in the end: ten temperatures",
         "log_odds(train_bits), (100, 400, 1600)",
         "log_odds(train_bits), (2, 5, 10)",
-        "assert abs(ends[0] - ends[1]) < 10",
+        "abs(ends[0] - ends[1]) < 10",
     ),
     Sabotage(
         "a second layer that starts from the first one changes nothing",

@@ -991,5 +991,5 @@ SABOTAGES = [
     Sabotage("an untrained network knows no marks",
              "def learn(make, rate, seed, steps=250",
              "def learn(make, rate, seed, steps=0",
-             "assert min(attention, three, four)"),
+             "assert scores.min() > 0.75"),
 ]  # fmt: skip
