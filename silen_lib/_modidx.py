@@ -3945,10 +3945,6 @@ d = {
                 "modern_hopfield.html#hopfieldpooling.forward",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.basin_radius": (
-                "modern_hopfield.html#basin_radius",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.dense_energy": (
                 "modern_hopfield.html#dense_energy",
                 "silen_lib/modern_hopfield.py",
@@ -3971,6 +3967,10 @@ d = {
             ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
                 "modern_hopfield.html#modern_hopfield_update",
+                "silen_lib/modern_hopfield.py",
+            ),
+            "silen_lib.modern_hopfield.recall_radius": (
+                "modern_hopfield.html#recall_radius",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.sparsemax": (

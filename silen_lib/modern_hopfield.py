@@ -8,7 +8,7 @@ __all__ = [
     "modern_hopfield_energy",
     "modern_hopfield_update",
     "effective_patterns",
-    "basin_radius",
+    "recall_radius",
     "modern_hopfield_retrieve",
     "is_gradient_step",
     "sparsemax",
@@ -120,7 +120,7 @@ def effective_patterns(weights: Tensor) -> Tensor:
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #e5672930
-def basin_radius(
+def recall_radius(
     recall: Callable[[Tensor], Tensor],
     memory: Tensor,
     *,
@@ -137,7 +137,7 @@ def basin_radius(
     Returns: from 0.01 to 100
 
     >>> box = lambda x: torch.where(x.norm(dim=1, keepdim=True) < 3, 0.0, 9.0).expand_as(x)
-    >>> round(basin_radius(box, torch.zeros(5)), 1)
+    >>> round(recall_radius(box, torch.zeros(5)), 1)
     3.0
     """
     args.function("recall", recall)

@@ -1144,7 +1144,7 @@ method(
     value=Array(2, 7, 8, **_sequence),
 )
 entry(
-    "modern_hopfield.basin_radius",
+    "modern_hopfield.recall_radius",
     fake="looks at what came back after every recall",
     recall=Function(lambda x: 0.5 * x),
     memory=Array(N, lone=True, wide=False),

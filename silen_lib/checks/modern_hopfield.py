@@ -449,7 +449,7 @@ def _alter(**how):
 
 
 exercise(
-    "basin_radius", "silen_lib.modern_hopfield", oracle=_basin_oracle, rtol=0.08, atol=0.0,
+    "recall_radius", "silen_lib.modern_hopfield", oracle=_basin_oracle, rtol=0.08, atol=0.0,
     cases=[_basin_case(0.7, 5, 301, note="a round basin"), _basin_case(25.0, 3, 302, note="a wide one"),
            _basin_case(0.03, 8, 303, note="a narrow one"), _basin_case(0.5, 2, 304, True, note="a slab"),
            _basin_case(2.0, 40, 305, scale=3.0, note="forty dimensions, far from the origin"),
