@@ -18,7 +18,6 @@ __all__ = [
     "PredictiveCodingNetwork",
     "ProductionRBM",
     "RBM",
-    "RetrievalState",
     "ScoreNet",
     "SparseDistributedMemory",
     "Trainer",
@@ -174,7 +173,7 @@ from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
 from .layers import entmax15, modern_hopfield_settle, universal_retrieve
 from .loop import fit
-from .mean_field import RetrievalState, ags_state, critical_capacity
+from .mean_field import ags_state, critical_capacity
 from .places import SparseDistributedMemory
 from .spins import dense_update, random_patterns
 from .train import load_model
