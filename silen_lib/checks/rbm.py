@@ -690,8 +690,8 @@ def _unbiased(v_data, v_model, W, b):
 # %% ../../nbs/checks/04_rbm.ipynb #33ac0812
 _cd_gradient_mistakes = [
     Mistake(
-        "This is the program as it was given. Four things: tosses in place of probabilities, the data's hidden units "
-        "on the model's side, model rows left out, and a b that learns nothing.",
+        "As in the program that was given, the model side has the hidden units of the data. It needs its own p(h|v), "
+        "from all of its own rows.",
         _hasty,
     ),
     Mistake(
