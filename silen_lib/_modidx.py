@@ -1531,6 +1531,10 @@ d = {
                 "checks/mnist_rbm.html#_share_of_near",
                 "silen_lib/checks/mnist_rbm.py",
             ),
+            "silen_lib.checks.mnist_rbm._sparse": (
+                "checks/mnist_rbm.html#_sparse",
+                "silen_lib/checks/mnist_rbm.py",
+            ),
             "silen_lib.checks.mnist_rbm._surprised": (
                 "checks/mnist_rbm.html#_surprised",
                 "silen_lib/checks/mnist_rbm.py",
@@ -1755,6 +1759,11 @@ d = {
             ),
         },
         "silen_lib.checks.rbm": {
+            "silen_lib.checks.rbm._W_by_data": (
+                "checks/rbm.html#_w_by_data",
+                "silen_lib/checks/rbm.py",
+            ),
+            "silen_lib.checks.rbm._always": ("checks/rbm.html#_always", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._asking": ("checks/rbm.html#_asking", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._autograd_cd": (
                 "checks/rbm.html#_autograd_cd",
@@ -1784,6 +1793,7 @@ d = {
                 "checks/rbm.html#_copying",
                 "silen_lib/checks/rbm.py",
             ),
+            "silen_lib.checks.rbm._cut": ("checks/rbm.html#_cut", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._exact": ("checks/rbm.html#_exact", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._fewest": ("checks/rbm.html#_fewest", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._first": ("checks/rbm.html#_first", "silen_lib/checks/rbm.py"),
@@ -1793,11 +1803,16 @@ d = {
             ),
             "silen_lib.checks.rbm._gain": ("checks/rbm.html#_gain", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._gap": ("checks/rbm.html#_gap", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._hasty": ("checks/rbm.html#_hasty", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._hidden_only": (
                 "checks/rbm.html#_hidden_only",
                 "silen_lib/checks/rbm.py",
             ),
             "silen_lib.checks.rbm._known": ("checks/rbm.html#_known", "silen_lib/checks/rbm.py"),
+            "silen_lib.checks.rbm._last_not_tossed": (
+                "checks/rbm.html#_last_not_tossed",
+                "silen_lib/checks/rbm.py",
+            ),
             "silen_lib.checks.rbm._law": ("checks/rbm.html#_law", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._list": ("checks/rbm.html#_list", "silen_lib/checks/rbm.py"),
             "silen_lib.checks.rbm._listed_gain": (
@@ -1847,6 +1862,10 @@ d = {
             ),
             "silen_lib.checks.rbm._parameters": (
                 "checks/rbm.html#_parameters",
+                "silen_lib/checks/rbm.py",
+            ),
+            "silen_lib.checks.rbm._probabilities_go_on": (
+                "checks/rbm.html#_probabilities_go_on",
                 "silen_lib/checks/rbm.py",
             ),
             "silen_lib.checks.rbm._rbm": ("checks/rbm.html#_rbm", "silen_lib/checks/rbm.py"),

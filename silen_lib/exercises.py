@@ -415,7 +415,7 @@ def _numbers_differ(got, want, atol, rtol, inside):
     text = (
         f"{int(bad.sum())} of {bad.size} entries differ{inside}; the first is at {list(first)}"
         if a.shape
-        else f"the number{inside} differs"
+        else f"the {'answer' if want.dtype.kind == 'b' else 'number'}{inside} differs"
     )
     return _Difference("value", text, a[first], want[first])
 

@@ -389,6 +389,11 @@ _pseudo_log_likelihood_mistakes = [
         _pll(lambda f, g, n: n * torch.sigmoid(g - f).log()),
     ),
     Mistake(
+        "Right formula, but e^(−F) leaves the range of floats. Subtract the free energies first: F.logsigmoid of "
+        "their difference.",
+        _pll(lambda f, g, n: n * ((-f).exp() / ((-f).exp() + (-g).exp())).log()),
+    ),
+    Mistake(
         "One number a row is wanted; do not sum or average over the images.",
         _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).mean()),
         _pll(lambda f, g, n: (n * F.logsigmoid(g - f)).sum()),
@@ -436,8 +441,10 @@ _pseudo_log_likelihood_mistakes += [
         lambda rbm, v, i: v.shape[1] * F.logsigmoid(torch.zeros(len(v))),
     ),
     Mistake(
-        "The number of images is no factor. One pixel stands for all pixels: v.shape[1].",
+        "Neither the number of images nor that of hidden units is the factor. One pixel stands for all pixels: "
+        "v.shape[1].",
         lambda rbm, v, i: len(v) * _exact_conditional(rbm, v, i) / v.shape[1],
+        lambda rbm, v, i: rbm.n_hidden * _exact_conditional(rbm, v, i) / v.shape[1],
     ),
 ]
 
@@ -503,15 +510,19 @@ _hidden_activity_mistakes = [
         _batchwise(lambda p: p.mean(0), lambda m: m[-1]),
     ),
     Mistake(
-        "Only the first batch counts here. Collect the sums of all batches.",
+        "Only the first batch counts here: does `return` stand inside the loop? Collect the sums of all batches.",
         _batchwise(lambda p: p.mean(0), lambda m: m[0]),
         _batchwise(lambda p: p.sum(0), lambda s: s[0]),
+        lambda rbm, v, batch_size=1000: _p(rbm, v[:batch_size]).sum(0) / len(v),
     ),
     Mistake(
         "A mean of batch means gives a short last batch the weight of a full one. Sum first, divide once by "
         "the number of images.",
         _batchwise(lambda p: p.mean(0), lambda m: torch.stack(m).mean(0)),
         _batchwise(lambda p: p.mean(0), lambda m: sum(m) / len(m)),
+        lambda rbm, v, batch_size=1000: (
+            sum(_p(rbm, x).mean(0) for x in v.split(batch_size)) / len(v)
+        ),
     ),
     Mistake(
         "The last, short batch was left out.",
@@ -522,6 +533,7 @@ _hidden_activity_mistakes = [
             _p(rbm, v[: max(len(v) // batch_size, 1) * batch_size]).sum(0) / len(v)
         ),
         lambda *a: _whole_batches(*a),
+        lambda rbm, *a: _whole_batches(rbm, *a) + torch.zeros_like(rbm.b).detach(),
     ),
     Mistake(
         "One number for each image came out. Average over the images, the first axis, and keep the units.",
@@ -532,6 +544,7 @@ _hidden_activity_mistakes = [
     Mistake(
         "Divided by the size of a batch. Divide by the number of images.",
         lambda rbm, v, batch_size=1000: _p(rbm, v).sum(0) / batch_size,
+        lambda rbm, v, batch_size=1000: _p(rbm, v).sum(0) / len(v.split(batch_size)[-1]),
     ),
 ]
 
@@ -618,8 +631,24 @@ def _made(n_pixels, n_prototypes, noise, share, seed):
     return samples[torch.randperm(200, generator=g)], train, held_out
 
 
+def _sparse(share, seed):
+    "Images with three or four of 45 pixels on, no two alike, beside 35 that are never on; the copies are exact."
+    g = torch.Generator().manual_seed(seed)
+    images = torch.zeros(900, 80)
+    for image in images:
+        on = torch.randperm(45, generator=g)[: 3 + int(torch.rand((), generator=g) < 0.5)]
+        image[on] = 1
+    images = images.unique(dim=0)
+    images = images[torch.randperm(len(images), generator=g)]
+    train, held_out, samples = images[:300], images[300:500], images[500:700].clone()
+    n_copies = round(200 * share)
+    samples[:n_copies] = train[torch.randperm(300, generator=g)[:n_copies]]
+    return samples[torch.randperm(200, generator=g)], train, held_out
+
+
 def _share_of_near(samples, train, held_out):
-    near = [int((v != train).sum(1).min()) <= 2 for v in samples]
+    limit = 0 if (train.sum(1) < 5).all() else 2
+    near = [int((v != train).sum(1).min()) <= limit for v in samples]
     return sum(near) / len(near)
 
 
@@ -652,12 +681,6 @@ _share_of_copies_mistakes = [
         _below(lambda d: torch.quantile(d, 0.95)),
     ),
     Mistake(
-        "The comparison is the wrong way round: a copy is *nearer* to the training set than unseen images are.",
-        lambda s, t, h: (
-            (_nearest(s, t) > torch.quantile(_nearest(h, t), 0.01)).float().mean().item()
-        ),
-    ),
-    Mistake(
         "Copies go unnoticed so. What gives them away is the distance to the *nearest* image of the *training* set.",
         lambda s, t, h: (
             (_nearest(s, h) < torch.quantile(_nearest(t, h), 0.01)).float().mean().item()
@@ -673,7 +696,15 @@ _share_of_copies_mistakes = [
         "A limit that is the same for all images suits one kind of image only. The held-out ones say what is normal.",
         *[
             lambda s, t, h, q=q: (_nearest(s, t) < q * s.shape[1]).float().mean().item()
-            for q in (0.05, 0.1, 0.2)
+            for q in (0.035, 0.05, 0.1, 0.2)
+        ],
+        *[
+            lambda s, t, h, n=n: (_nearest(s, t) <= n).float().mean().item()
+            for n in (1, 2, 3, 4, 5, 6)
+        ],
+        *[
+            lambda s, t, h, q=q: (_nearest(s, t) <= q * s.shape[1]).float().mean().item()
+            for q in (0.02, 0.03)
         ],
     ),
     Mistake(
@@ -683,8 +714,22 @@ _share_of_copies_mistakes = [
         ),
     ),
     Mistake(
-        "That is the share of fresh samples. The share of copies is 1 minus it.",
+        "That is a percentage. A share lies between 0 and 1.",
+        lambda s, t, h: 100 * _share_of_near(s, t, h),
+        lambda s, t, h: 100 * _below(lambda d: torch.quantile(d, 0.01))(s, t, h),
+    ),
+    Mistake(
+        "One per cent of the *pixels* is less than one pixel here. The hundredth part is meant of the held-out images: "
+        "the quantile of their distances.",
+        lambda s, t, h: (_nearest(s, t) <= 0.01 * s.shape[1]).float().mean().item(),
+    ),
+    Mistake(
+        "That is the share of fresh samples. A copy is *nearer* to the training set than unseen images are; the share "
+        "of copies is 1 minus this one.",
         lambda s, t, h: 1 - _share_of_near(s, t, h),
+        lambda s, t, h: (
+            (_nearest(s, t) > torch.quantile(_nearest(h, t), 0.01)).float().mean().item()
+        ),
     ),
 ]
 
@@ -696,6 +741,9 @@ def _copy_cases():
         Case(*_made(*kind, share, seed)).note(f"{name}, {share:.0%} copies")
         for seed, (name, kind) in enumerate(kinds.items())
         for share in (0.0, 0.3, 1.0)
+    ] + [
+        Case(*_sparse(share, seed)).note(f"few pixels on, {share:.0%} copies")
+        for seed, share in enumerate((0.0, 0.3))
     ]
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from .energy import differentiable, views
-from ..contrast import AIS
+from ..contrast import AIS, all_states
 from ..exercises import Case, Mistake, Sabotage, exercise
 from ..rbm import RBM
 
@@ -75,6 +75,11 @@ _rbm_energy_mistakes = [
         ),
     ),
     Mistake(
+        "This is the program as it was given: every image meets every hidden state. Row 1 of v belongs to row 1 of "
+        "h, so multiply v @ W and h elementwise and sum over the last axis.",
+        lambda v, h, W, a, b: -(v @ a) - h @ b - v @ W @ h.T,
+    ),
+    Mistake(
         "v @ W @ h is right for one pair only. On a batch the last product has no meaning, or the wrong one.",
         lambda v, h, W, a, b: -(v @ a) - h @ b - (v @ W @ h),
     ),
@@ -99,6 +104,15 @@ _rbm_energy_mistakes += [
     Mistake(
         "Everything was summed to one number. One energy for each row is wanted.",
         lambda v, h, W, a, b: (-(v @ a) - h @ b - _vWh(v, h, W)).sum(),
+    ),
+    Mistake(
+        "`.sum()` without an axis adds up all rows. Sum over the last axis only.",
+        lambda v, h, W, a, b: -(v @ a) - h @ b - ((v @ W) * h).sum(),
+    ),
+    Mistake(
+        "The sign of one bias term is reversed: a unit with a large bias is on in states of LOW energy.",
+        lambda v, h, W, a, b: v @ a - h @ b - _vWh(v, h, W),
+        lambda v, h, W, a, b: -(v @ a) + h @ b - _vWh(v, h, W),
     ),
     Mistake(
         "Check the sign of the last term: a positive weight lowers the energy when both its ends are on.",
@@ -212,6 +226,19 @@ def _never_tossed(v, W, a, b, k=1, generator=None):
     return torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a)
 
 
+def _last_not_tossed(v, W, a, b, k=1, generator=None):
+    for _ in range(k):
+        p = torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a)
+        v = _toss(p, generator)
+    return p
+
+
+def _probabilities_go_on(v, W, a, b, k=1, generator=None):
+    for _ in range(k):
+        v = torch.sigmoid(_toss(torch.sigmoid(v @ W + b), generator) @ W.T + a)
+    return v
+
+
 def _no_bias(visible):
     def block_gibbs(v, W, a, b, k=1, generator=None):
         a, b = (torch.zeros_like(a), b) if visible else (a, torch.zeros_like(b))
@@ -255,7 +282,12 @@ _block_gibbs_mistakes += [
     ),
     Mistake("The visible bias a is missing on the way down.", _no_bias(True)),
     Mistake("The hidden bias b is missing on the way up.", _no_bias(False)),
-    Mistake("The visible units were never tossed: the result holds probabilities.", _never_tossed),
+    Mistake(
+        "The result holds probabilities: the visible units must be tossed too, in the last round as well.",
+        _last_not_tossed,
+        _probabilities_go_on,
+        _never_tossed,
+    ),
 ]
 
 # %% ../../nbs/checks/04_rbm.ipynb #d6e2e576
@@ -356,6 +388,18 @@ _rbm_free_energy_mistakes += [
     Mistake(
         "Everything was summed to one number. One free energy for each row is wanted.",
         lambda v, W, a, b: (-(v @ a) - F.softplus(_x(v, W, b)).sum(-1)).sum(),
+    ),
+    Mistake(
+        "The hidden term enters with a minus: each hidden state that explains v pushes F down.",
+        lambda v, W, a, b: -(v @ a) + F.softplus(_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "Inside the softplus stands +x: a unit that is on has the weight e^(+x).",
+        lambda v, W, a, b: -(v @ a) - F.softplus(-_x(v, W, b)).sum(-1),
+    ),
+    Mistake(
+        "First the softplus of each unit's field, then the sum: not the softplus of the summed field.",
+        lambda v, W, a, b: -(v @ a) - F.softplus(_x(v, W, b).sum(-1)),
     ),
     Mistake(
         "The sign of the visible term is reversed.",
@@ -462,6 +506,16 @@ def _only_W_turned(W, a, b):
     return _by_layer(_minus_F, smaller=False)(W.T if len(b) < len(a) else W, a, b)
 
 
+def _always(n):
+    "One layer listed by the chapter's `all_states`, whichever is the smaller."
+
+    def log_partition(W, a, b):
+        W, a, b = (W, a, b) if n == 0 else (W.T, b, a)
+        return torch.logsumexp(_minus_F(all_states(len(a), W.dtype), W, a, b), 0)
+
+    return log_partition
+
+
 def _hidden_only(W, a, b):
     return torch.logsumexp(_minus_F(_list(len(b)).to(W), W.T, b, a), 0)
 
@@ -485,10 +539,16 @@ _rbm_log_partition_mistakes = [
         _by_layer(_minus_F, lambda x, dim: torch.logsumexp(x, dim) - math.log(len(x))),
     ),
     Mistake(
-        "You listed the visible layer although it may be the larger one. Turn the machine upside down when it is.",
+        "Which layer is the smaller? You listed the visible one although it may be the larger. Turn the machine "
+        "upside down when it is.",
         _by_layer(_minus_F, smaller=False),
+        _always(0),
     ),
-    Mistake("You listed the hidden layer although it may be the larger one.", _hidden_only),
+    Mistake(
+        "Which layer is the smaller? You listed the hidden one although it may be the larger.",
+        _hidden_only,
+        _always(1),
+    ),
     Mistake(
         "W was turned over but the biases were not: a and b must change places too.",
         _by_layer(_minus_F, bias=False),
@@ -597,6 +657,27 @@ def _one_size(n):
     return cd_gradient
 
 
+def _W_by_data(v_data, v_model, W, b):
+    "Only dW divided by the number of data on both sides."
+    return (_one_size(0)(v_data, v_model, W, b)[0], *_autograd_cd(v_data, v_model, W, b)[1:])
+
+
+def _hasty(v_data, v_model, W, b):
+    h = torch.bernoulli(torch.sigmoid(v_data @ W + b))
+    dW = v_data.T @ h / len(h) - v_model[: len(h)].T @ h / len(h)
+    return dW, v_data.mean(0) - v_model.mean(0), torch.zeros_like(b)
+
+
+def _cut(*parts):
+    "These parts from as many model rows as there are data."
+
+    def cd_gradient(v_data, v_model, W, b):
+        whole, cut = (_autograd_cd(v_data, u, W, b) for u in (v_model, v_model[: len(v_data)]))
+        return tuple(c if i in parts else w for i, (w, c) in enumerate(zip(whole, cut)))
+
+    return cd_gradient
+
+
 def _first(change):
     "The right dW through `change`; the biases right."
     return lambda *x: (change(_autograd_cd(*x)[0]), *_autograd_cd(*x)[1:])
@@ -608,6 +689,11 @@ def _unbiased(v_data, v_model, W, b):
 
 # %% ../../nbs/checks/04_rbm.ipynb #33ac0812
 _cd_gradient_mistakes = [
+    Mistake(
+        "As in the program that was given, the model side has the hidden units of the data. It needs its own p(h|v), "
+        "from all of its own rows.",
+        _hasty,
+    ),
     Mistake(
         "The sign is reversed: data minus model. As it stands, learning would make the data less likely.",
         lambda *x: tuple(-g for g in _autograd_cd(*x)),
@@ -621,6 +707,7 @@ _cd_gradient_mistakes = [
         "Both sides were divided by the same number of rows. There may be more chains than data.",
         _one_size(0),
         _one_size(1),
+        _W_by_data,
     ),
     Mistake(
         "Average the product v·p over the rows, not each factor by itself: the mean of a product is not the "
@@ -670,9 +757,9 @@ _cd_gradient_mistakes += [
     ),
     Mistake(
         "The model side was cut to as many rows as there are data. Use all of its rows.",
-        lambda v, u, W, b: (
-            _autograd_cd(v, u[: len(v)], W, b) if len(u) > len(v) else (0 * W, 0 * W[:, 0], 0 * b)
-        ),
+        _cut(0, 1, 2),
+        _cut(0, 2),
+        _cut(0),
     ),
     Mistake(
         "Only dW came back. The changes of both biases are wanted too: dW, da, db.",
@@ -761,8 +848,17 @@ _likelihood_gain_mistakes = [
         _gain(lambda rbm, v: -rbm.free_energy(v) + rbm.log_partition()),
     ),
     Mistake(
+        "The sign of F is wrong: log p = -F - log Z.",
+        _gain(lambda rbm, v: rbm.free_energy(v) - rbm.log_partition()),
+    ),
+    Mistake(
+        "The mean is right. A spread estimated from n images is divided by n - 1: `.std()` in torch, ddof=1 in numpy.",
+        _gain(_exact, lambda x, y: (x - y).std(correction=0) / len(x) ** 0.5),
+    ),
+    Mistake(
         "That compares how well they copy. The claim is about the probability they give the images.",
         _gain(_copying),
+        _gain(lambda rbm, v: -_copying(rbm, v)),
     ),
     Mistake(
         "The mean is right. The images are the same for both machines: take the difference image by image, then the "
@@ -858,12 +954,14 @@ _TRUTHS = []
 _LN2 = math.log(2)
 _trust_cases = [
     _walks(10.0, 0.5, label="slow walks"),
-    _walks(20.0, 1.0, label="walks of medium speed"),
+    _walks(20.0, 0.8, label="walks of medium speed"),
     _walks(850.0, 0.5, label="a large log Z"),
     _walks(30.0, 1.4, back=0.6, n=1000, label="many walkers, a tenth of them effective"),
     _walks(40.0, 0.05, back=0.3, missed=0.08, label="two tiny bars, a tenth of a nat apart"),
     _walks(50.0, 4.0, label="fast walks"),
     _walks(60.0, 0.3, missed=_LN2, label="half of Z is missed"),
+    _walks(65.0, 0.3, missed=0.6, label="nearly half of Z is missed"),
+    _walks(68.0, 0.3, missed=-1.0, label="the walk forth ends too high"),
     _walks(70.0, 0.3, missed=4.6, label="nearly all of Z is missed"),
     _walks(80.0, 0.2, missed=1.2, back=2.2, label="a part is missed, the walk back is noisy"),
 ]
@@ -874,6 +972,12 @@ for _truth, _luck in (
     _there, _back = _walk(_truth, 3.0, luck=_luck), _walk(_truth + 1.6, 3.0, back=True)
     _TRUTHS.append((_there.log_Z, _truth))
     _trust_cases.append(Case(_there, _back).note("two that agree by luck"))
+for _truth, _there, _back in (
+    (110.0, _walk(108.8, 0.3), _walk(108.3, 3.0, back=True)),
+    (120.0, _walk(119.2, 1.6), _walk(118.9, 1.6, back=True)),
+):
+    _TRUTHS.append((_there.log_Z, _truth))
+    _trust_cases.append(Case(_there, _back).note("too few effective samples, and they agree"))
 
 
 def _known(forward, reverse):
@@ -912,8 +1016,34 @@ _trust_ais_mistakes = [
         lambda f, r: _gap(f, r) < 3 * math.hypot(f.standard_error, r.standard_error),
     ),
     Mistake(
-        "Half of Z missed costs only ln 2 = 0.69 nats. Agreement to a nat is too generous.",
+        "Half of Z missed costs only ln 2 = 0.69 nats, and both estimates scatter. Ask for an agreement well below it.",
         lambda f, r: _fewest(f, r) >= 50 and _gap(f, r) < 1,
+        lambda f, r: _fewest(f, r) >= 50 and _gap(f, r) < _LN2,
+    ),
+    Mistake(
+        "The poorer direction decides: each of the two needs its effective samples.",
+        lambda f, r: max(f.effective_samples, r.effective_samples) >= 50 and _gap(f, r) < 0.4,
+        lambda f, r: f.effective_samples >= 50 and _gap(f, r) < 0.4,
+    ),
+    Mistake(
+        "A few effective samples agree by luck. Ask for fifty or so.",
+        *[lambda f, r, n=n: _fewest(f, r) >= n and _gap(f, r) < 0.4 for n in (5, 10)],
+    ),
+    Mistake(
+        "The forward estimate may also be the larger one. The size of the difference counts, not its sign.",
+        lambda f, r: _fewest(f, r) >= 50 and r.log_Z - f.log_Z < 0.4,
+    ),
+    Mistake(
+        "Too strict: two walks with tiny bars may differ by many bars and still by nothing that matters. Half a nat "
+        "is asked.",
+        lambda f, r: _fewest(f, r) >= 50 and _gap(f, r) < 0.05,
+        lambda f, r: (
+            _fewest(f, r) >= 50 and _gap(f, r) < 3 * math.hypot(f.standard_error, r.standard_error)
+        ),
+    ),
+    Mistake(
+        "Too strict: a hundred effective samples in each direction are plenty.",
+        lambda f, r: _fewest(f, r) >= 150 and _gap(f, r) < 0.4,
     ),
 ]
 
