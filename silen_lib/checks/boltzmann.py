@@ -560,8 +560,10 @@ def _above_the_bar(fn, sweeps):
     T = fn(sweeps)
     if T is not None and not isinstance(T, torch.Tensor):
         raise TypeError("a tensor of temperatures is wanted: torch.tensor(…)")
-    if T is None or T.shape != (sweeps,):
+    if T is None:
         return T
+    if T.shape != (sweeps,):
+        raise ValueError(f"{sweeps} temperatures are wanted, got shape {tuple(T.shape)}")
     if sweeps != 50:  # only whether the budget is kept
         return torch.tensor(0.0)
     g, above = torch.Generator().manual_seed(7), 0.0

@@ -333,9 +333,9 @@ exercise(
     "half_load", "silen_lib.capacity", use=_judge, timeout=30.0, atol=0.3, rtol=0,
     oracle=lambda disorder, seed, best: dict.fromkeys(_JUDGED, 0.0),
     cases=[
-        Case(0.012, 1, 0.0017).note("networks differ much"),
-        Case(0.0, 2, 0.00052).note("all networks are alike"),
-        Case(0.005, 3, 0.00100).note("networks differ a little"),
+        Case(disorder=0.012, seed=1, best=0.0017).note("networks differ much"),
+        Case(disorder=0.0, seed=2, best=0.00052).note("all networks are alike"),
+        Case(disorder=0.005, seed=3, best=0.00100).note("networks differ a little"),
     ],
     mistakes=[
         Mistake("Runs of one network share its accident: they are no independent coins. Count networks.",
