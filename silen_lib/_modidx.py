@@ -753,6 +753,10 @@ d = {
                 "checks/boltzmann.html#_coin_oracle",
                 "silen_lib/checks/boltzmann.py",
             ),
+            "silen_lib.checks.boltzmann._eigenvector": (
+                "checks/boltzmann.html#_eigenvector",
+                "silen_lib/checks/boltzmann.py",
+            ),
             "silen_lib.checks.boltzmann._energies": (
                 "checks/boltzmann.html#_energies",
                 "silen_lib/checks/boltzmann.py",
@@ -791,6 +795,10 @@ d = {
             ),
             "silen_lib.checks.boltzmann._machine_energies": (
                 "checks/boltzmann.html#_machine_energies",
+                "silen_lib/checks/boltzmann.py",
+            ),
+            "silen_lib.checks.boltzmann._mean": (
+                "checks/boltzmann.html#_mean",
                 "silen_lib/checks/boltzmann.py",
             ),
             "silen_lib.checks.boltzmann._means": (
@@ -875,6 +883,14 @@ d = {
             ),
         },
         "silen_lib.checks.capacity": {
+            "silen_lib.checks.capacity._C": (
+                "checks/capacity.html#_c",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._a_alone": (
+                "checks/capacity.html#_a_alone",
+                "silen_lib/checks/capacity.py",
+            ),
             "silen_lib.checks.capacity._ags_oracle": (
                 "checks/capacity.html#_ags_oracle",
                 "silen_lib/checks/capacity.py",
@@ -895,6 +911,10 @@ d = {
                 "checks/capacity.html#_hollow",
                 "silen_lib/checks/capacity.py",
             ),
+            "silen_lib.checks.capacity._interpolated": (
+                "checks/capacity.html#_interpolated",
+                "silen_lib/checks/capacity.py",
+            ),
             "silen_lib.checks.capacity._judge": (
                 "checks/capacity.html#_judge",
                 "silen_lib/checks/capacity.py",
@@ -909,6 +929,10 @@ d = {
             ),
             "silen_lib.checks.capacity._measurements": (
                 "checks/capacity.html#_measurements",
+                "silen_lib/checks/capacity.py",
+            ),
+            "silen_lib.checks.capacity._nearest": (
+                "checks/capacity.html#_nearest",
                 "silen_lib/checks/capacity.py",
             ),
             "silen_lib.checks.capacity._one_step": (

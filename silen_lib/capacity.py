@@ -39,10 +39,10 @@ def crosstalk_variance(patterns: Tensor) -> Tensor:
     Args:
         patterns: ±1, (P, N)
 
-    Returns: a scalar, about the load
+    Returns: a scalar, about the load (`Tensor.var`, over n − 1)
 
     >>> crosstalk_variance(torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]))
-    tensor(0.2667)
+    tensor(0.1185)
     """
     xi = args.stack("patterns", patterns, step=True)
     W = (xi.T @ xi / xi.shape[1]).fill_diagonal_(0)

@@ -62,6 +62,9 @@ exercise(
         Mistake("Mean square: the signal's own square, about 1, is in it.",
                 lambda p: (_votes(p, p.shape[1]) ** 2).mean()),
         Mistake("The sum is not divided at all: the signal is N.", lambda p: _votes(p, 1).var()),
+        Mistake("Nearly: Tensor.var is meant, about the mean of the votes and over n − 1.",
+                lambda p: _votes(p, p.shape[1]).var(unbiased=False),
+                lambda p: ((_votes(p, p.shape[1]) - 1) ** 2).mean()),
     ],
 )  # fmt: skip
 
@@ -102,6 +105,8 @@ exercise(
         Mistake("That is a density or a bound; the chance is the area of the tail.",
                 lambda a: torch.exp(-1 / (2 * a)), lambda a: torch.exp(-1 / (2 * a)) / torch.sqrt(2 * math.pi * a)),
         Mistake("The 2 under the root is missing: erfc is for variance ½.", lambda a: _tail(1 / torch.sqrt(a))),
+        Mistake("Two things: the ½ before erfc is missing, and the 2 under the root inside it.",
+                lambda a: torch.erfc(1 / torch.sqrt(a))),
         Mistake("√(N/2P) is 1 over √(2α): the load stands below.",
                 lambda a: _tail(torch.sqrt(2 * a)), lambda a: _tail(torch.sqrt(a / 2))),
         Mistake("The standard deviation is √α, not α: take the root.",
@@ -121,6 +126,11 @@ def _ags_oracle(t):
         sigma = 2 * torch.trapezoid(density, z).item() / z[-1].item()
         out.append(sigma**2 * (1 - 2 * density[-1].item() / sigma) ** 2)
     return torch.tensor(out).reshape(t.shape)
+
+
+def _C(t):
+    "Susceptibility at σ = erf t/(√2 t)."
+    return 2 / math.sqrt(math.pi) * t * torch.exp(-(t**2)) / torch.erf(t)
 
 
 def _root(t):
@@ -143,6 +153,9 @@ _AGS_LOAD_MISTAKES = [
             lambda t: 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2) / 2)) ** 2),
     Mistake("Without the second term the network does not react, and there is no wall.",
             lambda t: 0.5 * (torch.erf(t) / t) ** 2),
+    Mistake("C has a 1/σ in it, and √α = σ(1 − C) = σ − σC: there the two σ cancel, in the second term only.",
+            lambda t: (torch.erf(t) / t / 2**0.5 - _C(t)) ** 2,
+            lambda t: (torch.erf(t) / t / 2**0.5 * (1 - (2 / math.pi) ** 0.5 * torch.exp(-(t**2)))) ** 2),
     Mistake("Halved, but not squared: the right side is √(2α).", lambda t: _root(t) / 2, lambda t: _root(t) / 2**0.5),
     Mistake("Only erf t is divided by t, not the exponential.",
             lambda t: 0.5 * ((torch.erf(t) - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) / t) ** 2),
@@ -192,6 +205,13 @@ def _branch(load, low=1.5112, high=6.0, share=lambda t: 0.5 * math.erfc(t)):
     return share(t[there[-1, 0]].item()) if len(there) else 0.5
 
 
+def _nearest(load):
+    "The table's nearest entry, whether or not the load is below the wall."
+    t = torch.linspace(1.5112, 6, 200_000, dtype=torch.float64)
+    loads = 0.5 * (torch.erf(t) / t - 2 / math.sqrt(math.pi) * torch.exp(-(t**2))) ** 2
+    return 0.5 * math.erfc(t[(loads - load).abs().argmin()].item())
+
+
 def _with(share):
     "An answer whose share of wrong bits is `share`(load)."
     return lambda load, error: (share(load) <= error, share(load))
@@ -214,7 +234,6 @@ exercise(
         Case(0.12, 0.0025).note("allowed after one step, not in the end"),
         Case(0.05, 0.0001).note("light"),
         Case(0.137, 0.02).note("near the wall"),
-        Case(0.2, 0.6).note("everything is allowed"),
     ],
     mistakes=[
         Mistake("That is the error of one step. Wrong bits bring more: use the retrieval state.", _with(_one_step)),
@@ -222,7 +241,7 @@ exercise(
                 _with(lambda a: _branch(a, share=math.erfc)),
                 _with(lambda a: _branch(a, share=math.erfc) if a < 0.1379 else 0.5)),
         Mistake("This is the unstable solution, on the rising half of the curve: start the table at its top.",
-                lambda load, error: (lambda w: (w <= error, w))(
+                _with(_left), lambda load, error: (lambda w: (w <= error, w))(
                     0.5 if load > 0.1379 else _left(load))),
         Mistake("That is the overlap; a share of wrong bits is (1 − m)/2.",
                 _with(lambda a: _branch(a, share=math.erf))),
@@ -230,7 +249,9 @@ exercise(
                 lambda load, error: (not _settled_oracle(load, error)[0], _settled_oracle(load, error)[1])),
         Mistake("First the verdict, then the share.", lambda load, error: _settled_oracle(load, error)[::-1]),
         Mistake("Above the wall there is no state with few errors: return ½, not a number from the table's end.",
-                _with(lambda a: _branch(min(a, 0.13790)))),
+                _with(lambda a: _branch(min(a, 0.13790))), _with(_nearest)),
+        Mistake("Above the wall half of the bits are wrong, not all: a state without a memory is right by chance.",
+                _with(lambda a: _branch(a) if a < 0.1379 else 1.0)),
     ],
 )  # fmt: skip
 
@@ -244,14 +265,20 @@ def _measurements(disorder, seed, repeats=60, networks=12):
     return loads, torch.binomial(torch.full_like(p, 16.0), p, generator=g)
 
 
+_JUDGED = (
+    "mean miss, in good bars",
+    "log of your mean bar over the scatter of your loads",
+    "log of that scatter over a good estimator's",
+)
+
+
 def _judge(fn, disorder, seed, best):
-    "Mean miss; logs of the ratios of mean bar to scatter, and of the scatter to that of a good estimator."
+    "Mean miss in good bars; logs of the ratios of mean bar to scatter, and of the scatter to a good one's."
     loads, kept = _measurements(disorder, seed)
     half, bar = torch.tensor([fn(loads, k, 16) for k in kept], dtype=torch.float64).T
     scatter = half.std().clamp(min=1e-9)
-    return torch.stack(
-        [(half.mean() - 0.135) / best, (bar.mean() / scatter).log(), (scatter / best).log()]
-    )
+    found = (half.mean() - 0.135) / best, (bar.mean() / scatter).log(), (scatter / best).log()
+    return dict(zip(_JUDGED, found))
 
 
 def _logistic(loads, kept):
@@ -272,6 +299,26 @@ def _bar(b, V):
     return 0.02 * (slope @ V @ slope).sqrt().item()
 
 
+def _a_alone(b, V):
+    "The error of a over b, with the loads as they are."
+    x = torch.tensor([1.0, 6.75]).double()
+    return 0.02 * ((x @ V @ x).sqrt() / b[1]).item()
+
+
+def _interpolated(loads, kept, cues):
+    "Where a broken line through the mean counts passes ½, with the jackknife."
+
+    def cross(k):
+        share = k.mean(1) / cues
+        i = min(max(int((share >= 0.5).sum()) - 1, 0), len(loads) - 2)
+        part = (share[i] - 0.5) / (share[i] - share[i + 1]).clamp(min=1e-9)
+        return (loads[i] + part * (loads[i + 1] - loads[i])).item()
+
+    G = kept.shape[1]
+    without = np.array([cross(torch.cat([kept[:, :g], kept[:, g + 1 :]], 1)) for g in range(G)])
+    return cross(kept), ((G - 1) * without.var()) ** 0.5
+
+
 def _wrong(how):
     def f(loads, kept, cues):
         b, coins, nets = _logistic(loads, kept)
@@ -284,11 +331,11 @@ def _wrong(how):
 # %% ../../nbs/checks/02_capacity.ipynb #2428c88e
 exercise(
     "half_load", "silen_lib.capacity", use=_judge, timeout=30.0, atol=0.3, rtol=0,
-    oracle=lambda disorder, seed, best: torch.zeros(3, dtype=torch.float64),
+    oracle=lambda disorder, seed, best: dict.fromkeys(_JUDGED, 0.0),
     cases=[
-        Case(0.012, 1, 0.0017).note("networks differ much"),
-        Case(0.0, 2, 0.00052).note("all networks are alike"),
-        Case(0.005, 3, 0.00100).note("networks differ a little"),
+        Case(disorder=0.012, seed=1, best=0.0017).note("networks differ much"),
+        Case(disorder=0.0, seed=2, best=0.00052).note("all networks are alike"),
+        Case(disorder=0.005, seed=3, best=0.00100).note("networks differ a little"),
     ],
     mistakes=[
         Mistake("Runs of one network share its accident: they are no independent coins. Count networks.",
@@ -297,11 +344,18 @@ exercise(
         Mistake("Twice too wide: one standard error is asked for.", _wrong(lambda half, bar, *_: (half, 2 * bar))),
         Mistake("That bar is the scatter of one network, not of the mean over all of them.",
                 _wrong(lambda half, bar, b, coins, nets, loads, kept: (half, bar * kept.shape[1] ** 0.5))),
-        Mistake("Divided by the root of the number of networks once more: the fit's bar is that of the mean already.",
+        Mistake("Too small by the root of the number of networks: a fit's bar is that of the mean already, "
+                "and a jackknife's sum of squares is multiplied by (G − 1)/G, not divided by G.",
                 _wrong(lambda half, bar, b, coins, nets, loads, kept: (half, bar / kept.shape[1] ** 0.5))),
         Mistake("That is where the loads have their middle, not where the counts have theirs.",
                 lambda loads, kept, cues: (loads.mean().item() + 0.005, _wrong(lambda h, e, *_: e)(loads, kept, cues))),
         Mistake("First the load, then its error.", _wrong(lambda half, bar, *_: (bar, half))),
+        Mistake("The same bar for every measurement: compute it from the counts.",
+                _wrong(lambda half, *_: (half, 0.001))),
+        Mistake("The errors of a and b hang together: the slope (1/b, −a/b²) on both sides of the whole V.",
+                _wrong(lambda half, bar, b, coins, nets, *_: (half, _a_alone(b, nets)))),
+        Mistake("Right on average, but two loads decide and the others are wasted: fit the step to all of them.",
+                _interpolated),
     ],
 )  # fmt: skip
 
