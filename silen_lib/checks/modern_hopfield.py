@@ -653,7 +653,10 @@ exercise(
                 _verdict(_even, every=None), _verdict(_even, every=False)),
         Mistake("Rounding makes no two numbers equal: allow a difference, relative to the size of the Jacobian.",
                 _verdict(lambda J: (J == J.T).all()), _verdict(lambda J: torch.allclose(J, J.T)),
-                _verdict(lambda J: torch.allclose(J, J.T), less=False)),
+                _verdict(lambda J: torch.allclose(J, J.T), less=False),
+                lambda step, x: all(torch.allclose(J, J.T) for J in map(torch.func.jacrev(step), x)),
+                lambda step, x: all(
+                    torch.allclose(J, J.T) for J in map(torch.func.jacrev(lambda x: step(x) - x), x))),
         Mistake("Ask each state by itself: in a mean over the states opposite turns cancel, and in one norm over all "
                 "a steep state hides the turn at another.",
                 lambda step, x: bool(_even(_jacobians(step, x).mean(0))),
