@@ -535,6 +535,14 @@ d = {
             ),
         },
         "silen_lib.checks.attention": {
+            "silen_lib.checks.attention._apart": (
+                "checks/attention.html#_apart",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._attend": (
+                "checks/attention.html#_attend",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._best_cost": (
                 "checks/attention.html#_best_cost",
                 "silen_lib/checks/attention.py",
@@ -599,8 +607,16 @@ d = {
                 "checks/attention.html#_gen",
                 "silen_lib/checks/attention.py",
             ),
+            "silen_lib.checks.attention._halves": (
+                "checks/attention.html#_halves",
+                "silen_lib/checks/attention.py",
+            ),
             "silen_lib.checks.attention._judged": (
                 "checks/attention.html#_judged",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._kernel_share": (
+                "checks/attention.html#_kernel_share",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._last_product": (
@@ -609,6 +625,10 @@ d = {
             ),
             "silen_lib.checks.attention._least_error": (
                 "checks/attention.html#_least_error",
+                "silen_lib/checks/attention.py",
+            ),
+            "silen_lib.checks.attention._left_out": (
+                "checks/attention.html#_left_out",
                 "silen_lib/checks/attention.py",
             ),
             "silen_lib.checks.attention._local_constant": (
@@ -1713,8 +1733,16 @@ d = {
                 "checks/modern_hopfield.html#_masks",
                 "silen_lib/checks/modern_hopfield.py",
             ),
+            "silen_lib.checks.modern_hopfield._mean_radius": (
+                "checks/modern_hopfield.html#_mean_radius",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
             "silen_lib.checks.modern_hopfield._normal": (
                 "checks/modern_hopfield.html#_normal",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._odd": (
+                "checks/modern_hopfield.html#_odd",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._pair": (
@@ -1723,6 +1751,10 @@ d = {
             ),
             "silen_lib.checks.modern_hopfield._peer": (
                 "checks/modern_hopfield.html#_peer",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._plain": (
+                "checks/modern_hopfield.html#_plain",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._read": (
@@ -1759,6 +1791,14 @@ d = {
             ),
             "silen_lib.checks.modern_hopfield._split": (
                 "checks/modern_hopfield.html#_split",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._squares": (
+                "checks/modern_hopfield.html#_squares",
+                "silen_lib/checks/modern_hopfield.py",
+            ),
+            "silen_lib.checks.modern_hopfield._steep": (
+                "checks/modern_hopfield.html#_steep",
                 "silen_lib/checks/modern_hopfield.py",
             ),
             "silen_lib.checks.modern_hopfield._survivors": (

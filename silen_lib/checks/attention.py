@@ -68,6 +68,10 @@ _ENERGY_MISTAKES = [
             lambda p, scores, beta=1.0: _energy(p, scores) - beta * _entropy(p)),
     Mistake("β divides the entropy only. βF has the same minimum, but it is not F.",
             lambda p, scores, beta=1.0: beta * _energy(p, scores) - _entropy(p)),
+    Mistake("Two slips: the entropy is subtracted, and it is divided by β: − H/β.",
+            lambda p, scores, beta=1.0: _energy(p, scores) + beta * _entropy(p),
+            lambda p, scores, beta=1.0: _energy(p, scores) + _entropy(p),
+            lambda p, scores, beta=1.0: beta * _energy(p, scores) + _entropy(p)),
     Mistake("β does not occur. It sets how much a unit of entropy is worth: H/β.",
             lambda p, scores, beta=1.0: _energy(p, scores) - _entropy(p)),
     Mistake("One number for the whole batch: sum over the last axis only, .sum(-1).",
@@ -263,7 +267,16 @@ _PRICE_MISTAKES = [
             lambda scores, alpha=1.0, beta=1.0: (beta * scores).softmax(-1) if alpha == 1 else
             (p := _bisect(scores, alpha, beta, norm=False)) / p.sum(),
             lambda scores, alpha=1.0, beta=1.0: (beta * scores).softmax(0) if alpha == 1 else
-            _bisect(scores, alpha, beta)),
+            _bisect(scores, alpha, beta),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(
+                scores, alpha, beta, low=lambda s, a: s.max() - 1 / (a - 1), high=lambda s: s.max()),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(
+                scores.movedim(0, -1), alpha, beta).movedim(-1, 0)),
+    Mistake("β is used twice: once in the scores is enough.",
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta**2),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta**2 if alpha == 1 else beta),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta if alpha == 1 else beta**2),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, factor=lambda a: beta * (a - 1))),
     Mistake("The search keeps the wrong half: when the shares add up to more than 1, the price must rise.", _flipped,
             lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, rises=False)),
 ]  # fmt: skip
@@ -276,7 +289,10 @@ _PRICE_MISTAKES += [
             lambda scores, alpha=1.0, beta=1.0: (beta * scores).softmax(-1) if alpha == 1
             else ((alpha - 1) * beta * scores).clamp(min=0) ** (1 / (alpha - 1))),
     Mistake("Too few halvings: the price is not there yet. Sixty are cheap.",
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, halvings=10),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, halvings=8),
             lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, halvings=6),
+            lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, halvings=5),
             lambda scores, alpha=1.0, beta=1.0: _bisect(scores, alpha, beta, halvings=4)),
 ]  # fmt: skip
 
@@ -365,6 +381,7 @@ _CIRCLE_MISTAKES = [
             lambda n, d, v: _circle(n, d, v, lambda a, c, d, v: a + c <= d and v - a <= d),
             lambda n, d, v: _circle(n, d, v, lambda a, c, d, v: a <= d and v - a + c <= d),
             lambda n, d, v: _circle(n, d, v, lambda a, c, d, v: a + c <= d and v - a + n - v - c <= d),
+            lambda n, d, v: _circle(n, d, v, lambda a, c, d, v: a + c <= d and v - a - c <= d),
             lambda n, d, v: _circle(n, d, v, lambda a, c, d, v: a + c <= d and v - c + a <= d)),
     Mistake("The binomials are missing: many words share the same a and c.",
             lambda n, d, v: sum(max(a, v - a) + c <= d for a in range(v + 1) for c in range(n - v + 1))),
@@ -472,6 +489,8 @@ _KERNEL_MISTAKES = [
             lambda query, keys, values, bandwidth: _by_formula(query, keys, values, bandwidth).nan_to_num()),
     Mistake("The bandwidth enters squared: −‖q−k‖²/(2h²).",
             _wrong_regression(lambda q, k, h: -_far(q, k).square() / (2 * h))),
+    Mistake("Two slips: the 2 is missing, and h is not squared. −‖q−k‖²/(2h²).",
+            _wrong_regression(lambda q, k, h: -_far(q, k).square() / h)),
     Mistake("The 2 of 2h² is missing.", _wrong_regression(lambda q, k, h: -_far(q, k).square() / h**2)),
     Mistake("The distance enters squared: −‖q−k‖²/(2h²).",
             _wrong_regression(lambda q, k, h: -_far(q, k) / (2 * h**2)),
@@ -576,6 +595,18 @@ def _normed2(x):
     return x / x.norm(dim=-1, keepdim=True)
 
 
+def _attend(q, k, temperature):
+    return (q @ k.T / temperature).softmax(-1)
+
+
+def _kernel_share(q, k, temperature):
+    return (-_far(q, k).square() / (2 * temperature)).softmax(-1)
+
+
+def _apart(a, b):
+    return (a - b).abs().sum(-1) / 2
+
+
 def _gap_with(**change):
     return lambda query, keys, temperature: _gap(query, keys, temperature, **change)
 
@@ -583,7 +614,7 @@ def _gap_with(**change):
 # %% ../../nbs/checks/07_attention.ipynb #d147784c
 _GAP_MISTAKES = [
     Mistake("τ is the square of the bandwidth: h = √τ, so the kernel is exp(−‖q−k‖²/2τ).",
-            _gap_with(square=lambda t: 2 * t**2)),
+            _gap_with(square=lambda t: 2 * t**2), _gap_with(square=lambda t: 2 * t**4)),
     Mistake("The 2 of the kernel's 2h² is missing.", _gap_with(square=lambda t: t), _gap_with(square=lambda t: t**2)),
     Mistake("Attention's scores are divided by τ.", _gap_with(dot=lambda t, k: 1.0), _gap_with(dot=lambda t, k: t)),
     Mistake("τ is the whole temperature here: no further 1/√d, and no half.",
@@ -592,7 +623,8 @@ _GAP_MISTAKES = [
             _gap_with(measure=lambda a, b: (a - b).abs().sum(-1))),
     Mistake("The whole misplaced share is asked for, over all keys: the sum of the absolute differences, halved.",
             _gap_with(measure=lambda a, b: (a - b).abs().amax(-1)),
-            _gap_with(measure=lambda a, b: (a - b).abs().mean(-1))),
+            _gap_with(measure=lambda a, b: (a - b).abs().mean(-1)),
+            _gap_with(measure=lambda a, b: (a - b).abs().mean(-1) / 2)),
     Mistake("Zero for all: either differences of both signs cancel (take absolute values first), or the keys were "
             "normalised. Leave them as they are: whether their lengths matter is the question.",
             _gap_with(norm="k"), _gap_with(norm="qk"),
@@ -606,6 +638,18 @@ _GAP_MISTAKES = [
             _gap_with(measure=lambda a, b: ((a - b).abs().sum(-1) / 2).mean()),
             _gap_with(measure=lambda a, b: (a - b).abs().sum() / 2)),
     Mistake("Each query divides its trust over the keys: softmax over the last axis of (B, n).", _gap_with(axis=0)),
+    Mistake("One number for each query: sum over the keys, the last axis.",
+            _gap_with(measure=lambda a, b: (a - b).abs().sum(0) / 2),
+            _gap_with(axis=0, measure=lambda a, b: (a - b).abs().sum(0) / 2)),
+    Mistake("The keys' lengths belong to the question: normalise them in neither of the two.",
+            lambda query, keys, temperature: _apart(
+                _attend(query, _normed2(keys), temperature), _kernel_share(query, keys, temperature)),
+            lambda query, keys, temperature: _apart(
+                _attend(query, keys, temperature), _kernel_share(query, _normed2(keys), temperature))),
+    Mistake("Compare the weights, key by key, not what they read out.", *[
+            lambda query, keys, temperature, how=how: how(
+                (_attend(query, keys, temperature) - _kernel_share(query, keys, temperature)) @ keys)
+            for how in (lambda x: x.abs().sum(-1) / 2, lambda x: x.abs().sum(-1), lambda x: x.norm(dim=-1))]),
     Mistake("Leave the queries as they are: whether their lengths matter is the question.", _gap_with(norm="q")),
 ]  # fmt: skip
 
@@ -655,7 +699,8 @@ def _ratios(choose, keys, curve):
 
 def _judged(choose, keys, values):
     ratios = _ratios(choose, keys, values)
-    return torch.zeros_like(ratios) if ratios.median() <= 1.5 else ratios
+    good = ratios.median() <= 1.5
+    return {"error / least possible error": torch.ones_like(ratios) if good else ratios}
 
 
 def _with_the_truth(keys, values):
@@ -668,10 +713,21 @@ def _trials(keys):
     return [widest * 10 ** (k / 7 - 3) for k in range(22)]
 
 
-def _validated(keys, values, pick=min, itself=-math.inf):
-    scores = lambda h: (-_far(keys, keys).square() / (2 * h * h)).fill_diagonal_(itself)
-    error = lambda h: (scores(h).softmax(-1) @ values - values).square().mean().item()
-    return pick(_trials(keys), key=error)
+def _left_out(keys, values, h, itself=-math.inf):
+    scores = (-_far(keys, keys).square() / (2 * h * h)).fill_diagonal_(itself)
+    return (scores.softmax(-1) @ values - values).square().mean().item()
+
+
+def _validated(keys, values, pick=min, itself=-math.inf, tried=None):
+    return pick(tried or _trials(keys), key=lambda h: _left_out(keys, values, h, itself))
+
+
+def _halves(keys, values):
+    "The lower half of the points predicts the upper one."
+    order = keys[:, 0].argsort()
+    low, high = order[: len(keys) // 2], order[len(keys) // 2 :]
+    error = lambda h: (_smoothed(keys[high], keys[low], values[low], h) - values[high]).square()
+    return min(_trials(keys), key=lambda h: error(h).mean().item())
 
 
 def _typical(keys, how):
@@ -689,7 +745,13 @@ _BANDWIDTH_MISTAKES = [
             lambda keys, values: _validated(keys, values, pick=max)),
     Mistake("h is wanted, not h².", lambda keys, values: _validated(keys, values) ** 2),
     Mistake("One fixed bandwidth fits no other data: wavy curves need a narrow one, slow curves a wide one.",
-            lambda keys, values: 1.0, lambda keys, values: 0.01),
+            *[lambda keys, values, h=h: h for h in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)]),
+    Mistake("This is the least error, not the bandwidth that made it.",
+            lambda keys, values: _left_out(keys, values, _validated(keys, values))),
+    Mistake("One decade of bandwidths is too little: try several, from the nearest neighbours to the whole cloud.",
+            lambda keys, values: _validated(keys, values, tried=[0.1 * 10 ** (k / 20) for k in range(21)])),
+    Mistake("The halves of sorted points lie side by side: one cannot predict the other. Leave out scattered ones.",
+            _halves),
     Mistake("This looks at the keys only. Over the same keys a slow curve and a wavy one need different bandwidths.",
             lambda keys, values: keys.std().item() * len(keys) ** -0.2,
             lambda keys, values: 1.06 * keys.std().item() * len(keys) ** -0.2,
@@ -711,7 +773,7 @@ _SLOW, _WAVY = _waves(80, 1, 1), _waves(120, 1, 5)
 _PLANE = _waves(120, 2, 1)
 
 exercise(
-    "choose_bandwidth", "silen_lib.attention", oracle=_with_the_truth, use=_judged, timeout=40,
+    "choose_bandwidth", "silen_lib.attention", oracle=_with_the_truth, use=_judged, timeout=40, rtol=0.005,
     cases=[
         Case(*_SLOW).note("one slow wave, four draws of noise"),
         Case(*_WAVY).note("five waves, four draws of noise"),

@@ -67,6 +67,9 @@ _DENSE_MISTAKES = [
             lambda s, p, power=3: -_bent(s, p, power if power == "exp" else 3)),
     Mistake("For \"exp\" the logarithm of the sum is wanted: it keeps the order and cannot overflow.",
             lambda s, p, power=3: _either(power, lambda: -(s @ p.T).exp().sum(-1), lambda: -_bent(s, p, power))),
+    Mistake("The exponentials overflow for large overlaps. torch.logsumexp takes out the largest first.",
+            lambda s, p, power=3: -_either(
+                power, lambda: (s @ p.T).exp().sum(-1).log(), lambda: _bent(s, p, power))),
     Mistake("The powers are right; for \"exp\" the minus sign is missing.",
             lambda s, p, power=3: _either(power, lambda: _bent(s, p, power), lambda: -_bent(s, p, power))),
     Mistake("The terms are right. Add them up over the memories.",
@@ -130,6 +133,8 @@ exercise(
         Case(_spins(8, seed=15).double(), _spins(5, 8, seed=16).double(), "exp").note("one state of doubles"),
         Case(_spins(8, seed=17).double(), _spins(5, 8, seed=18).double(), 2).note("one state of doubles"),
         Case(*views(_spins(3, 8, seed=19), _spins(5, 8, seed=20), 3)).note("transposed views"),
+        Case(_spins(2, 120, seed=21), torch.cat([_spins(2, 120, seed=21), _spins(3, 120, seed=22)]), "exp")
+        .note("large overlaps"),
     ],
 )  # fmt: skip
 
@@ -163,49 +168,60 @@ def _lift(p, beta, constant):
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #fc41d588
 _ENERGY_MISTAKES = [
     Mistake("Where is the 1/β in front of the logarithm? Without it the update does not descend this energy.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - _lse(x, p, beta) + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta)),
     Mistake("β stands inside the exponent as well, in front of the scores.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, 1.0) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - _lse(x, p, 1.0) / beta + _lift(p, beta, constant)),
     Mistake("The spring ½ x·x is missing: without it the energy has no bottom.",
-            lambda x, p, beta=1.0, c=False: -_lse(x, p, beta) / beta + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: -_lse(x, p, beta)),
+            lambda x, p, beta=1.0, constant=False:
+            -_lse(x, p, beta) / beta + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False: -_lse(x, p, beta)),
     Mistake("The spring is twice too stiff: ½ x·x.",
-            lambda x, p, beta=1.0, c=False: 2 * _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            2 * _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("The soft maximum comes with a minus sign: large scores should mean low energy.",
-            lambda x, p, beta=1.0, c=False: _half(x) + _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) + _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("The spring comes with a plus sign: it must hold the state back.",
-            lambda x, p, beta=1.0, c=False: -_half(x) - _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            -_half(x) - _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("½ x·x is one number per state: sum over the last axis only.",
-            lambda x, p, beta=1.0, c=False: x.square().sum() / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            x.square().sum() / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("The exponentials overflow for large scores. torch.logsumexp takes out the largest first.",
-            lambda x, p, beta=1.0, c=False: _half(x) + _lift(p, beta, c)
+            lambda x, p, beta=1.0, constant=False: _half(x) + _lift(p, beta, constant)
             - (beta * (x @ p.T)).exp().sum(-1).log() / beta),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #5da4b727
 _ENERGY_MISTAKES += [
     Mistake("The argument constant is not used: add (1/β) ln P + ½ M² when it is true.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta) / beta),
     Mistake("The constant is always there. Add it only when constant is true.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, True)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, True)),
     Mistake("M² is the largest *squared* length of a pattern.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta
-            + (math.log(len(p)) / beta + p.norm(dim=-1).max() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta) / beta
+            + (math.log(len(p)) / beta + p.norm(dim=-1).max() / 2 if constant else 0.0)),
     Mistake("ln P in the constant is divided by β, too.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta
-            + (math.log(len(p)) + p.square().sum(-1).max() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta) / beta
+            + (math.log(len(p)) + p.square().sum(-1).max() / 2 if constant else 0.0)),
     Mistake("M is the length of the longest pattern: sum the squares of each first, then take the maximum.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta
-            + (math.log(len(p)) / beta + p.square().max() / 2 if c else 0.0),
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) / beta
-            + (math.log(len(p)) / beta + p.square().sum() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta) / beta
+            + (math.log(len(p)) / beta + p.square().max() / 2 if constant else 0.0),
+            lambda x, p, beta=1.0, constant=False: _half(x) - _lse(x, p, beta) / beta
+            + (math.log(len(p)) / beta + p.square().sum() / 2 if constant else 0.0)),
     Mistake("The log-sum-exp runs over the patterns, the last axis of the scores.",
-            lambda x, p, beta=1.0, c=False: _half(x) - torch.logsumexp(beta * (x @ p.T), 0) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - torch.logsumexp(beta * (x @ p.T), 0) / beta + _lift(p, beta, constant)),
     Mistake("The length of x enters squared: x·x, no square root.",
-            lambda x, p, beta=1.0, c=False: x.norm(dim=-1) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            x.norm(dim=-1) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("Multiplied by β where it should be divided: (1/β) ln Σ.",
-            lambda x, p, beta=1.0, c=False: _half(x) - _lse(x, p, beta) * beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - _lse(x, p, beta) * beta + _lift(p, beta, constant)),
 ]  # fmt: skip
 
 
@@ -218,40 +234,49 @@ def _right(x, p, beta):
 _ENERGY_MISTAKES += [
     Mistake("x·x is one number per state: square the entries and add them up over the last axis. "
             "The sign @ would multiply states with states.",
-            lambda x, p, beta=1.0, c=False: x @ x / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: (x @ x.T) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: x.square() / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: -_lse(x, p, beta) / beta + x.square() / 2 + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            x @ x / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False:
+            (x @ x.T) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False:
+            x.square() / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False:
+            -_lse(x, p, beta) / beta + x.square() / 2 + _lift(p, beta, constant)),
     Mistake("x·x is a sum over the entries, not a mean.",
-            lambda x, p, beta=1.0, c=False: x.square().mean(-1) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            x.square().mean(-1) / 2 - _lse(x, p, beta) / beta + _lift(p, beta, constant)),
     Mistake("β belongs to the log-sum-exp alone. The spring ½ x·x has none.",
-            lambda x, p, beta=1.0, c=False: beta * _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, c),
-            lambda x, p, beta=1.0, c=False: (_half(x) - _lse(x, p, beta)) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            beta * _half(x) - _lse(x, p, beta) / beta + _lift(p, beta, constant),
+            lambda x, p, beta=1.0, constant=False:
+            (_half(x) - _lse(x, p, beta)) / beta + _lift(p, beta, constant)),
     Mistake("The minus sign stands in front of the logarithm, not inside the exponent.",
-            lambda x, p, beta=1.0, c=False: _half(x) + _lse(x, p, -beta) / beta + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) + _lse(x, p, -beta) / beta + _lift(p, beta, constant)),
     Mistake("That is the hard maximum, the limit of large β. The energy has the soft one, with all patterns in it.",
-            lambda x, p, beta=1.0, c=False: _half(x) - (x @ p.T).amax(-1) + _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False:
+            _half(x) - (x @ p.T).amax(-1) + _lift(p, beta, constant)),
     Mistake("P is the number of patterns, len(patterns). You took their dimension d.",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta)
-            + (math.log(p.shape[1]) / beta + p.square().sum(-1).max() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta)
+            + (math.log(p.shape[1]) / beta + p.square().sum(-1).max() / 2 if constant else 0.0)),
     Mistake("The constant holds half of M², not all of it.",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta)
-            + (math.log(len(p)) / beta + p.square().sum(-1).max() if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta)
+            + (math.log(len(p)) / beta + p.square().sum(-1).max() if constant else 0.0)),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #61fbffac
 _ENERGY_MISTAKES += [
     Mistake("M is the largest length of all patterns, one number: where is the maximum?",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta)
-            + (math.log(len(p)) / beta + p.square().sum(-1) / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta)
+            + (math.log(len(p)) / beta + p.square().sum(-1) / 2 if constant else 0.0)),
     Mistake("M is the length of the longest pattern, not of the longest state.",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta)
-            + (math.log(len(p)) / beta + x.square().sum(-1).max() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta)
+            + (math.log(len(p)) / beta + x.square().sum(-1).max() / 2 if constant else 0.0)),
     Mistake("The constant lifts the energy: add it.",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta) - _lift(p, beta, c)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta) - _lift(p, beta, constant)),
     Mistake("torch.log takes tensors; the logarithm of a plain number is math.log.",
-            lambda x, p, beta=1.0, c=False: _right(x, p, beta)
-            + (torch.log(len(p)) / beta + p.square().sum(-1).max() / 2 if c else 0.0)),
+            lambda x, p, beta=1.0, constant=False: _right(x, p, beta)
+            + (torch.log(len(p)) / beta + p.square().sum(-1).max() / 2 if constant else 0.0)),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #1e31b53c
@@ -298,6 +323,10 @@ def _a(x, p, beta):
     return torch.softmax(beta * (x @ p.T), -1)
 
 
+def _squares(x, p):
+    return (x[..., None, :] - p).square().sum(-1)
+
+
 def _pair(w, p):
     return w @ p, w
 
@@ -316,7 +345,7 @@ _UPDATE_MISTAKES = [
             lambda x, p, beta=1.0: (_a(x, p, beta), _a(x, p, beta) @ p)),
     Mistake("The new state is the weighted mean itself. The old state has cancelled: nothing is added to it.",
             lambda x, p, beta=1.0: (x + _a(x, p, beta) @ p, _a(x, p, beta))),
-    Mistake("That is minus the gradient, a direction. The new state is x minus the gradient, where x cancels.",
+    Mistake("That is the gradient, or minus it. The new state is x minus the gradient, where x cancels.",
             lambda x, p, beta=1.0: (_a(x, p, beta) @ p - x, _a(x, p, beta)),
             lambda x, p, beta=1.0: (x - _a(x, p, beta) @ p, _a(x, p, beta))),
     Mistake("Scores are no weights yet: exponentiate and normalise them with softmax.",
@@ -370,6 +399,14 @@ _UPDATE_MISTAKES += [
             lambda x, p, beta=1.0: (_a(x, p, beta) @ p, x @ p.T)),
     Mistake("The new states are right. Return the weights that made them, not those of the next step.",
             lambda x, p, beta=1.0: (_a(x, p, beta) @ p, _a(_a(x, p, beta) @ p, p, beta))),
+    Mistake("The exponentials overflow for large scores: softmax takes out the largest first.",
+            lambda x, p, beta=1.0: _pair(
+                (e := (beta * (x @ p.T)).exp()) / e.sum(-1, keepdim=True), p)),
+    Mistake("The scores are dot products, as in the energy: no distances here.",
+            lambda x, p, beta=1.0: _pair(torch.softmax(-beta * _squares(x, p), -1), p),
+            lambda x, p, beta=1.0: _pair(torch.softmax(-beta * _squares(x, p) / 2, -1), p),
+            lambda x, p, beta=1.0: _pair(torch.softmax(beta * _squares(x, p), -1), p),
+            lambda x, p, beta=1.0: _pair(torch.softmax(-beta * _squares(x, p).sqrt(), -1), p)),
     Mistake("One step only. That is two.", lambda x, p, beta=1.0: _pair(_a(_a(x, p, beta) @ p, p, beta), p)),
     Mistake("The weights add up to 1 already: no division by the number of patterns.",
             lambda x, p, beta=1.0: (_a(x, p, beta) @ p / len(p), _a(x, p, beta))),
@@ -391,36 +428,39 @@ exercise(
         Case(_normal(3, seed=123).double(), _normal(4, 3, seed=124).double(), torch.tensor(0.6).double())
         .note("β a tensor"),
         Case(*views(_normal(5, 3, seed=125), _normal(4, 3, seed=126), torch.tensor(1.3))).note("transposed views"),
+        Case(_normal(5, 3, seed=127, scale=12.0), _normal(4, 3, seed=128, scale=12.0), 3.0).note("large scores"),
     ],
 )  # fmt: skip
 
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #98ec91d5
-def _box(x, home, radius, slab=False):
-    "Recall that leads home from inside the basin, to a thousandth, and far away from outside."
+def _box(x, home, radius, slab=False, shell=1.0):
+    "Recall that leads home from the basin, to a thousandth; to a tenth from a shell; and far away from outside."
     off = x - home
-    far = off[:, :1].abs() if slab else off.norm(dim=1, keepdim=True)
-    return torch.where(
-        far < radius, home + 1e-3 * torch.sin(1e3 * off) / off.shape[1] ** 0.5, home + 1e3
-    )
+    across = (off[:, :1] - off[:, 1:2]) / 2**0.5 if slab == "tilted" else off[:, :1]
+    far = across.abs() if slab else off.norm(dim=1, keepdim=True)
+    near = home + 1e-3 * torch.sin(1e3 * off) / off.shape[1] ** 0.5
+    beside = home + 0.1 / off.shape[1] ** 0.5
+    return torch.where(far < radius, near, torch.where(far < shell * radius, beside, home + 1e3))
 
 
-def _basin_case(radius, d, seed, slab=False, scale=1.0, note=""):
+def _basin_case(radius, d, seed, slab=False, scale=1.0, shell=1.0, note="", **tol):
     home = _normal(d, seed=seed, scale=scale)
-    box = partial(_box, home=home, radius=radius, slab=slab)
-    return Case(box, home, generator=torch.Generator().manual_seed(seed)).note(note)
+    box = partial(_box, home=home, radius=radius, slab=slab, shell=shell)
+    return Case(box, home, generator=torch.Generator().manual_seed(seed), **tol).note(note)
 
 
 def _basin_oracle(recall, memory, *, tol=0.01, generator=None):
     "Read off the box."
     known = recall.keywords
-    return known["radius"] / math.cos(math.pi / 4) if known["slab"] else known["radius"]
+    radius = known["radius"] * (known.get("shell", 1.0) if tol > 0.1 else 1.0)
+    return radius / math.cos(math.pi / 4) if known["slab"] else radius
 
 
 def _basin(recall, memory, tol=0.01, generator=None, start=None, unit=True, n=4000, wanted=0.5, near=None, many=1.0,
-           steps=20):  # fmt: skip
+           steps=20, draw=torch.randn, turned=False):  # fmt: skip
     "The right measurement, or one with something wrong about it."
-    noise = torch.randn(n, len(memory), generator=generator)
+    noise = draw(n, len(memory), generator=generator)
     noise = noise / noise.norm(dim=1, keepdim=True) if unit else noise
     low, high = math.log(0.01), math.log(100)
     for _ in range(steps):
@@ -428,14 +468,28 @@ def _basin(recall, memory, tol=0.01, generator=None, start=None, unit=True, n=40
         ends = recall((memory if start is None else start) + math.exp(middle) * noise)
         apart = (ends - memory).norm(dim=1)
         back = (apart < tol) if near is None else near(apart, math.exp(middle))
-        low, high = (middle, high) if back.double().mean() >= wanted else (low, middle)
+        rises = (back.double().mean() >= wanted) != turned
+        low, high = (middle, high) if rises else (low, middle)
     return many * math.exp((low + high) / 2)
 
 
-def _ladder(recall, memory, tol=0.01, generator=None, top=10.0):
+def _mean_radius(recall, memory, *, tol=0.01, generator=None):
+    "A radius in each direction, and their mean."
+    noise = torch.randn(4000, len(memory), generator=generator)
+    noise = noise / noise.norm(dim=1, keepdim=True)
+    low, high = torch.full((4000, 1), math.log(0.01)), torch.full((4000, 1), math.log(100))
+    for _ in range(20):
+        middle = (low + high) / 2
+        ends = recall(memory + middle.exp() * noise)
+        back = (ends - memory).norm(dim=1, keepdim=True) < tol
+        low, high = torch.where(back, middle, low), torch.where(back, high, middle)
+    return ((low + high) / 2).exp().mean().item()
+
+
+def _ladder(recall, memory, tol=0.01, generator=None, top=10.0, rungs=100):
     noise = torch.randn(2000, len(memory), generator=generator)
     noise = noise / noise.norm(dim=1, keepdim=True)
-    for r in torch.linspace(0.01, top, 100).tolist():
+    for r in torch.linspace(0.01, top, rungs).tolist():
         if ((recall(memory + r * noise) - memory).norm(dim=1) < tol).double().mean() < 0.5:
             return r
     return top
@@ -453,6 +507,9 @@ exercise(
     cases=[_basin_case(0.7, 5, 301, note="a round basin"), _basin_case(25.0, 3, 302, note="a wide one"),
            _basin_case(0.03, 8, 303, note="a narrow one"), _basin_case(0.5, 2, 304, True, note="a slab"),
            _basin_case(2.0, 40, 305, scale=3.0, note="forty dimensions, far from the origin"),
+           _basin_case(0.4, 2, 306, "tilted", note="a tilted slab"),
+           _basin_case(0.6, 3, 307, shell=4.0, note="from outside the basin some end a tenth away"),
+           _basin_case(0.6, 3, 308, shell=4.0, tol=0.2, note="tol = 0.2"),
            Case(partial(_box, home=torch.ones(6).double(), radius=1.5, slab=False), torch.ones(6).double())
            .note("doubles, no generator"),
            Case(partial(_box, home=torch.ones(6), radius=1.5, slab=False), torch.ones(6)).note("no generator")],
@@ -468,9 +525,22 @@ exercise(
         Mistake("A box that recalls to three digits came back, too: use tol, not equality.",
                 _alter(near=lambda apart, r: apart == 0)),
         Mistake("The radius, not the diameter.", _alter(many=2.0)),
+        Mistake("tol is given: a state came back when it ends nearer than tol, not nearer than a number of your own.",
+                lambda recall, memory, *, tol=0.01, generator=None: _basin(recall, memory, 0.5, generator),
+                lambda recall, memory, *, tol=0.01, generator=None: _basin(recall, memory, 0.01, generator)),
+        Mistake("torch.rand knows positive numbers only: all directions point into one corner. Take torch.randn.",
+                _alter(draw=torch.rand)),
+        Mistake("The search keeps the wrong half: where most still come back, the radius is larger.",
+                _alter(turned=True)),
+        Mistake("Too few directions: the share is off by ½/√n. A few thousand are cheap.",
+                _alter(n=20), _alter(n=10)),
+        Mistake("The radius at which half of the directions are lost is a median, not the mean over directions.",
+                _mean_radius),
         Mistake("A ladder of equal rungs misses narrow basins and ends below wide ones. Halve an interval of log r.",
                 _ladder, lambda recall, memory, *, tol=0.01, generator=None: _ladder(recall, memory, tol, generator,
-                                                                                   100.0)),
+                                                                                   100.0),
+                lambda recall, memory, *, tol=0.01, generator=None: _ladder(recall, memory, tol, generator,
+                                                                            100.0, 1000)),
     ],
 )  # fmt: skip
 
@@ -489,6 +559,16 @@ def _linear(x, A, truth):
 def _late(x, truth):
     "A gradient step below x₀ = 0, with a turn above."
     return 0.5 * x + F.relu(x[0]) * torch.stack([torch.zeros_like(x[0]), x[2], -x[1], x[0] * 0])
+
+
+def _odd(x, truth):
+    "Turns one way at x and the other way at −x."
+    return 0.5 * x + torch.stack([0 * x[0], x[0] ** 2, 0 * x[0]])
+
+
+def _steep(x, truth):
+    "A steep hill above x₀ = 0, a turn below."
+    return torch.where(x[0] > 0, 1e5 * x, x + _TURN.to(x) @ x)
 
 
 def _sine(x, truth):
@@ -521,6 +601,8 @@ _STEPS = {
     ),
     "all eigenvalues real": (3, partial(_linear, A=_REAL, truth=False)),
     "a turn at some of the states": (4, partial(_late, truth=False)),
+    "a turn, turned round at −x": (3, partial(_odd, truth=False)),
+    "a turn beside a steep hill": (3, partial(_steep, truth=False)),
     "one dimension": (1, partial(_sine, truth=True)),
 }
 
@@ -548,14 +630,16 @@ def _verdict(judge, less=True, every=True):
 
 
 def _even(J, limit=1e-3):
-    return (J - J.T).norm() <= limit * J.norm()
+    return (J - J.mT).norm() <= limit * J.norm()
 
 
 def _gradient_cases():
     states = lambda d, dtype: torch.cat(
         [-_normal(2, d, seed=313).abs(), _normal(4, d, seed=314)]
     ).to(dtype)
-    return [Case(step, states(d, dtype)).note(name) for name, (d, step) in _STEPS.items()
+    both = lambda x: torch.cat([x, -x])
+    return [Case(step, both(states(d, dtype)) if "−x" in name else states(d, dtype)).note(name)
+            for name, (d, step) in _STEPS.items()
             for dtype in (torch.float32, torch.float64)] + [
         Case(_STEPS["a turn"][1], states(3, torch.float32).T.contiguous().T).note("transposed views")]  # fmt: skip
 
@@ -568,7 +652,17 @@ exercise(
         Mistake("One good state proves nothing: the step may turn elsewhere. Ask all of them.",
                 _verdict(_even, every=None), _verdict(_even, every=False)),
         Mistake("Rounding makes no two numbers equal: allow a difference, relative to the size of the Jacobian.",
-                _verdict(lambda J: (J == J.T).all())),
+                _verdict(lambda J: (J == J.T).all()), _verdict(lambda J: torch.allclose(J, J.T)),
+                _verdict(lambda J: torch.allclose(J, J.T), less=False),
+                lambda step, x: all(torch.allclose(J, J.T) for J in map(torch.func.jacrev(step), x)),
+                lambda step, x: all(
+                    torch.allclose(J, J.T) for J in map(torch.func.jacrev(lambda x: step(x) - x), x))),
+        Mistake("Ask each state by itself: in a mean over the states opposite turns cancel, and in one norm over all "
+                "a steep state hides the turn at another.",
+                lambda step, x: bool(_even(_jacobians(step, x).mean(0))),
+                lambda step, x: bool(_even(_jacobians(step, x)))),
+        Mistake("Saddles and hills have gradients, too: the energy need not be convex. Symmetric is enough.",
+                _verdict(lambda J: _even(J) and torch.linalg.eigvalsh(J).max() <= 1e-6)),
         Mistake("Two percent are enough to make a turn: allow a thousandth, not more.",
                 _verdict(lambda J: _even(J, 0.1))),
         Mistake("A small step hides behind the identity: judge the Jacobian of the displacement, step(x) − x.",
@@ -625,18 +719,34 @@ _SPARSEMAX_MISTAKES = [
             lambda z: (_taus(z)[0] - _taus(z)[1].gather(-1, _survivors(z) - 1)).clamp(min=0)),
     Mistake("Negative weights are left: clamp at zero.", lambda z: z - _taus(z)[1].gather(-1, _survivors(z) - 1),
             lambda z: (z - _taus(z)[1].gather(-1, _survivors(z) - 1)).abs()),
-    Mistake("The −1 is missing from τ: the weights must add up to 1, not to 0.",
+    Mistake("The weights add up to 1: sum − kτ = 1. That gives another τ.",
+            lambda z: _plain(z, lambda sums, k: sums / k), lambda z: _plain(z, lambda sums, k: (sums + 1) / k),
             lambda z: (z - (z.sort(-1, descending=True).values.cumsum(-1) / torch.arange(1, z.shape[-1] + 1)).gather(
                 -1, _survivors(z) - 1)).clamp(min=0), lambda z: _by(z, lambda sums, k: (sums + 1) / k)),
     Mistake("Only the strongest is left. That is argmax; sparsemax may keep several.",
             lambda z: _cut(z, torch.ones_like(_survivors(z))), lambda z: F.one_hot(z.argmax(-1), z.shape[-1]).float()),
     Mistake("Each row needs its own τ: sort, sum and count along the last axis, keepdim=True.",
             lambda z: _sparsemax_oracle(z.reshape(1, -1)).reshape(z.shape),
-            lambda z: _by(z, lambda sums, k: (sums - 1) / k, axis=0)),
+            lambda z: _by(z, lambda sums, k: (sums - 1) / k, axis=0),
+            lambda z: _plain(z, axis=0), lambda z: _plain(z, axis=0, count=lambda alive: alive.sum(0, True))),
+    Mistake("Count the survivors of each row, and keep the axis: .sum(-1, keepdim=True).",
+            lambda z: _plain(z, count=lambda alive: alive.sum()),
+            lambda z: _plain(z, count=lambda alive: alive.sum(-1)),
+            lambda z: (z - _taus(z)[1][..., (_taus(z)[0] > _taus(z)[1]).sum() - 1]).clamp(min=0),
+            lambda z: (z - _taus(z)[1][..., (_taus(z)[0] > _taus(z)[1]).sum() - 1, None]).clamp(min=0)),
 ]  # fmt: skip
 
 
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #8e656a71
+def _plain(
+    z, tau=lambda sums, k: (sums - 1) / k, axis=-1, first=1, count=lambda alive: alive.sum(-1, True)
+):
+    "As a reader writes it, with another τ(sums, k), axis, first k or count."
+    ordered = z.sort(axis, descending=True).values
+    taus = tau(ordered.cumsum(axis), torch.arange(first, z.shape[-1] + first))
+    return (z - taus.gather(-1, count(ordered > taus) - 1)).clamp(min=0)
+
+
 def _by(z, tau, axis=-1, first=1):
     "The right steps with another τ(sums, k), another axis, or another first k."
     ordered = z.sort(axis, descending=True).values
@@ -651,7 +761,7 @@ _SPARSEMAX_MISTAKES += [
     Mistake("τ is (the sum − 1) divided by k. Subtract first, then divide.",
             lambda z: _by(z, lambda sums, k: sums - 1), lambda z: _by(z, lambda sums, k: sums / k - 1)),
     Mistake("k begins at 1: the first candidate has one survivor. torch.arange(1, P + 1).",
-            lambda z: _by(z, lambda sums, k: (sums - 1) / k, first=0)),
+            lambda z: _by(z, lambda sums, k: (sums - 1) / k, first=0), lambda z: _plain(z, first=0)),
     Mistake("All candidates for τ are subtracted, one from each score. Choose one for the whole row.",
             lambda z: (z - _taus(z)[1]).clamp(min=0)),
     Mistake("A score survives when it is above its own τ, not above zero.",
@@ -669,8 +779,8 @@ _SPARSEMAX_MISTAKES += [
 # %% ../../nbs/checks/06_modern_hopfield.ipynb #808acab2
 exercise(
     "sparsemax", "silen_lib.modern_hopfield", oracle=_sparsemax_oracle, mistakes=_SPARSEMAX_MISTAKES,
-    cases=[Case(_normal(4, 6, seed=41)).note("four rows"),
-           Case(_normal(5, seed=42, scale=0.3)).note("one row, close scores"),
+    cases=[Case(_normal(5, seed=42, scale=0.3)).note("one row, close scores"),
+           Case(_normal(4, 6, seed=41)).note("four rows"),
            Case(_normal(2, 3, 7, seed=43, scale=0.7)).note("a (2, 3) batch"),
            Case(_normal(4, 6, seed=44).double()).note("doubles"),
            Case(_normal(6, seed=46).double()).note("one row of doubles"),
@@ -819,7 +929,7 @@ class _MovingKeys(MultiheadLayer):
 _LAYER_MISTAKES = [
     Mistake("Only one step is taken. Loop n_steps − 1 times before the last one.", _wrong(loop=lambda n: 0)),
     Mistake("One step too many: n_steps counts the last one, which reads the values.", _wrong(loop=lambda n: n)),
-    Mistake("The steps before the last read the values. They must stay among the keys: self.step(q, k, k, mask).",
+    Mistake("The steps before the last read the values. Where must a query be when the next step compares it?",
             _wrong(middle="v")),
     Mistake("The last step must read the values: self.step(q, k, v, …).", _wrong(again=True),
             _wrong(again=True, last=False), _wrong(again=True, early=True)),
@@ -848,12 +958,12 @@ _LAYER_MISTAKES += [
     Mistake("The heads are not cut: split_heads for q, k and v.", _wrong(split=lambda x, h: x)),
     Mistake("Join the heads before the last linear map: self.out_proj(join_heads(out)).", _wrong(join=_same)),
     Mistake("self.enter takes the padding mask first, then attn_mask.", _Swapped),
-    Mistake("The query moves. The keys stay where they are: q, _ = self.step(q, k, k, mask).", _MovingKeys),
+    Mistake("The query moves. The keys stay where they are.", _MovingKeys),
     Mistake("self.out_proj comes once, after the last step. Between the steps the query stays among the keys.",
             _wrong(between=lambda self, q: _split(self.out_proj(_join(q)), self.num_heads))),
     Mistake("Nobody asked for the weights here: hand need_weights on to the last step.",
             _wrong(need=lambda wanted: True)),
-    Mistake("Half mended: the steps before the last read the values, and see no mask. Both matter.",
+    Mistake("This is the program as it was given. Two faults: what the steps before the last read, and what they see.",
             _wrong(middle="v", middle_mask=False)),
     Mistake("Dropout in every step. Only the last one is told last=True.", _wrong(early=True)),
 ]  # fmt: skip
