@@ -1349,6 +1349,10 @@ d = {
                 "checks/hopfield.html#_matrix",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._no_default": (
+                "checks/hopfield.html#_no_default",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._one_by_one": (
                 "checks/hopfield.html#_one_by_one",
                 "silen_lib/checks/hopfield.py",
@@ -1429,8 +1433,16 @@ d = {
                 "checks/hopfield.html#_symmetric",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._up": (
+                "checks/hopfield.html#_up",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._vote": (
                 "checks/hopfield.html#_vote",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._walked": (
+                "checks/hopfield.html#_walked",
                 "silen_lib/checks/hopfield.py",
             ),
         },
