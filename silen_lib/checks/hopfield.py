@@ -664,7 +664,7 @@ exercise(
 def _box(memory: torch.Tensor, radius: float, kind: str) -> Callable[[torch.Tensor], torch.Tensor]:
     "A recall whose radius is known: 'plain', 'dusty', 'blurred', 'twin', 'uneven', 'lucky', 'hole'."
     n = len(memory)
-    numbers = torch.arange(1, n + 1).double() ** 2
+    numbers = torch.arange(1, n + 1).double() ** 3
 
     def recall(states):
         wrong = (states != memory).to(memory.dtype)
@@ -733,10 +733,14 @@ _RADIUS_MISTAKES = [
             lambda recall, memory: _ladder(recall, memory, good=lambda m: m.abs() >= 0.9)),
     Mistake("Your damage is always at the same places. One box looks at half of the spins only: damage at random.",
             lambda recall, memory: _ladder(recall, memory, random=False)),
-    Mistake("All trials must succeed, you say. Half of them: one box fails now and then for no reason.",
-            lambda recall, memory: _ladder(recall, memory, verdict=torch.all, trials=200)),
-    Mistake("One success is luck: one box succeeds now and then for no reason. Half of the trials must.",
-            lambda recall, memory: _ladder(recall, memory, verdict=torch.any, trials=200)),
+    Mistake("You ask for all trials, or for their mean overlap. Half of them: one box fails now and then for no reason.",
+            lambda recall, memory: _ladder(recall, memory, verdict=torch.all, trials=200),
+            lambda recall, memory: _ladder(recall, memory, good=lambda m: m.mean().expand(1) >= 0.9)),
+    Mistake("One success is luck: one box is right one time in five. Half of some forty trials, each with its own damage.",
+            lambda recall, memory: _ladder(recall, memory, verdict=torch.any, trials=200),
+            lambda recall, memory: _ladder(recall, memory, trials=1),
+            lambda recall, memory: _ladder(recall, memory, trials=5),
+            lambda recall, memory: _ladder(recall, memory, same=True)),
     Mistake("You compare the end with the cue. Compare it with the memory.",
             lambda recall, memory: _ladder(recall, memory, to_the_cue=True)),
     Mistake("An overlap, not a share: with a share f of the spins flipped the overlap is 1 − 2f.",
@@ -750,12 +754,6 @@ _RADIUS_MISTAKES = [
             lambda recall, memory: _ladder(recall, memory, answer=min)),
     Mistake("You stop at the first dose that fails. One box has a hole: of all doses take the largest that passes.",
             lambda recall, memory: _ladder(recall, memory, answer="first")),
-    Mistake("One cue repeated is one trial: in one box one cue in five goes wrong. Every trial needs its own damage.",
-            lambda recall, memory: _ladder(recall, memory, same=True)),
-    Mistake("One trial decides nothing: one box goes wrong, or right, one time in five for no reason.",
-            lambda recall, memory: _ladder(recall, memory, trials=1)),
-    Mistake("Half of the trials must come back, each on its own. The mean overlap mixes them.",
-            lambda recall, memory: _ladder(recall, memory, good=lambda m: m.mean().expand(1) >= 0.9)),
     Mistake("One box never recalls. The largest of no doses is no number: answer 0.",
             _no_default),
     Mistake("An overlap of 95% is 97.5% of the spins. 95% of the spins agree where the overlap is 0.9.",
