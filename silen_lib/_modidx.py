@@ -1033,16 +1033,20 @@ d = {
                 "checks/energy.html#_alias",
                 "silen_lib/checks/energy.py",
             ),
-            "silen_lib.checks.energy._as_given": (
-                "checks/energy.html#_as_given",
-                "silen_lib/checks/energy.py",
-            ),
             "silen_lib.checks.energy._average": (
                 "checks/energy.html#_average",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._by_list": (
                 "checks/energy.html#_by_list",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._careful_mean": (
+                "checks/energy.html#_careful_mean",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._column": (
+                "checks/energy.html#_column",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._counts": (
@@ -1093,6 +1097,10 @@ d = {
                 "checks/energy.html#_law",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._log_z": (
+                "checks/energy.html#_log_z",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._logsum": (
                 "checks/energy.html#_logsum",
                 "silen_lib/checks/energy.py",
@@ -1137,6 +1145,14 @@ d = {
                 "checks/energy.html#_one_ball_at_a_time",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._one_row": (
+                "checks/energy.html#_one_row",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._plain_mean": (
+                "checks/energy.html#_plain_mean",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._pushed": (
                 "checks/energy.html#_pushed",
                 "silen_lib/checks/energy.py",
@@ -1165,6 +1181,10 @@ d = {
                 "checks/energy.html#_slope",
                 "silen_lib/checks/energy.py",
             ),
+            "silen_lib.checks.energy._soft": (
+                "checks/energy.html#_soft",
+                "silen_lib/checks/energy.py",
+            ),
             "silen_lib.checks.energy._steps": (
                 "checks/energy.html#_steps",
                 "silen_lib/checks/energy.py",
@@ -1185,8 +1205,8 @@ d = {
                 "checks/energy.html#_two_states",
                 "silen_lib/checks/energy.py",
             ),
-            "silen_lib.checks.energy._uniform_default": (
-                "checks/energy.html#_uniform_default",
+            "silen_lib.checks.energy._uniform_first": (
+                "checks/energy.html#_uniform_first",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._uses_backward": (
@@ -1207,6 +1227,10 @@ d = {
             ),
             "silen_lib.checks.energy._wrong_free_energy": (
                 "checks/energy.html#_wrong_free_energy",
+                "silen_lib/checks/energy.py",
+            ),
+            "silen_lib.checks.energy._wrong_side": (
+                "checks/energy.html#_wrong_side",
                 "silen_lib/checks/energy.py",
             ),
             "silen_lib.checks.energy._zero_outside": (
@@ -1369,6 +1393,10 @@ d = {
                 "checks/hopfield.html#_matrix",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._no_default": (
+                "checks/hopfield.html#_no_default",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._one_by_one": (
                 "checks/hopfield.html#_one_by_one",
                 "silen_lib/checks/hopfield.py",
@@ -1449,8 +1477,16 @@ d = {
                 "checks/hopfield.html#_symmetric",
                 "silen_lib/checks/hopfield.py",
             ),
+            "silen_lib.checks.hopfield._up": (
+                "checks/hopfield.html#_up",
+                "silen_lib/checks/hopfield.py",
+            ),
             "silen_lib.checks.hopfield._vote": (
                 "checks/hopfield.html#_vote",
+                "silen_lib/checks/hopfield.py",
+            ),
+            "silen_lib.checks.hopfield._walked": (
+                "checks/hopfield.html#_walked",
                 "silen_lib/checks/hopfield.py",
             ),
         },

@@ -194,6 +194,14 @@ _gradient_descent_mistakes += [
         "One step too many: n_steps steps make n_steps+1 rows, the starts included.",
         lambda energy, x, lr=0.1, n_steps=100: _walk(energy, x, lr, n_steps + 1),
     ),
+    Mistake(
+        "A list of tensors came back. torch.stack makes one tensor of it.",
+        lambda *a, **k: list(_walk(*a, **k)),
+    ),
+    Mistake(
+        "Two things: the ball climbs (step against the slope), and the starts are missing.",
+        _steps(lambda e, x, s, lr: x + lr * _slope(e, x), first=False),
+    ),
     Mistake("n_steps is not used.", lambda energy, x, lr=0.1, n_steps=100: _walk(energy, x, lr)),
     Mistake(
         "The starts are there twice and the last position is missing: append after the step, not before it.",
@@ -336,6 +344,13 @@ _step_is_stable_mistakes += [
         "The sign of the curvatures is lost: singular values and norms do not know up from down.",
         lambda H, lr: torch.linalg.svdvals(H).amax(-1) < 2 / lr,
         lambda H, lr: torch.linalg.matrix_norm(H, 2) < 2 / lr,
+        lambda H, lr: torch.linalg.matrix_norm(H) < 2 / lr,
+    ),
+    Mistake(
+        "A factor of 1 or −1 keeps the push for ever: on level ground no ball comes back. Strictly inside.",
+        _each_bend(lambda k, lr: ((1 - lr * k).abs() <= 1).all(-1)),
+        _each_bend(lambda k, lr: ((k >= 0) & (k <= 2 / lr)).all(-1)),
+        _each_bend(lambda k, lr: ((k >= 0) & (k < 2 / lr)).all(-1)),
     ),
     Mistake(
         "The limit goes the other way with the step: the larger the step, the less curvature it bears.",
@@ -385,6 +400,7 @@ exercise(
             ),
             0.1,
         ),
+        Case(torch.diag(torch.tensor([1.0, 0.0])), 0.5).note("level in one direction"),
         Case(_turned(5.0, 1.9), 0.39).note("a single point"),
         Case(_turned(5.0, 1.9), 0.41).note("a single point"),
         Case(torch.stack([_turned(3.0, 1.0, 9.9), _turned(-2.0, -1.0, 9.9)]).float(), lr=0.2).note(
@@ -496,6 +512,10 @@ _boltzmann_mistakes += [
 
 # %% ../../nbs/checks/00_energy.ipynb #d7276b0b
 _boltzmann_mistakes += [
+    Mistake(
+        "Two things: the sign in the exponent, and the temperature, which is not used.",
+        lambda E, T=1.0: torch.softmax(E, -1),
+    ),
     Mistake(
         "That is the program as it was given. Ask what it sums to at T = 2, give it two rows, and cool it.",
         lambda E, T=1.0: (-E / T).exp() / (-E).exp().sum(),
@@ -614,6 +634,19 @@ def _searched(low, high, steps=45, sign=1, seen=lambda E, states: E[states].mean
     return search
 
 
+def _wrong_side(low, high, steps=60):
+    "Halves on a logarithmic scale, and keeps the wrong half."
+
+    def search(E, states):
+        a, b, mean = low, high, E[states].mean()
+        for _ in range(steps):
+            T = (a * b) ** 0.5
+            a, b = (a, T) if _average(E, T) < mean else (T, b)
+        return torch.tensor(T, dtype=torch.float64)
+
+    return search
+
+
 def _from_ladder(temperatures):
     "The temperature of a list whose mean energy comes nearest."
 
@@ -694,6 +727,8 @@ _estimate_temperature_mistakes += [
         _searched(1e-3, 2.0),
         _searched(1e-3, 5.0),
         _searched(1e-3, 10.0),
+        _searched(1e-3, 20.0),
+        _from_ladder([0.01 * k for k in range(1, 2001)]),
     ),
     Mistake(
         "Right idea, too few halvings: the temperature is still uncertain by more than the looks leave it.",
@@ -712,6 +747,13 @@ _estimate_temperature_mistakes += [
         "hot), or you compare with the plain average of E, of which the looks know nothing.",
         _searched(1e-3, 1e3, sign=-1),
         _searched(1e-3, 1e3, seen=lambda E, states: E.mean()),
+    ),
+    Mistake(
+        "The wrong half is kept: where the supposed temperature gives too low a mean energy, it is too cold.",
+        _wrong_side(1e-3, 1e3),
+        _wrong_side(1e-2, 1e2),
+        _wrong_side(1e-4, 1e4),
+        _wrong_side(1e-6, 1e6),
     ),
     Mistake(
         "`states` holds numbers of states. Their energies are E[states].",
@@ -980,6 +1022,11 @@ _macrostate_free_energy_mistakes += [
         _each(lambda e, T: -T * torch.tensor(float(len(e))).log()),
     ),
     Mistake(
+        "The mean and the count take all members as equally likely. Low energy weighs more: sum e^(−E/T).",
+        _each(lambda e, T: e.mean() - T * math.log(max(len(e), 1))),
+        _each(lambda e, T: e.mean() - T * torch.tensor(float(len(e))).log()),
+    ),
+    Mistake(
         "The energies were shifted for safety, and the shift was not added back: F moves with the energies.",
         _shift_lost,
     ),
@@ -1024,6 +1071,8 @@ exercise(
 
 # %% ../../nbs/checks/00_energy.ipynb #414514f6
 def _exact_free_energy(E, T=1.0, p=None):
+    if isinstance(T, torch.Tensor) and T.ndim:
+        return torch.stack([_exact_free_energy(e, t) for e, t in zip(E, T)])
     if p is None:
         return torch.tensor(
             _rows(lambda e: float(-Decimal(float(T)) * sum(_weights(e, T)).ln()), E)
@@ -1036,29 +1085,53 @@ def _exact_free_energy(E, T=1.0, p=None):
 
 
 # %% ../../nbs/checks/00_energy.ipynb #a2a19004
+def _column(T):
+    "One temperature a row, in line with the states of its row."
+    return T[..., None] if isinstance(T, torch.Tensor) else T
+
+
+def _soft(E, T):
+    return torch.softmax(-E / _column(T), -1)
+
+
+def _log_z(E, T):
+    return torch.logsumexp(-E / _column(T), -1)
+
+
+def _plain_mean(p, E):
+    return (p * E).sum(-1)
+
+
+def _careful_mean(p, E):
+    return torch.where(p > 0, p * E, 0).sum(-1)
+
+
 def _wrong_free_energy(score, relative=False):
-    "A wrong answer from score(mean energy, entropy, T); without p it takes the Boltzmann distribution."
+    "Wrong answers from score(mean energy, entropy, T), with 0 · ∞ and without; Boltzmann's distribution if p is None."
+
+    def wrong(mean):
+        def free_energy(E, T=1.0, p=None):
+            p = _soft(E, T) if p is None else p
+            above = T * _log_z(E, T) if relative else 0
+            return score(mean(p, E), _naive_entropy(p), T) + above
+
+        return free_energy
+
+    return wrong(_careful_mean), wrong(_plain_mean)
+
+
+def _uniform_first(sign, mean):
+    "The program as given with one of its faults mended: a uniform distribution when p is None."
 
     def free_energy(E, T=1.0, p=None):
-        p = torch.softmax(-E / T, -1) if p is None else p
-        above = T * torch.logsumexp(-E / T, -1) if relative else 0
-        return score((p * E).sum(-1), -torch.xlogy(p, p).sum(-1), T) + above
+        p = torch.full_like(E, 1 / E.shape[-1]) if p is None else p
+        return mean(p, E) + sign * T * _naive_entropy(p)
 
     return free_energy
 
 
-def _uniform_default(E, T=1.0, p=None):
-    p = torch.full_like(E, 1 / E.shape[-1]) if p is None else p
-    return (p * E).sum(-1) + T * torch.xlogy(p, p).sum(-1)
-
-
-def _as_given(E, T=1.0, p=None):
-    p = torch.full_like(E, 1 / E.shape[-1]) if p is None else p
-    return (p * E).sum(-1) - T * torch.xlogy(p, p).sum(-1)
-
-
 def _naive_mean(E, T):
-    return (torch.softmax(-E / T, -1) * E).sum(-1)
+    return (_soft(E, T) * E).sum(-1)
 
 
 def _naive_entropy(p):
@@ -1066,11 +1139,11 @@ def _naive_entropy(p):
 
 
 def _ignores_p(E, T=1.0, p=None):
-    return -T * torch.logsumexp(-E / T, -1)
+    return -T * _log_z(E, T)
 
 
 def _naive_log(E, T=1.0, p=None):
-    p = torch.softmax(-E / T, -1) if p is None else p
+    p = _soft(E, T) if p is None else p
     return (p * E).sum(-1) + T * (p * p.log()).sum(-1)
 
 
@@ -1078,29 +1151,27 @@ def _naive_log(E, T=1.0, p=None):
 _free_energy_mistakes = [
     Mistake(
         "Entropy enters with a minus sign: F = ⟨E⟩ − TS. Spread is rewarded, not punished.",
-        _wrong_free_energy(lambda u, s, T: u + T * s),
+        *_wrong_free_energy(lambda u, s, T: u + T * s),
     ),
     Mistake(
         "The temperature is missing in front of the entropy.",
-        _wrong_free_energy(lambda u, s, T: u - s),
+        *_wrong_free_energy(lambda u, s, T: u - s),
     ),
     Mistake(
         "You divided the entropy by T. That would be right in units of T: F/T = ⟨E⟩/T − S.",
-        _wrong_free_energy(lambda u, s, T: u - s / T),
-        _wrong_free_energy(lambda u, s, T: u / T - s),
+        *_wrong_free_energy(lambda u, s, T: u - s / T),
+        *_wrong_free_energy(lambda u, s, T: u / T - s),
     ),
     Mistake("The distribution p is not used: this is −T log Z whatever p is.", _ignores_p),
     Mistake(
         "The energy must be averaged with p as well: Σ p E, not the average at equilibrium.",
         lambda E, T=1.0, p=None: (
-            _naive_mean(E, T) - T * _naive_entropy(torch.softmax(-E / T, -1) if p is None else p)
+            _naive_mean(E, T) - T * _naive_entropy(_soft(E, T) if p is None else p)
         ),
     ),
     Mistake(
         "⟨E⟩ is an average, Σ p E: one number a row, not one for each state.",
-        lambda E, T=1.0, p=None: (
-            E - T * _naive_entropy(torch.softmax(-E / T, -1) if p is None else p)
-        ),
+        lambda E, T=1.0, p=None: E - T * _naive_entropy(_soft(E, T) if p is None else p),
     ),
 ]
 
@@ -1108,19 +1179,21 @@ _free_energy_mistakes = [
 _free_energy_mistakes += [
     Mistake(
         "That is the program as it was given. Try three equal energies: which distribution has the lower number?",
-        _as_given,
+        _uniform_first(1, _plain_mean),
+        _uniform_first(1, _careful_mean),
     ),
     Mistake(
         "This is the mean energy alone. The entropy is missing.",
-        _wrong_free_energy(lambda u, s, T: u),
+        *_wrong_free_energy(lambda u, s, T: u),
     ),
     Mistake(
         "With p=None the Boltzmann distribution at T is meant, not the uniform one.",
-        _uniform_default,
+        _uniform_first(-1, _careful_mean),
+        _uniform_first(-1, _plain_mean),
     ),
     Mistake(
         "The entropy is in bits. Use the natural logarithm.",
-        _wrong_free_energy(lambda u, s, T: u - T * s / math.log(2)),
+        *_wrong_free_energy(lambda u, s, T: u - T * s / math.log(2)),
     ),
     Mistake(
         "0 · log 0 came out as NaN. An impossible state adds nothing to the entropy: see entropy().",
@@ -1128,19 +1201,22 @@ _free_energy_mistakes += [
     ),
     Mistake(
         "The sign is reversed as a whole: low free energy is good, so F = ⟨E⟩ − TS.",
-        _wrong_free_energy(lambda u, s, T: T * s - u),
+        *_wrong_free_energy(lambda u, s, T: T * s - u),
     ),
 ]
 
 
 # %% ../../nbs/checks/00_energy.ipynb #ccfaf525
 def _without_p(default):
-    "Right when p is given; default(E, T) when it is not."
+    "Right when p is given; default(E, T) when it is not. With 0 · ∞ and without."
 
-    def free_energy(E, T=1.0, p=None):
-        return default(E, T) if p is None else (p * E).sum(-1) + T * torch.xlogy(p, p).sum(-1)
+    def wrong(mean):
+        def free_energy(E, T=1.0, p=None):
+            return default(E, T) if p is None else mean(p, E) - T * _naive_entropy(p)
 
-    return free_energy
+        return free_energy
+
+    return wrong(_careful_mean), wrong(_plain_mean)
 
 
 def _no_branch(spread):
@@ -1151,24 +1227,32 @@ def _no_branch(spread):
     return free_energy
 
 
+def _one_row(E, T=1.0, p=None):
+    return (
+        -T * torch.logsumexp(-E / T, -1)
+        if p is None
+        else _careful_mean(p, E) - T * _naive_entropy(p)
+    )
+
+
 # %% ../../nbs/checks/00_energy.ipynb #f480f799
 _free_energy_mistakes += [
     Mistake(
         "With p=None that is log Z. The free energy is −T log Z.",
-        _without_p(lambda E, T: torch.logsumexp(-E / T, -1)),
+        *_without_p(_log_z),
     ),
     Mistake(
         "With p=None the factor T in front is missing: −T log Z.",
-        _without_p(lambda E, T: -torch.logsumexp(-E / T, -1)),
+        *_without_p(lambda E, T: -_log_z(E, T)),
     ),
     Mistake(
         "With p=None the sign is turned round: −T log Z.",
-        _without_p(lambda E, T: T * torch.logsumexp(-E / T, -1)),
+        *_without_p(lambda E, T: T * _log_z(E, T)),
     ),
     Mistake(
         "With p=None the T inside log Z, or inside the Boltzmann distribution, is missing.",
-        _without_p(lambda E, T: -T * torch.logsumexp(-E, -1)),
-        _without_p(lambda E, T: _wrong_free_energy(lambda u, s, _: u - T * s)(E, 1.0)),
+        *_without_p(lambda E, T: -T * torch.logsumexp(-E, -1)),
+        *_without_p(lambda E, T: _naive_mean(E, 1.0) - T * _naive_entropy(_soft(E, 1.0))),
     ),
     Mistake(
         "p may be None, and then there is nothing to take the entropy of. Treat that case first: if p is None.",
@@ -1187,7 +1271,24 @@ _free_energy_mistakes += [
     ),
     Mistake(
         "That is T times the divergence from equilibrium, F[p] − F. The free energy itself is wanted.",
-        _wrong_free_energy(lambda u, s, T: u - T * s, relative=True),
+        *_wrong_free_energy(lambda u, s, T: u - T * s, relative=True),
+    ),
+    Mistake(
+        "0 · ∞ came out as NaN. A forbidden state that is never visited adds nothing to the mean energy.",
+        *_without_p(_ignores_p)[1:],
+        lambda E, T=1.0, p=None: (
+            _one_row(E, T) if p is None else _plain_mean(p, E) - T * _naive_entropy(p)
+        ),
+    ),
+    Mistake(
+        "The mean energy was summed over the whole batch. Each row has its own: .sum(-1).",
+        lambda E, T=1.0, p=None: (
+            _ignores_p(E, T) if p is None else (p * E).sum() - T * _naive_entropy(p)
+        ),
+    ),
+    Mistake(
+        "T may be one number for each row. log_partition(E, T) puts it in line with the states; so does T[..., None].",
+        _one_row,
     ),
 ]
 
@@ -1224,6 +1325,12 @@ exercise(
                 torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.6, 0.3]]),
             )
         ).note("transposed views"),
+        Case(torch.tensor([0.0, math.inf]), 0.5, torch.tensor([1.0, 0.0])).note(
+            "a forbidden state that is never visited"
+        ),
+        Case(torch.tensor([[0.0, 1.0, 2.0], [1.0, -1.0, 0.3]]), torch.tensor([0.5, 2.0])).note(
+            "one T a row"
+        ),
     ],
     oracle=_exact_free_energy,
     use=differentiable,

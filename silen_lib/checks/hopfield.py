@@ -12,6 +12,7 @@ import torch
 
 from .energy import views
 from ..exercises import Case, Mistake, Sabotage, exercise
+from ..spins import spin_states, tie_width
 
 
 # %% ../../nbs/checks/01_hopfield.ipynb #147edc13
@@ -73,7 +74,8 @@ _HEBB_MISTAKES = [
     Mistake("Only the last pattern is in W. Add the patterns up: W += …, or one product of matrices.", _last),
     Mistake("This is (P, P): patterns against patterns. You want neurons against neurons: transpose the other factor.",
             lambda p: _gram(p) / p[0].numel(), _gram,
-            lambda p: _hollow(_gram(p) / p[0].numel()), lambda p: _hollow(_gram(p))),
+            lambda p: _hollow(_gram(p) / p[0].numel()), lambda p: _hollow(_gram(p)),
+            lambda p: _gram(p) / len(p), lambda p: _hollow(_gram(p) / len(p))),
     Mistake("A list has no .T or .shape, and pictures must become rows first: stack, then flatten from axis 1.",
             lambda p: p.T @ p / p.shape[1], lambda p: p.T @ p / p[0].numel(),
             lambda p: sum(torch.outer(q, q) for q in p)),
@@ -273,6 +275,8 @@ _CHANGE_MISTAKES += [
             lambda s, W, i: 2 * s[..., i] * W[i].sum()),
     Mistake("The sign is lost. Flipping an outvoted spin lowers the energy: a negative change.",
             lambda s, W, i: 2 * _others(s, W, i).abs(), lambda s, W, i: 2 * (s @ W[i]).abs()),
+    Mistake("Never above 0? Only an outvoted spin gains by a flip, a content one pays. Keep the sign of s_i h_i.",
+            lambda s, W, i: -2 * _others(s, W, i).abs(), lambda s, W, i: -2 * (s @ W[i]).abs()),
     Mistake("state[:, i] needs a batch. state[..., i] works for one state and for a batch.",
             lambda s, W, i: 2 * s[:, i] * (s @ W[i])),
 ]  # fmt: skip
@@ -350,6 +354,10 @@ def _vote(s, W, i, tie=1.0):
 
 
 # %% ../../nbs/checks/01_hopfield.ipynb #b3c62bfc
+def _up(h, W):
+    return torch.where(h >= -tie_width(W), 1.0, -1.0)
+
+
 def _one_state_only(s, W, i):
     new = s.clone()
     new[i] = _sign(W[i] @ s)
@@ -379,7 +387,12 @@ _STEP_MISTAKES = [
     Mistake("The spin is always flipped. It should follow its field, which may leave it as it is.",
             _put(lambda s, W, i: -s[..., i])),
     Mistake("Every neuron was updated. Only neuron i may move in this step.", lambda s, W, i: _sign(s @ W.T),
-            lambda s, W, i: torch.sign(s @ W)),
+            lambda s, W, i: torch.sign(s @ W), lambda s, W, i: _up(s @ W.T, W)),
+    Mistake("W[:, i] is what neuron i says to the others. It hears its row, W[i], and W need not be symmetric.",
+            _put(lambda s, W, i: _up(s @ W[:, i], W[:, i])), _put(lambda s, W, i: _up(s @ W[:, i], W[i]))),
+    Mistake("Couplings can be small, and then a small field is a vote. tie_width(W[i]) says what is rounding here.",
+            *(_put(lambda s, W, i, width=width: torch.where(s @ W[i] >= -width, 1.0, -1.0))
+              for width in (1e-2, 1e-3, 1e-4))),
     Mistake("Nothing moved. \"The energy did not rise\" would accept this; an outvoted neuron must flip.",
             lambda s, W, i: s.clone()),
     Mistake("The field itself was stored. A spin is its sign: +1 or −1.", _put(lambda s, W, i: s @ W[i])),
@@ -398,7 +411,7 @@ def _one_if(s, W, i):
 _STEP_MISTAKES += [
     Mistake("An if decides once, for the whole batch. torch.where decides for each state.", _one_if),
     Mistake("Only the new spin came back. The whole state is wanted: a copy with entry i replaced.",
-            lambda s, W, i: _sign(s @ W[i])),
+            lambda s, W, i: _sign(s @ W[i]), lambda s, W, i: _vote(s, W, i)),
     Mistake("A spin is +1 or −1. A comparison gives 1 or 0.", _put(lambda s, W, i: (s @ W[i] >= 0).float()),
             _put(lambda s, W, i: (_vote(s, W, i) > 0).float())),
     Mistake("s_i h_i tells whether the spin is content, not where it should point. The new spin is the sign of h_i.",
@@ -427,6 +440,9 @@ exercise(
         Case(_TIES, _TIED, 0).note("neuron 0 hears exactly 0 in some of these states"),
         Case(torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 5), _NEARLY, 0)
         .note("0, but for rounding, in some states"),
+        Case(_spins(12, 6, seed=73), torch.randn(6, 6, generator=torch.Generator().manual_seed(74)), 3)
+        .note("W is not symmetric"),
+        Case(_spins(9, 6, seed=76), 1e-5 * _symmetric(6, 77), 2).note("small couplings"),
         Case(_spins(5, 6, seed=46).double(), _symmetric(6, 47).double(), 2).note("doubles"),
         Case(*views(_spins(5, 6, seed=53), _symmetric(6, 54), 3)).note("transposed views"),
     ],
@@ -483,6 +499,21 @@ def _any_state(W, test):
     )
 
 
+def _walked(n_steps, verdict, width=tie_width):
+    "All starts side by side; a wrong number of steps, a wrong verdict, or no width for ties."
+
+    def decide(W):
+        def step(s):
+            return torch.where(s @ W.T >= -width(W), 1.0, -1.0)
+
+        states = spin_states(len(W))
+        for _ in range(n_steps(len(W))):
+            states = step(states)
+        return bool(verdict(step(states) != states))
+
+    return decide
+
+
 def _one_start(W):
     s, rows = (1.0,) * len(W), W.tolist()
     for _ in range(2 ** len(W)):
@@ -496,7 +527,10 @@ _CIRCLE_MISTAKES = [
             lambda W: 2 in _periods(W)),
     Mistake("A negative eigenvalue allows a circle, it does not make one. Try all starts.",
             lambda W: bool((torch.linalg.eigvals(W).real < -1e-6).any()),
-            lambda W: bool((torch.linalg.eigvalsh((W + W.T) / 2) < -1e-6).any())),
+            lambda W: bool((torch.linalg.eigvalsh((W + W.T) / 2) < -1e-6).any()),
+            lambda W: bool((torch.linalg.eigvalsh(W) < -1e-6).any()),
+            lambda W: bool((torch.linalg.eigvalsh(W) < 0).any()),
+            lambda W: bool((torch.linalg.eigvals(W).real < 0).any())),
     Mistake("The diagonal does not decide: [[½, 1], [1, ½]] circles. Try all starts.",
             lambda W: bool((W.diagonal() <= 0).any()), lambda W: bool((W.diagonal() <= 0).all())),
     Mistake("Symmetry does not decide: two neurons that want to agree are symmetric and circle. Try all starts.",
@@ -505,6 +539,12 @@ _CIRCLE_MISTAKES = [
             lambda W: _any_state(W, lambda s, rows: _step_up(s, rows) != s)),
     Mistake("Someone moves in the second step; that is no circle yet. A start may walk 2^N steps before it rests.",
             lambda W: _any_state(W, lambda s, rows: _step_up(_step_up(s, rows), rows) != _step_up(s, rows))),
+    Mistake("That asks whether every start circles. One that does is enough: .any().",
+            _walked(lambda n: 2**n, lambda moved: moved.any(1).all())),
+    Mistake("N steps are too few: a start may walk through nearly all 2^N states before it rests.",
+            _walked(lambda n: n, torch.any), _walked(lambda n: 2 * n, torch.any), _walked(lambda n: 10, torch.any)),
+    Mistake("A field of −0.0000002 among votes of size 1 is a tie: compare with −tie_width(W), not with 0.",
+            _walked(lambda n: 2**n, torch.any, lambda W: 0.0)),
     Mistake("One start does not decide for all 2^N.", _one_start),
     Mistake("One neuron after the other is another dynamics. Here all follow the votes of the same moment.",
             lambda W: max(_periods(W, _one_by_one)) > 1),
@@ -528,7 +568,10 @@ _SEPARATING = [
     [[0, 1], [1, 0]],
     [[0.5, 1], [1, 0.5]],
     [[0, 1], [-1, 0]],
+    [[2, 3, -3, 3], [1, 2, 1, 1], [3, 2, -2, -1], [3, -3, 3, 3]],
 ]
+
+_NEARLY_TIED = torch.tensor([[1.0, -1, 1, 0], [1, -1, 0, 0], [0, 1, 1, 2.0**-22], [0, 0, 0, 1]])
 
 exercise(
     "can_circle", "silen_lib.hopfield", oracle=_circle_oracle, mistakes=_CIRCLE_MISTAKES,
@@ -536,7 +579,8 @@ exercise(
         *(Case(torch.tensor(W, dtype=torch.float32)).note(f"W = {W}") for W in _SEPARATING),
         Case(_symmetric(5, 61)).note("five neurons, symmetric"),
         Case(_symmetric(5, 62) @ _symmetric(5, 62).T).note("five neurons, no negative eigenvalue"),
-        Case(torch.randn(4, 4, generator=torch.Generator().manual_seed(63)).double()).note("doubles"),
+        Case(torch.randn(4, 4, generator=torch.Generator().manual_seed(63))).note("four neurons, not symmetric"),
+        Case(_NEARLY_TIED).note("ties, but for rounding"),
         Case(*views(torch.randn(4, 4, generator=torch.Generator().manual_seed(64)))).note("a transposed view"),
     ],
 )  # fmt: skip
@@ -618,15 +662,18 @@ exercise(
 
 # %% ../../nbs/checks/01_hopfield.ipynb #90271768
 def _box(memory: torch.Tensor, radius: float, kind: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    "A recall whose radius is known: 'plain', 'dusty', 'blurred', 'twin', 'uneven' or 'lucky'."
+    "A recall whose radius is known: 'plain', 'dusty', 'blurred', 'twin', 'uneven', 'lucky', 'hole'."
     n = len(memory)
+    numbers = torch.arange(1, n + 1).double() ** 3
 
     def recall(states):
         wrong = (states != memory).to(memory.dtype)
         share = wrong[..., : n // 2].mean(-1) if kind == "uneven" else wrong.mean(-1)
         back = share <= radius + 1e-6
-        if kind == "lucky":  # one in ten goes the other way
-            back = back ^ (torch.rand(back.shape) < 0.1)
+        if kind == "hole":  # a dose in the middle fails
+            back = back & ((share < 0.1) | (share > 0.17))
+        if kind == "lucky":  # one cue in five goes the other way, always the same ones
+            back = back ^ ((states > 0).double() @ numbers % 5 == 1)
         end = memory.clone()
         if kind in ("dusty", "blurred"):  # 2 or 4 spins of 100 are wrong
             end[:: n // (2 if kind == "dusty" else 3)] *= -1
@@ -636,7 +683,7 @@ def _box(memory: torch.Tensor, radius: float, kind: str) -> Callable[[torch.Tens
             torch.where((share >= 1 - radius)[..., None], -memory, out) if kind == "twin" else out
         )
 
-    recall.radius = radius
+    recall.radius = max(radius, 0.0)
     return recall
 
 
@@ -647,18 +694,21 @@ def _radius_oracle(recall, memory):
 
 def _ladder(
     recall, memory, *, good=lambda m: m >= 0.9, verdict=None, answer=None, trials=40, top=1.0,
-    random=True, to_the_cue=False,
+    random=True, to_the_cue=False, same=False,
 ):  # fmt: skip
     "The experiment with one of its parts replaced."
     shares, n = torch.arange(0, round(50 * top) + 1) / 50, len(memory)
     places = (
         torch.rand(trials, n).argsort(1).argsort(1) if random else torch.arange(n).expand(trials, n)
     )
+    places = places[:1].expand(trials, n) if same else places
     passed = []
     for share in shares.tolist():
         cues = torch.where(places < round(share * n), -memory, memory)
         back = good((recall(cues) * (cues if to_the_cue else memory)).mean(-1))
         passed.append(bool(verdict(back) if verdict else back.float().mean() >= 0.5))
+    if answer == "first":
+        return shares[(passed + [False]).index(False) - 1].item() if passed[0] else 0.0
     passing = [share for share, ok in zip(shares.tolist(), passed) if ok]
     return (answer or max)(passing) if passing else 0.0
 
@@ -672,16 +722,25 @@ def _exact(recall, memory):
     return _ladder(recall, memory, good=lambda m: m > 1 - 1e-6)
 
 
+def _no_default(recall, memory):
+    best = _ladder(recall, memory)
+    return best if best > 0 else max([])
+
+
 _RADIUS_MISTAKES = [
     Mistake("You ask for every spin. A box that leaves 2 in 100 wrong has recalled, too: 95% is enough.", _exact),
     Mistake("The negative counts as recalled. Here only the memory itself does: look at the sign of the overlap.",
             lambda recall, memory: _ladder(recall, memory, good=lambda m: m.abs() >= 0.9)),
     Mistake("Your damage is always at the same places. One box looks at half of the spins only: damage at random.",
             lambda recall, memory: _ladder(recall, memory, random=False)),
-    Mistake("All trials must succeed, you say. Half of them: one box fails now and then for no reason.",
-            lambda recall, memory: _ladder(recall, memory, verdict=torch.all, trials=200)),
-    Mistake("One success is luck: one box succeeds now and then for no reason. Half of the trials must.",
-            lambda recall, memory: _ladder(recall, memory, verdict=torch.any, trials=200)),
+    Mistake("You ask for all trials, or their mean overlap. Half of them: one box fails now and then for no reason.",
+            lambda recall, memory: _ladder(recall, memory, verdict=torch.all, trials=200),
+            lambda recall, memory: _ladder(recall, memory, good=lambda m: m.mean().expand(1) >= 0.9)),
+    Mistake("One success is luck: one box is right one time in five. Half of forty trials, each with its own damage.",
+            lambda recall, memory: _ladder(recall, memory, verdict=torch.any, trials=200),
+            lambda recall, memory: _ladder(recall, memory, trials=1),
+            lambda recall, memory: _ladder(recall, memory, trials=5),
+            lambda recall, memory: _ladder(recall, memory, same=True)),
     Mistake("You compare the end with the cue. Compare it with the memory.",
             lambda recall, memory: _ladder(recall, memory, to_the_cue=True)),
     Mistake("An overlap, not a share: with a share f of the spins flipped the overlap is 1 − 2f.",
@@ -693,6 +752,10 @@ _RADIUS_MISTAKES = [
             lambda recall, memory: _ladder(recall, memory, top=0.5)),
     Mistake("That is the smallest dose that passes, which is none at all. The largest is asked for.",
             lambda recall, memory: _ladder(recall, memory, answer=min)),
+    Mistake("You stop at the first dose that fails. One box has a hole: of all doses take the largest that passes.",
+            lambda recall, memory: _ladder(recall, memory, answer="first")),
+    Mistake("One box never recalls. The largest of no doses is no number: answer 0.",
+            _no_default),
     Mistake("An overlap of 95% is 97.5% of the spins. 95% of the spins agree where the overlap is 0.9.",
             lambda recall, memory: _ladder(recall, memory, good=lambda m: m >= 0.95)),
 ]  # fmt: skip
@@ -713,8 +776,10 @@ exercise(
         _radius_case(0.22, "blurred").note("a box that leaves a few spins wrong"),
         _radius_case(0.34, "twin").note("a box that also recalls the negative"),
         _radius_case(0.26, "uneven", n=2000).note("a box that looks at half of its spins"),
-        _radius_case(0.40, "lucky").note("a box that goes wrong, or right, one time in ten"),
+        _radius_case(0.40, "lucky").note("a box that goes wrong, or right, one time in five"),
+        _radius_case(0.30, "hole").note("a box that fails at a dose in the middle"),
         _radius_case(1.0, "plain", n=60).note("a box with one answer to everything"),
+        _radius_case(-1.0, "plain").note("a box that never recalls"),
     ],
 )  # fmt: skip
 
