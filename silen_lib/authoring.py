@@ -688,7 +688,7 @@ def _forked(work, timeout):
     with os.fdopen(reading, encoding="utf-8") as pipe:
         ready = select.select([pipe], [], [], timeout)[0]
         if not ready:
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, getattr(signal, "SIGKILL", signal.SIGTERM))
         said = pipe.read()
     os.waitpid(child, 0)
     if not ready:

@@ -341,7 +341,7 @@ def basin_radius(recall: Callable[[Tensor], Tensor], memory: Tensor) -> float:
     >>> basin_radius(lambda states: torch.ones_like(states), torch.ones(50))  # it has one answer to everything
     1.0
     """
-    args.spins("memory", memory)
+    args.spins("memory", args.floats("memory", memory, ndim=1))
     shares = torch.arange(0, 51) / 50
     cues = torch.cat([corrupt_pattern(memory, share, n=40) for share in shares.tolist()])
     back = (recall(cues) * memory).mean(-1) >= 0.9

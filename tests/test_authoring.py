@@ -632,7 +632,9 @@ def test_a_sabotage_must_be_refused_by_its_check(tmp_path, old, new, check, word
     nbformat.write(nb, tmp_path / "01_toy.ipynb")
     argv = [sys.executable, "-c", TOY_SABOTAGES, str(tmp_path / "01_toy.ipynb")]
     plan = json.dumps([["twice", old, new, check]])
-    done = subprocess.run([*argv, plan], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [*argv, plan], capture_output=True, encoding="utf-8", timeout=120, check=True
+    )
     said = json.loads(done.stdout.splitlines()[-1])
     assert words in str(said) if words else said == []
 
@@ -644,5 +646,5 @@ def test_a_chapter_that_fails_as_shipped_is_told(tmp_path):
     nbformat.write(nb, tmp_path / "01_toy.ipynb")
     plan = json.dumps([["any", "assert x", "x", "assert x"]])
     argv = [sys.executable, "-c", TOY_SABOTAGES, str(tmp_path / "01_toy.ipynb"), plan]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=120, check=True)
     assert "as shipped the chapter fails: NameError" in done.stdout

@@ -275,13 +275,15 @@ def borrowed(name):
         yield type("Mine", (function,), {})
     else:
         yield functools.wraps(function)(lambda *a, **k: function(*a, **k))
-        yield types.FunctionType(
+        copied = types.FunctionType(
             function.__code__,
             function.__globals__,
             "mine",
             function.__defaults__,
             function.__closure__,
         )
+        copied.__kwdefaults__ = function.__kwdefaults__
+        yield copied
         yield torch.no_grad()(function)
         yield (
             functools.lru_cache(function)
