@@ -340,7 +340,8 @@ def _random_spins(state, W, T=1.0, generator=None):
     s = state.clone()
     for i in torch.randint(len(W), (len(s), len(W)), generator=generator).T:
         h, chain = (W[i] * s).sum(1), torch.arange(len(s))
-        s[chain, i] = torch.where(torch.rand(len(s), generator=generator) < _coin(h, T), 1.0, -1.0)
+        up = torch.rand(len(s), generator=generator) < _coin(h, T)
+        s[chain, i] = torch.where(up, 1.0, -1.0).to(s.dtype)
     return s
 
 
@@ -428,7 +429,8 @@ exercise(
     cases=[Case(_start(1.0, -1.0, 1.0), _W3, 0.9, generator=torch.Generator()).note("from one state, T = 0.9"),
            Case(_start(-1.0, -1.0, 1.0), _W3b, T=1.6, generator=torch.Generator()).note("other weights, T = 1.6"),
            Case(_start(-1.0, 1.0, 1.0), _W3).note("no generator given"),
-           Case(*views(_start(1.0, 1.0, -1.0), _W3b)).note("views")],
+           Case(*views(_start(1.0, 1.0, -1.0), _W3b)).note("views"),
+           Case(_start(1.0, 1.0, -1.0).double(), _W3b.double()).note("doubles")],
     mistakes=_heat_bath_sweep_mistakes,
 )  # fmt: skip
 

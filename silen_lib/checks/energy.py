@@ -250,6 +250,15 @@ exercise(
             "doubles"
         ),
         Case(_quartic, torch.tensor([0.3, -0.7]).double(), 0.05, 4).note("doubles"),
+        Case(_quartic, torch.tensor([0.3, -0.7]).double(), 0.05, n_steps=4).note("doubles"),
+        Case(_quartic, torch.tensor([-0.9]), 0.05).note("one ball in a list"),
+        Case(_bowl, torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double(), 0.1, 3).note(
+            "points, doubles"
+        ),
+        Case(_bowl, torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double(), 0.1, n_steps=3).note(
+            "points"
+        ),
+        Case(_bowl, torch.tensor([[1.0, -2.0], [0.5, 3.0]]).double(), n_steps=3).note("points"),
         Case(_quartic, torch.tensor([0.3, -0.7]).double(), lr=0.05, n_steps=4).note("doubles"),
         Case(_quartic, torch.tensor([-0.9]).double(), lr=0.05).note("one ball in a list"),
         Case(_quartic, torch.tensor([-0.9]).double(), lr=0.05, n_steps=2).note(
@@ -401,6 +410,7 @@ exercise(
             0.1,
         ),
         Case(torch.diag(torch.tensor([1.0, 0.0])), 0.5).note("level in one direction"),
+        Case(torch.stack([_turned(3.0, 1.0), _turned(-2.0, 1.0)]).mT, 0.4).note("transposed views"),
         Case(_turned(5.0, 1.9), 0.39).note("a single point"),
         Case(_turned(5.0, 1.9), 0.41).note("a single point"),
         Case(torch.stack([_turned(3.0, 1.0, 9.9), _turned(-2.0, -1.0, 9.9)]).float(), lr=0.2).note(
@@ -554,6 +564,9 @@ exercise(
     "boltzmann",
     "silen_lib.energy",
     cases=[
+        Case(torch.tensor([0.0, 1.0, 2.5]), torch.tensor(0.7).double()).note(
+            "T a tensor of doubles"
+        ),
         (torch.tensor([0.3, -0.5, 1.2, 0.0]), 0.7),
         (torch.tensor([1.0, 2.0, 3.0]),),
         (torch.tensor([[0.0, 1.0, 2.5], [-1.0, 0.4, 0.2]]), 2.0),
@@ -1049,6 +1062,7 @@ exercise(
         (torch.tensor([0.0, 1.0, 0.5, 2.0, 1.5, 0.2]), torch.tensor([0, 1, 1, 2, 1, 2]), 0.5),
         (torch.tensor([-1.0, 0.3, 0.4, 2.0]), torch.tensor([1, 0, 1, 1]), 2.0),
         (torch.tensor([0.3, 0.1, 0.7]), torch.tensor([0, 1, 0])),
+        Case(torch.tensor([0.3, 0.1, 0.7]), torch.tensor([0, 1, 0]), T=0.6).note("T by name"),
         Case(torch.tensor([-1000.0, -999.0, -998.0]), torch.tensor([0, 1, 1]), 1.0).note(
             "large energies"
         ),
