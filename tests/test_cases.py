@@ -118,9 +118,13 @@ def test_the_recorder_leaves_a_function_and_a_class_what_they_are():
 def bound(name):
     "Arguments of every case by name."
     signature = inspect.signature(answer(name))
-    return signature.parameters, [
-        signature.bind(*c.args, **c.kwargs).arguments for c in cases(name)
-    ]
+    try:
+        made = [signature.bind(*c.args, **c.kwargs).arguments for c in cases(name)]
+    except TypeError:
+        if find_spec(name).use is None:
+            raise
+        pytest.skip("judged in an experiment, whose arguments the cases hold")
+    return signature.parameters, made
 
 
 FUNCTIONS = [name for name in WHERE if not inspect.isclass(answer(name))]
@@ -147,7 +151,7 @@ def test_a_number_or_a_tensor_is_tried_as_both(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_both_precisions_and_transposed_views_are_tried(name):
     parameters, made = bound(name)
-    if "rbm" in parameters:
+    if any("RBM" in str(p.annotation) for p in parameters.values()):
         pytest.skip("its images have the dtype of the machine")
     tensors = [
         [b[p] for b in made if isinstance(b.get(p), Tensor) and b[p].is_floating_point()]

@@ -578,6 +578,7 @@ exercise(
     cases=[
         *(Case(torch.tensor(W, dtype=torch.float32)).note(f"W = {W}") for W in _SEPARATING),
         Case(_symmetric(5, 61)).note("five neurons, symmetric"),
+        Case(_symmetric(5, 61).double()).note("five neurons, doubles"),
         Case(_symmetric(5, 62) @ _symmetric(5, 62).T).note("five neurons, no negative eigenvalue"),
         Case(torch.randn(4, 4, generator=torch.Generator().manual_seed(63))).note("four neurons, not symmetric"),
         Case(_NEARLY_TIED).note("ties, but for rounding"),

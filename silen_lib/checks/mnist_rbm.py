@@ -737,14 +737,22 @@ _share_of_copies_mistakes = [
 # %% ../../nbs/checks/05_mnist_rbm.ipynb #7c52ab52
 def _copy_cases():
     kinds = {"many kinds": (60, 40, 0.25), "few kinds": (80, 4, 0.12), "all alike": (100, 1, 0.1)}
-    return [
-        Case(*_made(*kind, share, seed)).note(f"{name}, {share:.0%} copies")
-        for seed, (name, kind) in enumerate(kinds.items())
-        for share in (0.0, 0.3, 1.0)
-    ] + [
-        Case(*_sparse(share, seed)).note(f"few pixels on, {share:.0%} copies")
-        for seed, share in enumerate((0.0, 0.3))
-    ]
+    return (
+        [
+            Case(*_made(*kind, share, seed)).note(f"{name}, {share:.0%} copies")
+            for seed, (name, kind) in enumerate(kinds.items())
+            for share in (0.0, 0.3, 1.0)
+        ]
+        + [
+            Case(*views(*(v.double() for v in _made(60, 40, 0.25, 0.5, 9)))).note(
+                "doubles, transposed views"
+            )
+        ]
+        + [
+            Case(*_sparse(share, seed)).note(f"few pixels on, {share:.0%} copies")
+            for seed, share in enumerate((0.0, 0.3))
+        ]
+    )
 
 
 exercise(
