@@ -655,7 +655,7 @@ def _wrong_side(low, high, steps=60):
         for _ in range(steps):
             T = (a * b) ** 0.5
             a, b = (a, T) if _average(E, T) < mean else (T, b)
-        return torch.tensor(T, dtype=torch.float64)
+        return torch.tensor(T, dtype=E.dtype)
 
     return search
 
