@@ -452,19 +452,9 @@ def plot_guess(
     >>> plot_guess(y=0.5, ax=ax).lines[0].get_label()
     'your guess'
     """
-    place = {name: float(_array(v, name, 0)) for name, v in (("x", x), ("y", y)) if v is not None}
-    if not place:
-        raise ValueError("x, y: give at least one number")
-    ax = axes(ax)
-    mark: dict[str, Any] = dict(color=COLORS["guess"], label=label, zorder=4)
-    if "x" not in place:
-        ax.axhline(place["y"], ls="-.", lw=1.4, **mark)
-    elif "y" not in place:
-        ax.axvline(place["x"], ls="-.", lw=1.4, **mark)
-    else:
-        ax.plot([place["x"]], [place["y"]], "D", ms=7, **mark)
-    ax.legend()
-    return ax
+    is_point = x is not None and y is not None
+    look: dict[str, Any] = dict(marker="D", ms=7) if is_point else dict(ls="-.", lw=1.4)
+    return plot_mark(x, y, label, "guess", ax, zorder=4, **look)
 
 
 # %% ../nbs/lib/plot.ipynb #190aeb5d
