@@ -116,7 +116,10 @@ def _fewer_colours(nb: NotebookNode) -> None:
     outputs = [o for cell in nb.cells for o in cell.get("outputs", [])]
     for data in (o["data"] for o in outputs if "image/png" in o.get("data", {})):
         before = data["image/png"]
-        picture = Image.open(io.BytesIO(base64.b64decode(before)))
+        try:
+            picture = Image.open(io.BytesIO(base64.b64decode(before)))
+        except (ValueError, OSError):  # what a cell calls a picture and is none stays as it is
+            continue
         if picture.mode == "P":
             continue
         small = io.BytesIO()
