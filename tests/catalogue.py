@@ -1066,7 +1066,7 @@ entry(
 for _name in ("modern_hopfield_energy", "modern_hopfield_update"):
     entry(f"modern_hopfield.{_name}", x=Array(4, N, half=True, empty=True), **_memory, beta=_beta)
 entry(
-    "modern_hopfield.modern_hopfield_retrieve",
+    "layers.modern_hopfield_retrieve",
     x=Array(4, N, half=True, empty=True),
     **_memory,
     beta=_beta,
@@ -1888,7 +1888,7 @@ again(
 )
 again("spins.dense_update", state=_state(empty=True), patterns=Spins(P, N), fixed=Mask(N))
 again(
-    "modern_hopfield.modern_hopfield_retrieve",
+    "layers.modern_hopfield_retrieve",
     x=Array(4, N, half=True, empty=True),
     patterns=Array(P, N, half=True),
     beta=1.0,
