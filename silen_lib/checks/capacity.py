@@ -311,7 +311,7 @@ def _interpolated(loads, kept, cues):
     "Where a broken line through the mean counts passes ½, with the jackknife."
 
     def cross(k):
-        share = k.mean(1) / cues
+        share = k.double().mean(1) / cues
         i = min(max(int((share >= 0.5).sum()) - 1, 0), len(loads) - 2)
         part = (share[i] - 0.5) / (share[i] - share[i + 1]).clamp(min=1e-9)
         return (loads[i] + part * (loads[i + 1] - loads[i])).item()
