@@ -335,6 +335,11 @@ d = {
                 "lib/board.html#_board._repr_html_",
                 "silen_lib/board.py",
             ),
+            "silen_lib.board._Board._summary": (
+                "lib/board.html#_board._summary",
+                "silen_lib/board.py",
+            ),
+            "silen_lib.board._begun": ("lib/board.html#_begun", "silen_lib/board.py"),
             "silen_lib.board._board_row": ("lib/board.html#_board_row", "silen_lib/board.py"),
             "silen_lib.board._bytes": ("lib/board.html#_bytes", "silen_lib/board.py"),
             "silen_lib.board._link": ("lib/board.html#_link", "silen_lib/board.py"),
@@ -354,6 +359,7 @@ d = {
                 "lib/board.html#chapters_folder",
                 "silen_lib/board.py",
             ),
+            "silen_lib.board.in_hours": ("lib/board.html#in_hours", "silen_lib/board.py"),
             "silen_lib.board.progress_board": (
                 "lib/board.html#progress_board",
                 "silen_lib/board.py",
