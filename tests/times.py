@@ -29,7 +29,7 @@ def outlines() -> dict[str, Chapter]:
 def put_right(line: str, chapters: dict[str, Chapter]) -> str:
     "A line of a page with the chapters' own numbers; a line that holds none is as it was."
     named = [name for name in LINK.findall(line) if name in chapters]
-    minutes = {name: int(chapter.minutes) for name, chapter in chapters.items()}
+    minutes = {name: int(chapter.minutes or 0) for name, chapter in chapters.items()}
     row = ROW.match(line)
     if row and len(named) == 1:
         return f"{row[1]} {minutes[named[0]]} |"

@@ -22,6 +22,11 @@ from silen_lib.score import ScoreNet, sigma_ladder, train_score
 from silen_lib.spins import random_patterns
 
 
+def seeded() -> torch.Generator:
+    "A generator of its own for each picture: no picture changes with another."
+    return torch.Generator().manual_seed(1)
+
+
 def mosaic(pictures: torch.Tensor, columns: int, gap: int = 1, colour: float = 0.0) -> torch.Tensor:
     "Pictures side by side, a gap right of and below each: (n, h, w) → (rows · (h + gap), columns · (w + gap))."
     framed = pad(pictures, (0, gap, 0, gap), value=colour)
@@ -132,8 +137,7 @@ def draw_strip(steps: int) -> Figure:
     "Five pictures and their names."
     use_style()
     set_seed()
-    generator = torch.Generator().manual_seed(1)
-    fig = Figure(figsize=(10, 2.3), dpi=160, layout="constrained", facecolor="white")
+    fig = Figure(figsize=(10, 2.22), dpi=160, layout="constrained", facecolor="white")
     fig.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.01)
     panels = fig.subplots(1, 5)
     titles = (
@@ -144,10 +148,10 @@ def draw_strip(steps: int) -> Figure:
         "10 · a walk for a clue",
     )
     draw_landscape(panels[0])
-    draw_recall(panels[1], generator)
-    draw_digits(panels[2], steps, generator)
-    draw_sheet(panels[3], steps, generator)
-    draw_maze(panels[4], generator)
+    draw_recall(panels[1], seeded())
+    draw_digits(panels[2], steps, seeded())
+    draw_sheet(panels[3], steps, seeded())
+    draw_maze(panels[4], seeded())
     for ax, title in zip(panels, titles):
         ax.set(xticks=[], yticks=[], aspect="equal")
         ax.grid(False)
