@@ -22,9 +22,9 @@ from silen_lib.score import ScoreNet, sigma_ladder, train_score
 from silen_lib.spins import random_patterns
 
 
-def seeded() -> torch.Generator:
+def seeded(seed: int = 1) -> torch.Generator:
     "A generator of its own for each picture: no picture changes with another."
-    return torch.Generator().manual_seed(1)
+    return torch.Generator().manual_seed(seed)
 
 
 def mosaic(pictures: torch.Tensor, columns: int, gap: int = 1, colour: float = 0.0) -> torch.Tensor:
@@ -128,8 +128,10 @@ def draw_maze(ax: Axes, generator: torch.Generator) -> None:
         at = to
         belief = after[0::2].sum().item()
     ax.text(*at, f"{belief:.2f}", **sign)
-    for x, y, word in (0.6, 0, "start"), (0.6, -1.5, "sign"), (-1.5, 0.7, "cheese"):
-        ax.text(x, y, word, ha="center" if x < 0 else "left", va="center")
+    found = ("nothing", "sign", "sign", "cheese", "a shock")[history[-1][1]]
+    ax.text(0.6, 0, "start", va="center")
+    ax.text(0.6, -1.5, "sign", va="center")
+    ax.text(at[0], 0.7, found, ha="center", va="center")
     ax.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.2))
 
 
@@ -151,7 +153,7 @@ def draw_strip(steps: int) -> Figure:
     draw_recall(panels[1], seeded())
     draw_digits(panels[2], steps, seeded())
     draw_sheet(panels[3], steps, seeded())
-    draw_maze(panels[4], seeded())
+    draw_maze(panels[4], seeded(0))  # 86 nights of 100 end with the cheese, as this one does
     for ax, title in zip(panels, titles):
         ax.set(xticks=[], yticks=[], aspect="equal")
         ax.grid(False)
