@@ -477,7 +477,7 @@ SABOTAGES = [
     Sabotage("the wall is an extrapolation", "wall = walls[5]\n",
              "wall = walls[5]._replace(value=walls[5].halves[2, 0].item())\n",
              "not the other wall"),
-    Sabotage("the long run was at this temperature", "quick = measure_wall(0.1,", "quick = measure_wall(0.2,",
+    Sabotage("the long run was at this temperature", 'how = {"networks"', 'how = {"T": 0.15, "networks"',
              "assert z.abs().max() < 6"),
     Sabotage("unlearning weakens", "unlearn = check(\"unlearn\", unlearn)",
              "unlearn = lambda W, s, rate: (W + rate / len(W) * s.T @ s).fill_diagonal_(0)", "path.max() > 0.7"),
