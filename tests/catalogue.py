@@ -682,7 +682,7 @@ entry(
     fake="makes its own tensors",
     T=Temperature(0.1, zero=True),
     sizes=(40, 60, 80),
-    networks=(2, 2, 2),
+    networks=(30, 30, 30),  # fewer may see no step
     loads=(0.05, 0.3),
     cues=Count(2),
     watch=Positive(5.0),
@@ -1761,7 +1761,7 @@ _no_sizes = ("abc", (20.0, 30.0, 40.0), None, (0, 30, 40), 3)
 again(
     "capacity.measure_wall",
     sizes=Only((20, 30, 40), *_no_sizes),
-    networks=Only((2, 2, 2), *_no_sizes),
+    networks=Only((40, 40, 40), *_no_sizes),
     loads=Only((0.05, 0.6), (NAN, 0.1), 0.1, (-0.1, 0.1), (0.1,)),
     cues=2,
 )
