@@ -4263,38 +4263,17 @@ d = {
             "silen_lib.rbm.trust_ais": ("rbm.html#trust_ais", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
-            "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Chains.walk": (
-                "sampling.html#chains.walk",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Convergence": (
-                "sampling.html#convergence",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Convergence.of": (
-                "sampling.html#convergence.of",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Walkers.energies": (
-                "sampling.html#walkers.energies",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.moved": (
-                "sampling.html#walkers.moved",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.slopes": (
-                "sampling.html#walkers.slopes",
-                "silen_lib/sampling.py",
-            ),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.autocorrelation": (
-                "sampling.html#autocorrelation",
+            "silen_lib.sampling.hamiltonian_proposal": (
+                "sampling.html#hamiltonian_proposal",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.hmc": ("sampling.html#hmc", "silen_lib/sampling.py"),
+            "silen_lib.sampling.judge_sampler": (
+                "sampling.html#judge_sampler",
                 "silen_lib/sampling.py",
             ),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
@@ -4311,11 +4290,11 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.replica_exchange": (
-                "sampling.html#replica_exchange",
+            "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
+            "silen_lib.sampling.worth_of_step": (
+                "sampling.html#worth_of_step",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
@@ -4743,6 +4722,43 @@ d = {
             "silen_lib.train._with_dashes": ("lib/train.html#_with_dashes", "silen_lib/train.py"),
             "silen_lib.train.load_model": ("lib/train.html#load_model", "silen_lib/train.py"),
             "silen_lib.train.main": ("lib/train.html#main", "silen_lib/train.py"),
+        },
+        "silen_lib.walkers": {
+            "silen_lib.walkers.Chains": ("lib/walkers.html#chains", "silen_lib/walkers.py"),
+            "silen_lib.walkers.Chains.walk": (
+                "lib/walkers.html#chains.walk",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Convergence": (
+                "lib/walkers.html#convergence",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Convergence.of": (
+                "lib/walkers.html#convergence.of",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers": ("lib/walkers.html#walkers", "silen_lib/walkers.py"),
+            "silen_lib.walkers.Walkers.energies": (
+                "lib/walkers.html#walkers.energies",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers.moved": (
+                "lib/walkers.html#walkers.moved",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers.slopes": (
+                "lib/walkers.html#walkers.slopes",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.autocorrelation": (
+                "lib/walkers.html#autocorrelation",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.per_chain": ("lib/walkers.html#per_chain", "silen_lib/walkers.py"),
+            "silen_lib.walkers.replica_exchange": (
+                "lib/walkers.html#replica_exchange",
+                "silen_lib/walkers.py",
+            ),
         },
         "silen_lib.widgets": {
             "silen_lib.widgets.__getattr__": (
