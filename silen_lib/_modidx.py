@@ -1997,6 +1997,10 @@ d = {
                 "checks/sampling.html#_accept_oracle",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._all_features": (
+                "checks/sampling.html#_all_features",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._bell": (
                 "checks/sampling.html#_bell",
                 "silen_lib/checks/sampling.py",
@@ -2005,8 +2009,20 @@ d = {
                 "checks/sampling.html#_between",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._but_the_first": (
+                "checks/sampling.html#_but_the_first",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._chain": (
+                "checks/sampling.html#_chain",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._column": (
                 "checks/sampling.html#_column",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._coupled": (
+                "checks/sampling.html#_coupled",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._cut": (
@@ -2017,8 +2033,20 @@ d = {
                 "checks/sampling.html#_down",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._draws": (
+                "checks/sampling.html#_draws",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._each": (
                 "checks/sampling.html#_each",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._euler": (
+                "checks/sampling.html#_euler",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._far_apart": (
+                "checks/sampling.html#_far_apart",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._first": (
@@ -2033,24 +2061,40 @@ d = {
                 "checks/sampling.html#_flat",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._fourier": (
-                "checks/sampling.html#_fourier",
+            "silen_lib.checks.sampling._forgets": (
+                "checks/sampling.html#_forgets",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._gap": (
                 "checks/sampling.html#_gap",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._half_of_them": (
+                "checks/sampling.html#_half_of_them",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._halves": (
                 "checks/sampling.html#_halves",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._lag_oracle": (
-                "checks/sampling.html#_lag_oracle",
+            "silen_lib.checks.sampling._ham": (
+                "checks/sampling.html#_ham",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._lags": (
-                "checks/sampling.html#_lags",
+            "silen_lib.checks.sampling._hasty": (
+                "checks/sampling.html#_hasty",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._idle": (
+                "checks/sampling.html#_idle",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._judge": (
+                "checks/sampling.html#_judge",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._judge_oracle": (
+                "checks/sampling.html#_judge_oracle",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._langevin_case": (
@@ -2061,8 +2105,16 @@ d = {
                 "checks/sampling.html#_law",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._leapfrog_oracle": (
+                "checks/sampling.html#_leapfrog_oracle",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._middle": (
                 "checks/sampling.html#_middle",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._mirror": (
+                "checks/sampling.html#_mirror",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._noise": (
@@ -2081,8 +2133,12 @@ d = {
                 "checks/sampling.html#_parts",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._pearson": (
-                "checks/sampling.html#_pearson",
+            "silen_lib.checks.sampling._positions_first": (
+                "checks/sampling.html#_positions_first",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._quartic": (
+                "checks/sampling.html#_quartic",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._random": (
@@ -2105,8 +2161,16 @@ d = {
                 "checks/sampling.html#_rhat_oracle",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._ring": (
-                "checks/sampling.html#_ring",
+            "silen_lib.checks.sampling._rhos": (
+                "checks/sampling.html#_rhos",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._rolled": (
+                "checks/sampling.html#_rolled",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._soft": (
+                "checks/sampling.html#_soft",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._spread": (
@@ -2117,12 +2181,36 @@ d = {
                 "checks/sampling.html#_step",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._stiff": (
+                "checks/sampling.html#_stiff",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._still": (
                 "checks/sampling.html#_still",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._sum_of": (
+                "checks/sampling.html#_sum_of",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._ten_springs": (
+                "checks/sampling.html#_ten_springs",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._thrice": (
                 "checks/sampling.html#_thrice",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._total": (
+                "checks/sampling.html#_total",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._ula": (
+                "checks/sampling.html#_ula",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._uncentred": (
+                "checks/sampling.html#_uncentred",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._uniform_step": (
@@ -2139,6 +2227,14 @@ d = {
             ),
             "silen_lib.checks.sampling._within": (
                 "checks/sampling.html#_within",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._worth": (
+                "checks/sampling.html#_worth",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._worth_oracle": (
+                "checks/sampling.html#_worth_oracle",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._wrong": (
