@@ -113,13 +113,14 @@ def judge_sampler(
     'does not arrive'
     """
     args.function("energy", energy)
-    args.points("far", far, like=("exact", args.points("exact", exact)))
-    n_steps = args.whole("n_steps", n_steps)
+    args.floats("exact", exact, ndim=2)
+    args.floats("far", far, like=("exact", exact), ndim=2, last=exact.shape[-1])
+    burn = args.whole("n_steps", n_steps) - 1
     goal, others = exact.chunk(2)
     features = lambda s: torch.cat([s, s**2, energy(s)[:, None]], 1)
     want = features(others)
     for start, verdict in ((goal, "wrong law"), (far, "does not arrive")):
-        seen = features(Chains.walk(step, start, 1, burn=n_steps - 1).x[:, 0])
+        seen = features(Chains.walk(step, start, 1, burn=burn).x[:, 0])
         error = (seen.var(0) / len(seen) + want.var(0) / len(want)).sqrt()
         if not ((seen.mean(0) - want.mean(0)).abs() < 6 * error).all():
             return verdict
@@ -263,14 +264,12 @@ def hamiltonian_proposal(
     >>> hamiltonian_proposal(flat, torch.tensor([[1.0]]), torch.tensor([[2.0]]), 0.5, 3)
     (tensor([[4.]]), tensor([0.]))
     """
-    args.points("p", p, like=("x", args.points("x", x, finite=False, values=False)))
-    step_size, n_leapfrog = (
-        args.positive("step_size", step_size),
-        args.whole("n_leapfrog", n_leapfrog),
-    )
+    args.points("x", x, finite=False, values=False)
+    args.alike("p", args.points("p", p, like=("x", x)), "x", x, "shape")
+    step_size = args.positive("step_size", step_size)
     E, slope = Walkers(x).slopes(energy)
     before = E + p.square().sum(-1) / 2
-    for _ in range(n_leapfrog):
+    for _ in range(args.whole("n_leapfrog", n_leapfrog)):
         p = p - step_size / 2 * slope
         x = x + step_size * p
         E, slope = Walkers(x).slopes(energy)
@@ -341,7 +340,8 @@ def worth_of_step(P: Tensor, p: Tensor, f: Tensor) -> float:
     1.0
     """
     args.distribution("P", args.square("P", P, values=False), tol=1e-2)
-    p, f = args.distribution("p", p, tol=1e-2), args.floats("f", f, ndim=1)
+    p = args.alike("p", args.distribution("p", p, tol=1e-2), "P", P)
+    f = args.alike("f", args.floats("f", f, last=len(P), ndim=1), "P", P)
     P, p, f = P.double(), p.double(), f.double()
     f = f - p @ f
     g = torch.linalg.solve(torch.eye(len(p), dtype=p.dtype, device=p.device) - P + p, f)
