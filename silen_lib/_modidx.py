@@ -2169,6 +2169,10 @@ d = {
                 "checks/sampling.html#_rolled",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._second": (
+                "checks/sampling.html#_second",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._soft": (
                 "checks/sampling.html#_soft",
                 "silen_lib/checks/sampling.py",

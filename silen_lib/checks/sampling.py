@@ -881,7 +881,7 @@ def _worth(result, P, p, f):
     return float(result((p * f * g).sum() / (p * f * f).sum()))
 
 
-def _gap(P):
+def _second(P):
     return torch.linalg.eigvals(P.double()).abs().sort().values[-2].item()
 
 
@@ -910,7 +910,7 @@ _WORTH_MISTAKES = [
     Mistake("If every lag faded like the first, this would be it. They do not.",
             lambda P, p, f: (lambda r: (1 - r) / (1 + r))(_rhos(P, p, f, 2)[1])),
     Mistake("The second eigenvalue tells the slowest memory of all. The one of f decides here.",
-            lambda P, p, f: 1 - _gap(P), lambda P, p, f: (1 - _gap(P)) / (1 + _gap(P))),
+            lambda P, p, f: 1 - _second(P), lambda P, p, f: (1 - _second(P)) / (1 + _second(P))),
     Mistake("P and its transpose are exchanged: what is expected one step later is P @ f.",
             lambda P, p, f: _worth_oracle(P.T, p, f)),
     Mistake("A step can be worth more than one draw: when neighbours lie on opposite sides of the mean.",
@@ -973,5 +973,5 @@ SABOTAGES = [
     Sabotage("chains that drift together are told", old='split_rhat = check("split_rhat", split_rhat)',
              new="split_rhat = hasty_rhat", check="test_close(split_rhat(x)"),
     Sabotage("Metropolis is worth more than the heat bath", old='"Metropolis": lambda a: a.clamp(max=0).exp()}',
-             new='"Metropolis": torch.sigmoid}', check='worth["Metropolis", "in order"] > 1.2'),
+             new='"Metropolis": torch.sigmoid}', check='worth["Metropolis", "in order"] > 1.5'),
 ]  # fmt: skip
