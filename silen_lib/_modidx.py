@@ -335,6 +335,11 @@ d = {
                 "lib/board.html#_board._repr_html_",
                 "silen_lib/board.py",
             ),
+            "silen_lib.board._Board._summary": (
+                "lib/board.html#_board._summary",
+                "silen_lib/board.py",
+            ),
+            "silen_lib.board._begun": ("lib/board.html#_begun", "silen_lib/board.py"),
             "silen_lib.board._board_row": ("lib/board.html#_board_row", "silen_lib/board.py"),
             "silen_lib.board._bytes": ("lib/board.html#_bytes", "silen_lib/board.py"),
             "silen_lib.board._link": ("lib/board.html#_link", "silen_lib/board.py"),
@@ -354,6 +359,7 @@ d = {
                 "lib/board.html#chapters_folder",
                 "silen_lib/board.py",
             ),
+            "silen_lib.board.in_hours": ("lib/board.html#in_hours", "silen_lib/board.py"),
             "silen_lib.board.progress_board": (
                 "lib/board.html#progress_board",
                 "silen_lib/board.py",
@@ -2871,6 +2877,8 @@ d = {
                 "silen_lib/data.py",
             ),
             "silen_lib.data.MnistFile": ("lib/data.html#mnistfile", "silen_lib/data.py"),
+            "silen_lib.data.Table": ("lib/data.html#table", "silen_lib/data.py"),
+            "silen_lib.data.Table.__repr__": ("lib/data.html#table.__repr__", "silen_lib/data.py"),
             "silen_lib.data._bitmap": ("lib/data.html#_bitmap", "silen_lib/data.py"),
             "silen_lib.data._content": ("lib/data.html#_content", "silen_lib/data.py"),
             "silen_lib.data._fault": ("lib/data.html#_fault", "silen_lib/data.py"),
@@ -2880,6 +2888,8 @@ d = {
             "silen_lib.data._keep": ("lib/data.html#_keep", "silen_lib/data.py"),
             "silen_lib.data._look": ("lib/data.html#_look", "silen_lib/data.py"),
             "silen_lib.data._raw_folder": ("lib/data.html#_raw_folder", "silen_lib/data.py"),
+            "silen_lib.data._read_csv": ("lib/data.html#_read_csv", "silen_lib/data.py"),
+            "silen_lib.data._read_table": ("lib/data.html#_read_table", "silen_lib/data.py"),
             "silen_lib.data._socket_timeout": (
                 "lib/data.html#_socket_timeout",
                 "silen_lib/data.py",
@@ -2895,10 +2905,12 @@ d = {
                 "lib/data.html#import_torchvision",
                 "silen_lib/data.py",
             ),
+            "silen_lib.data.is_table": ("lib/data.html#is_table", "silen_lib/data.py"),
             "silen_lib.data.letters": ("lib/data.html#letters", "silen_lib/data.py"),
             "silen_lib.data.load_dataset": ("lib/data.html#load_dataset", "silen_lib/data.py"),
             "silen_lib.data.load_digits": ("lib/data.html#load_digits", "silen_lib/data.py"),
             "silen_lib.data.load_mnist": ("lib/data.html#load_mnist", "silen_lib/data.py"),
+            "silen_lib.data.load_table": ("lib/data.html#load_table", "silen_lib/data.py"),
             "silen_lib.data.mnist_state": ("lib/data.html#mnist_state", "silen_lib/data.py"),
             "silen_lib.data.shapes_8x8": ("lib/data.html#shapes_8x8", "silen_lib/data.py"),
             "silen_lib.data.wave_pictures": ("lib/data.html#wave_pictures", "silen_lib/data.py"),
@@ -3752,6 +3764,30 @@ d = {
             ),
         },
         "silen_lib.layers": {
+            "silen_lib.layers.LearnedMemories": (
+                "lib/layers.html#learnedmemories",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedMemories.__init__": (
+                "lib/layers.html#learnedmemories.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedMemories.forward": (
+                "lib/layers.html#learnedmemories.forward",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries": (
+                "lib/layers.html#learnedqueries",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries.__init__": (
+                "lib/layers.html#learnedqueries.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries.forward": (
+                "lib/layers.html#learnedqueries.forward",
+                "silen_lib/layers.py",
+            ),
             "silen_lib.layers.MultiheadLayer": (
                 "lib/layers.html#multiheadlayer",
                 "silen_lib/layers.py",
@@ -3833,6 +3869,10 @@ d = {
             "silen_lib.layers.entmax15": ("lib/layers.html#entmax15", "silen_lib/layers.py"),
             "silen_lib.layers.fused_read": ("lib/layers.html#fused_read", "silen_lib/layers.py"),
             "silen_lib.layers.join_heads": ("lib/layers.html#join_heads", "silen_lib/layers.py"),
+            "silen_lib.layers.modern_hopfield_retrieve": (
+                "lib/layers.html#modern_hopfield_retrieve",
+                "silen_lib/layers.py",
+            ),
             "silen_lib.layers.modern_hopfield_settle": (
                 "lib/layers.html#modern_hopfield_settle",
                 "silen_lib/layers.py",
@@ -4144,24 +4184,8 @@ d = {
                 "modern_hopfield.html#hopfieldlookup",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.HopfieldLookup.__init__": (
-                "modern_hopfield.html#hopfieldlookup.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldLookup.forward": (
-                "modern_hopfield.html#hopfieldlookup.forward",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.HopfieldPooling": (
                 "modern_hopfield.html#hopfieldpooling",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldPooling.__init__": (
-                "modern_hopfield.html#hopfieldpooling.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldPooling.forward": (
-                "modern_hopfield.html#hopfieldpooling.forward",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.dense_energy": (
@@ -4178,10 +4202,6 @@ d = {
             ),
             "silen_lib.modern_hopfield.modern_hopfield_energy": (
                 "modern_hopfield.html#modern_hopfield_energy",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.modern_hopfield_retrieve": (
-                "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (
@@ -4791,6 +4811,7 @@ d = {
                 "lib/train.html#_fast_bfloat16",
                 "silen_lib/train.py",
             ),
+            "silen_lib.train._for_table": ("lib/train.html#_for_table", "silen_lib/train.py"),
             "silen_lib.train._git_commit": ("lib/train.html#_git_commit", "silen_lib/train.py"),
             "silen_lib.train._handled": ("lib/train.html#_handled", "silen_lib/train.py"),
             "silen_lib.train._help": ("lib/train.html#_help", "silen_lib/train.py"),
