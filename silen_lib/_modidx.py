@@ -2003,6 +2003,10 @@ d = {
                 "checks/sampling.html#_accept_oracle",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._all_features": (
+                "checks/sampling.html#_all_features",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._bell": (
                 "checks/sampling.html#_bell",
                 "silen_lib/checks/sampling.py",
@@ -2011,8 +2015,20 @@ d = {
                 "checks/sampling.html#_between",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._but_the_first": (
+                "checks/sampling.html#_but_the_first",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._chain": (
+                "checks/sampling.html#_chain",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._column": (
                 "checks/sampling.html#_column",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._coupled": (
+                "checks/sampling.html#_coupled",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._cut": (
@@ -2023,8 +2039,20 @@ d = {
                 "checks/sampling.html#_down",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._draws": (
+                "checks/sampling.html#_draws",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._each": (
                 "checks/sampling.html#_each",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._euler": (
+                "checks/sampling.html#_euler",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._far_apart": (
+                "checks/sampling.html#_far_apart",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._first": (
@@ -2039,24 +2067,40 @@ d = {
                 "checks/sampling.html#_flat",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._fourier": (
-                "checks/sampling.html#_fourier",
+            "silen_lib.checks.sampling._forgets": (
+                "checks/sampling.html#_forgets",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._gap": (
                 "checks/sampling.html#_gap",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._half_of_them": (
+                "checks/sampling.html#_half_of_them",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._halves": (
                 "checks/sampling.html#_halves",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._lag_oracle": (
-                "checks/sampling.html#_lag_oracle",
+            "silen_lib.checks.sampling._ham": (
+                "checks/sampling.html#_ham",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._lags": (
-                "checks/sampling.html#_lags",
+            "silen_lib.checks.sampling._hasty": (
+                "checks/sampling.html#_hasty",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._idle": (
+                "checks/sampling.html#_idle",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._judge": (
+                "checks/sampling.html#_judge",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._judge_oracle": (
+                "checks/sampling.html#_judge_oracle",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._langevin_case": (
@@ -2067,8 +2111,16 @@ d = {
                 "checks/sampling.html#_law",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._leapfrog_oracle": (
+                "checks/sampling.html#_leapfrog_oracle",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._middle": (
                 "checks/sampling.html#_middle",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._mirror": (
+                "checks/sampling.html#_mirror",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._noise": (
@@ -2087,8 +2139,12 @@ d = {
                 "checks/sampling.html#_parts",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._pearson": (
-                "checks/sampling.html#_pearson",
+            "silen_lib.checks.sampling._positions_first": (
+                "checks/sampling.html#_positions_first",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._quartic": (
+                "checks/sampling.html#_quartic",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._random": (
@@ -2111,8 +2167,20 @@ d = {
                 "checks/sampling.html#_rhat_oracle",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._ring": (
-                "checks/sampling.html#_ring",
+            "silen_lib.checks.sampling._rhos": (
+                "checks/sampling.html#_rhos",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._rolled": (
+                "checks/sampling.html#_rolled",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._second": (
+                "checks/sampling.html#_second",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._soft": (
+                "checks/sampling.html#_soft",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._spread": (
@@ -2123,12 +2191,36 @@ d = {
                 "checks/sampling.html#_step",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._stiff": (
+                "checks/sampling.html#_stiff",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._still": (
                 "checks/sampling.html#_still",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._sum_of": (
+                "checks/sampling.html#_sum_of",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._ten_springs": (
+                "checks/sampling.html#_ten_springs",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._thrice": (
                 "checks/sampling.html#_thrice",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._total": (
+                "checks/sampling.html#_total",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._ula": (
+                "checks/sampling.html#_ula",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._uncentred": (
+                "checks/sampling.html#_uncentred",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._uniform_step": (
@@ -2145,6 +2237,14 @@ d = {
             ),
             "silen_lib.checks.sampling._within": (
                 "checks/sampling.html#_within",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._worth": (
+                "checks/sampling.html#_worth",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._worth_oracle": (
+                "checks/sampling.html#_worth_oracle",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._wrong": (
@@ -4283,38 +4383,17 @@ d = {
             "silen_lib.rbm.trust_ais": ("rbm.html#trust_ais", "silen_lib/rbm.py"),
         },
         "silen_lib.sampling": {
-            "silen_lib.sampling.Chains": ("sampling.html#chains", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Chains.walk": (
-                "sampling.html#chains.walk",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Convergence": (
-                "sampling.html#convergence",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Convergence.of": (
-                "sampling.html#convergence.of",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers": ("sampling.html#walkers", "silen_lib/sampling.py"),
-            "silen_lib.sampling.Walkers.energies": (
-                "sampling.html#walkers.energies",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.moved": (
-                "sampling.html#walkers.moved",
-                "silen_lib/sampling.py",
-            ),
-            "silen_lib.sampling.Walkers.slopes": (
-                "sampling.html#walkers.slopes",
-                "silen_lib/sampling.py",
-            ),
             "silen_lib.sampling.acceptance_probability": (
                 "sampling.html#acceptance_probability",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.autocorrelation": (
-                "sampling.html#autocorrelation",
+            "silen_lib.sampling.hamiltonian_proposal": (
+                "sampling.html#hamiltonian_proposal",
+                "silen_lib/sampling.py",
+            ),
+            "silen_lib.sampling.hmc": ("sampling.html#hmc", "silen_lib/sampling.py"),
+            "silen_lib.sampling.judge_sampler": (
+                "sampling.html#judge_sampler",
                 "silen_lib/sampling.py",
             ),
             "silen_lib.sampling.langevin": ("sampling.html#langevin", "silen_lib/sampling.py"),
@@ -4331,11 +4410,11 @@ d = {
                 "sampling.html#metropolis_hastings",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.replica_exchange": (
-                "sampling.html#replica_exchange",
+            "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
+            "silen_lib.sampling.worth_of_step": (
+                "sampling.html#worth_of_step",
                 "silen_lib/sampling.py",
             ),
-            "silen_lib.sampling.split_rhat": ("sampling.html#split_rhat", "silen_lib/sampling.py"),
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
@@ -4764,6 +4843,43 @@ d = {
             "silen_lib.train._with_dashes": ("lib/train.html#_with_dashes", "silen_lib/train.py"),
             "silen_lib.train.load_model": ("lib/train.html#load_model", "silen_lib/train.py"),
             "silen_lib.train.main": ("lib/train.html#main", "silen_lib/train.py"),
+        },
+        "silen_lib.walkers": {
+            "silen_lib.walkers.Chains": ("lib/walkers.html#chains", "silen_lib/walkers.py"),
+            "silen_lib.walkers.Chains.walk": (
+                "lib/walkers.html#chains.walk",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Convergence": (
+                "lib/walkers.html#convergence",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Convergence.of": (
+                "lib/walkers.html#convergence.of",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers": ("lib/walkers.html#walkers", "silen_lib/walkers.py"),
+            "silen_lib.walkers.Walkers.energies": (
+                "lib/walkers.html#walkers.energies",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers.moved": (
+                "lib/walkers.html#walkers.moved",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.Walkers.slopes": (
+                "lib/walkers.html#walkers.slopes",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.autocorrelation": (
+                "lib/walkers.html#autocorrelation",
+                "silen_lib/walkers.py",
+            ),
+            "silen_lib.walkers.per_chain": ("lib/walkers.html#per_chain", "silen_lib/walkers.py"),
+            "silen_lib.walkers.replica_exchange": (
+                "lib/walkers.html#replica_exchange",
+                "silen_lib/walkers.py",
+            ),
         },
         "silen_lib.widgets": {
             "silen_lib.widgets.__getattr__": (

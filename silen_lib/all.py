@@ -35,7 +35,6 @@ __all__ = [
     "annealed_langevin",
     "async_step",
     "attention_free_energy",
-    "autocorrelation",
     "basin_radius",
     "binarise",
     "bit_error",
@@ -79,9 +78,11 @@ __all__ = [
     "gradient_descent",
     "grid_points",
     "half_load",
+    "hamiltonian_proposal",
     "heat_bath",
     "heat_bath_sweep",
     "hidden_activity",
+    "hmc",
     "hopfield_energy",
     "hopfield_update",
     "identify",
@@ -89,6 +90,7 @@ __all__ = [
     "info_nce",
     "information_gain",
     "is_gradient_step",
+    "judge_sampler",
     "langevin",
     "langevin_step",
     "learning_gradient",
@@ -161,6 +163,7 @@ __all__ = [
     "unlearn",
     "unstable_bits",
     "variational_free_energy",
+    "worth_of_step",
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
@@ -178,6 +181,7 @@ from .mean_field import ags_state, critical_capacity
 from .places import SparseDistributedMemory
 from .spins import dense_update, random_patterns
 from .train import load_model
+from .walkers import Chains, Convergence, Walkers, replica_exchange
 
 __version__ = "0.1.0"
 
@@ -290,17 +294,16 @@ from .attention import (
 )
 from .sampling import (
     acceptance_probability,
-    Walkers,
     metropolis_hastings,
-    Chains,
+    judge_sampler,
     langevin_step,
     langevin,
     mala_log_ratio,
     mala,
-    autocorrelation,
-    replica_exchange,
+    hamiltonian_proposal,
+    hmc,
     split_rhat,
-    Convergence,
+    worth_of_step,
 )
 from .score import (
     mixture_score,

@@ -5,36 +5,32 @@
 # %% auto #0
 __all__ = [
     "acceptance_probability",
-    "Walkers",
     "metropolis_hastings",
-    "Chains",
+    "judge_sampler",
     "langevin_step",
     "langevin",
     "mala_log_ratio",
     "mala",
-    "autocorrelation",
-    "replica_exchange",
+    "hamiltonian_proposal",
+    "hmc",
     "split_rhat",
-    "Convergence",
+    "worth_of_step",
 ]
 
 # %% ../nbs/08_sampling.ipynb #9a9aed70
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from . import args, core
-from .boltzmann import swap_probability
+from .walkers import *  # noqa: F403
+from .walkers import Chains, Energy, Number, Step, Walkers, per_chain
 
 
 # %% ../nbs/08_sampling.ipynb #30971884
 def acceptance_probability(
-    E: Tensor,
-    E_new: Tensor,
-    T: float | Tensor = 1.0,
-    log_ratio: float | Tensor = 0.0,
+    E: Tensor, E_new: Tensor, T: Number = 1.0, log_ratio: Number = 0.0
 ) -> Tensor:
     """Metropolis–Hastings probability of taking each proposal, without overflow (Hastings 1970).
 
@@ -58,90 +54,12 @@ def acceptance_probability(
     return ((E - E_new) / T + log_ratio).clamp(max=0).exp()
 
 
-# %% ../nbs/08_sampling.ipynb #fe7ed859
-class Walkers(NamedTuple):
-    """Where a batch of walkers stands, with what has been computed there. Only `x` is needed to begin.
-
-    Args:
-        x: (..., d), positions: reals, spins or bits
-        E: (...), their energies
-        slope: (..., d), ∇E
-        accepted: (...), whether the last proposal was taken
-        swapped: (R−1, chains), whether neighbouring temperatures were exchanged (`replica_exchange`)
-
-    >>> Walkers(torch.tensor([[3.0]])).energies(lambda x: x.square().sum(-1))
-    tensor([9.])
-    """
-
-    x: Tensor
-    E: Tensor | None = None
-    slope: Tensor | None = None
-    accepted: Tensor | None = None
-    swapped: Tensor | None = None
-
-    def energies(self, energy: Callable[[Tensor], Tensor], *, start: bool = False) -> Tensor:
-        """Their energies (...): what they carry, else `energy(x)`, without a graph.
-
-        `start` refuses NaN: from an undefined energy no proposal is ever taken."""
-        args.function("energy", energy)
-        if self.E is not None:
-            return self.E
-        x = args.points("x", self.x, finite=False, values=False)
-        with torch.no_grad():
-            E = energy(x)
-        return args.returned("energy", E, x.shape[:-1], x, nan=not start)
-
-    def slopes(
-        self, energy: Callable[[Tensor], Tensor], *, start: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Their energies (...) and ∇E (..., d): what they carry, else both from one pass of autograd.
-
-        `start` refuses NaN, as in `energies`.
-
-        >>> E, slope = Walkers(torch.tensor([[3.0]])).slopes(lambda x: x.square().sum(-1))
-        >>> slope
-        tensor([[6.]])
-        """
-        args.function("energy", energy)
-        if self.E is not None and self.slope is not None:
-            return self.E, self.slope
-        x = args.points("x", self.x, finite=False, values=False).detach().requires_grad_(True)
-        with torch.enable_grad():
-            E = args.returned("energy", energy(x), x.shape[:-1], x, nan=not start)
-            if not E.requires_grad:
-                raise ValueError(
-                    "energy(x) does not depend on x through torch operations: no slope"
-                )
-            return E.detach(), torch.autograd.grad(E.sum(), x)[0]
-
-    def moved(
-        self, there: "Walkers", p: Tensor, generator: torch.Generator | None = None
-    ) -> "Walkers":
-        """Each walker goes `there` with its own probability p (...), and else stays; `accepted` tells which.
-
-        The coins are doubles where there are any: 24 bits would let a 1e-30 through.
-
-        >>> here, there = Walkers(torch.tensor([[1.0], [2.0]])), Walkers(torch.tensor([[5.0], [6.0]]))
-        >>> here.moved(there, torch.tensor([1.0, 0.0])).x.tolist()
-        [[5.0], [2.0]]
-        """
-        like = p.new_empty(0, dtype=core.wide_dtype(p.device))
-        take = core.uniform(p.shape, like, generator) < p
-        column = take.unsqueeze(-1)
-        E = slope = None
-        if self.E is not None and there.E is not None:
-            E = torch.where(take, there.E, self.E)
-        if self.slope is not None and there.slope is not None:
-            slope = torch.where(column, there.slope, self.slope)
-        return Walkers(torch.where(column, there.x, self.x), E, slope, take)
-
-
 # %% ../nbs/08_sampling.ipynb #affe22ff
 def metropolis_hastings(
-    energy: Callable[[Tensor], Tensor],
-    propose: float | Tensor | Callable[..., tuple[Tensor, float | Tensor]],
-    T: float | Tensor = 1.0,
-) -> Callable[..., Walkers]:
+    energy: Energy,
+    propose: Number | Callable[..., tuple[Tensor, Number]],
+    T: Number = 1.0,
+) -> Step:
     """A step of Metropolis–Hastings for any proposal (Hastings 1970). A proposal of undefined (NaN) energy is refused.
 
     Args:
@@ -176,75 +94,45 @@ def metropolis_hastings(
     return step
 
 
-# %% ../nbs/08_sampling.ipynb #95b44443
-class Chains(NamedTuple):
-    """What a walk left behind; `Chains.walk` makes it.
+# %% ../nbs/08_sampling.ipynb #7b06cd8a
+def judge_sampler(
+    step: Step, energy: Energy, exact: Tensor, far: Tensor, n_steps: int = 100
+) -> str:
+    """Whether a step samples a law: "right", "wrong law", or "does not arrive" (keeps the law, but does not find it).
 
     Args:
-        x: (..., n, d), positions of every chain after each recorded step
-        acceptance: (...), fraction of proposals each chain took; None where a step does not propose
-        last: where the chains stand: hand it back to `walk` to go on
-        swaps: (R−1,), fraction of exchanges made between neighbouring temperatures (`replica_exchange`)
+        step: the sampler, (Walkers, generator) → Walkers
+        energy: (..., d) → (...)
+        exact: (n, d), independent exact draws, thousands
+        far: (m, d), starts away from the goal, thousands
+        n_steps: after how many steps it must have arrived
 
-    >>> still = lambda walkers, generator: walkers
-    >>> Chains.walk(still, torch.tensor([[1.0], [2.0]]), 3).x[..., 0].tolist()
-    [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
+    >>> spring = lambda x: x.square().sum(-1) / 2
+    >>> idle = lambda walkers, generator=None: walkers
+    >>> judge_sampler(idle, spring, torch.randn(4000, 2), torch.full((2000, 2), 3.0))
+    'does not arrive'
     """
-
-    x: Tensor
-    acceptance: Tensor | None
-    last: Walkers
-    swaps: Tensor | None = None
-
-    @classmethod
-    def walk(
-        cls,
-        step: Callable[..., Walkers],
-        x: Tensor | Walkers,
-        n: int,
-        *,
-        burn: int = 0,
-        thin: int = 1,
-        generator: torch.Generator | None = None,
-    ) -> Self:
-        """Walk all chains together for burn + n·thin steps, and record n positions of each.
-
-        Args:
-            step: (Walkers, generator) → Walkers
-            x: (..., d), starts, one for each chain; or the `last` of earlier chains
-            n: positions to record from each chain, 1 or more
-            burn: steps to forget first
-            thin: record every thin-th position
-            generator: None for torch's global one
-        """
-        args.function("step", step)
-        args.generator("generator", generator)
-        w = x if isinstance(x, Walkers) else Walkers(x)
-        w = w._replace(x=args.points("x", w.x).detach())
-        n, burn, thin = args.whole("n", n), args.whole("burn", burn, 0), args.whole("thin", thin)
-        for _ in range(burn):
-            w = step(w, generator)
-        kept, taken, swapped = w.x.new_empty(n, *w.x.shape), None, None
-        for i in range(n * thin):
-            w = step(w, generator)
-            if w.accepted is not None:
-                taken = w.accepted.long() if taken is None else taken + w.accepted
-            if w.swapped is not None:
-                share = w.swapped.to(core.wide_dtype(w.x.device)).flatten(1).mean(1)
-                swapped = share if swapped is None else swapped + share
-            if (i + 1) % thin == 0:
-                kept[i // thin] = w.x
-        acceptance = None if taken is None else taken / (n * thin)
-        swaps = None if swapped is None else swapped / (n * thin)
-        return cls(kept.movedim(0, -2), acceptance, w, swaps)
+    args.function("energy", energy)
+    args.floats("exact", exact, ndim=2)
+    args.floats("far", far, like=("exact", exact), ndim=2, last=exact.shape[-1])
+    burn = args.whole("n_steps", n_steps) - 1
+    goal, others = exact.chunk(2)
+    features = lambda s: torch.cat([s, s**2, energy(s)[:, None]], 1)
+    want = features(others)
+    for start, verdict in ((goal, "wrong law"), (far, "does not arrive")):
+        seen = features(Chains.walk(step, start, 1, burn=burn).x[:, 0])
+        error = (seen.var(0) / len(seen) + want.var(0) / len(want)).sqrt()
+        if not ((seen.mean(0) - want.mean(0)).abs() < 6 * error).all():
+            return verdict
+    return "right"
 
 
 # %% ../nbs/08_sampling.ipynb #27ef8138
 def langevin_step(
     x: Tensor,
     slope: Tensor,
-    step_size: float | Tensor,
-    T: float | Tensor = 1.0,
+    step_size: Number,
+    T: Number = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """One step of unadjusted Langevin dynamics: every walker slides downhill and is kicked about.
@@ -270,11 +158,7 @@ def langevin_step(
 
 
 # %% ../nbs/08_sampling.ipynb #30916632
-def langevin(
-    energy: Callable[[Tensor], Tensor],
-    step_size: float | Tensor,
-    T: float | Tensor = 1.0,
-) -> Callable[..., Walkers]:
+def langevin(energy: Energy, step_size: Number, T: Number = 1.0) -> Step:
     """A step of the unadjusted Langevin algorithm (ULA): fast, simple, and biased by the step size.
 
     Args:
@@ -290,10 +174,7 @@ def langevin(
     tensor([[4.]])
     """
     args.function("energy", energy)
-    args.scale("step_size", step_size)
-    args.scale("T", T)
-    eta = step_size[..., None] if isinstance(step_size, Tensor) else step_size  # fits (..., d)
-    heat = T[..., None] if isinstance(T, Tensor) else T
+    eta, heat = per_chain("step_size", step_size), per_chain("T", T)
 
     def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
         _, slope = Walkers(w.x).slopes(energy)
@@ -304,14 +185,9 @@ def langevin(
 
 # %% ../nbs/08_sampling.ipynb #6fdceadb
 def mala_log_ratio(
-    x: Tensor,
-    slope: Tensor,
-    y: Tensor,
-    slope_y: Tensor,
-    step_size: float | Tensor,
-    T: float | Tensor = 1.0,
+    x: Tensor, slope: Tensor, y: Tensor, slope_y: Tensor, step_size: Number, T: Number = 1.0
 ) -> Tensor:
-    """Log ratio of Langevin proposals, back minus forth: log q(x|y) − log q(y|x), where q(y|x) is N(x − η∇E(x), 2ηT).
+    """Log ratio of Langevin proposals, back minus forth.
 
     Args:
         x: (..., d), where the walkers stand
@@ -340,11 +216,7 @@ def mala_log_ratio(
 
 
 # %% ../nbs/08_sampling.ipynb #76e2cf95
-def mala(
-    energy: Callable[[Tensor], Tensor],
-    step_size: float | Tensor,
-    T: float | Tensor = 1.0,
-) -> Callable[..., Walkers]:
+def mala(energy: Energy, step_size: Number, T: Number = 1.0) -> Step:
     """A step of the Metropolis-adjusted Langevin algorithm (Roberts & Tweedie 1996): no bias, one gradient a step.
 
     Args:
@@ -360,10 +232,7 @@ def mala(
     tensor(True)
     """
     args.function("energy", energy)
-    args.scale("step_size", step_size)
-    args.scale("T", T)
-    eta = step_size[..., None] if isinstance(step_size, Tensor) else step_size  # fits (..., d)
-    heat = T[..., None] if isinstance(T, Tensor) else T
+    eta, heat = per_chain("step_size", step_size), per_chain("T", T)
 
     def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
         E, slope = w.slopes(energy, start=True)
@@ -376,86 +245,63 @@ def mala(
     return step
 
 
-# %% ../nbs/08_sampling.ipynb #e4c05ed1
-def autocorrelation(x: Tensor, n_lags: int) -> Tensor:
-    """Autocorrelation of each series about its own mean, 1 at lag 0. Sums are divided by n at every lag.
-
-    Args:
-        x: (..., n), series, one for each chain
-        n_lags: how many of the lags 0, 1, 2, … are wanted, at most n
-
-    Returns: (..., n_lags)
-
-    >>> autocorrelation(torch.tensor([1.0, -1.0, 1.0, -1.0]), 2)
-    tensor([ 1.0000, -0.7500])
-    """
-    n = args.floats("x", args.points("x", x), values=False).shape[-1]
-    n_lags = args.whole("n_lags", n_lags, 1, n)
-    f = torch.fft.rfft(x - x.mean(-1, keepdim=True), 2 * n)  # 2n: room for the ends not to meet
-    c = torch.fft.irfft(f.abs().square(), 2 * n)[..., :n_lags]
-    return args.finite_result(c / c[..., :1], x=x)
-
-
-# %% ../nbs/08_sampling.ipynb #36406023
-def replica_exchange(
-    energy: Callable[[Tensor], Tensor],
-    kernel: Callable[[Tensor], Callable[..., Walkers]],
-    T: Sequence[float] | Tensor,
-) -> Callable[..., Walkers]:
-    """A step of `kernel` at each temperature, then exchanges (Geyer 1991; Hukushima & Nemoto 1996): parallel tempering.
+# %% ../nbs/08_sampling.ipynb #ad445cfa
+def hamiltonian_proposal(
+    energy: Energy, x: Tensor, p: Tensor, step_size: float, n_leapfrog: int
+) -> tuple[Tensor, Tensor]:
+    """Where leapfrog steps lead, and how much the total energy has changed on the way (mass 1).
 
     Args:
         energy: (..., d) → (...)
-        kernel: a column of temperatures (R, 1) → a step for walkers (R, chains, d)
-        T: R temperatures above 0, two or more, from the one you want to the hottest
+        x: (..., d), positions
+        p: (..., d), momenta
+        step_size: ε above 0, the time of one leapfrog step
+        n_leapfrog: number of steps, 1 or more
 
-    Returns: a step (Walkers, generator) → Walkers, for walkers (R, chains, d); row 0 samples at T[0]
+    Returns: (..., d), positions at the end; (...), total energy there minus at the start
+
+    >>> flat = lambda x: (0 * x).sum(-1)
+    >>> hamiltonian_proposal(flat, torch.tensor([[1.0]]), torch.tensor([[2.0]]), 0.5, 3)
+    (tensor([[4.]]), tensor([0.]))
+    """
+    args.points("x", x, finite=False, values=False)
+    args.alike("p", args.points("p", p, like=("x", x)), "x", x, "shape")
+    step_size = args.positive("step_size", step_size)
+    E, slope = Walkers(x).slopes(energy)
+    before = E + p.square().sum(-1) / 2
+    for _ in range(args.whole("n_leapfrog", n_leapfrog)):
+        p = p - step_size / 2 * slope
+        x = x + step_size * p
+        E, slope = Walkers(x).slopes(energy)
+        p = p - step_size / 2 * slope
+    return x, E + p.square().sum(-1) / 2 - before
+
+
+# %% ../nbs/08_sampling.ipynb #a46ee6d7
+def hmc(energy: Energy, step_size: float, n_leapfrog: int, T: float = 1.0) -> Step:
+    """A step of Hamiltonian Monte Carlo (Duane et al. 1987): a fresh momentum, n_leapfrog + 1 gradients, one coin.
+
+    Args:
+        energy: (..., d) → (...)
+        step_size: ε above 0, the time of one leapfrog step
+        n_leapfrog: number of leapfrog steps, 1 or more
+        T: temperature above 0
+
+    Returns: a step (Walkers, generator) → Walkers
 
     >>> spring = lambda x: x.square().sum(-1) / 2
-    >>> step = replica_exchange(spring, lambda T: mala(spring, 0.1, T), [1.0, 1.0])
-    >>> Chains.walk(step, torch.zeros(2, 5, 1), 3).swaps  # equal temperatures: every exchange is made
-    tensor([1.], dtype=torch.float64)
+    >>> Chains.walk(hmc(spring, 0.01, 10), torch.zeros(4, 3), 5).acceptance
+    tensor([1., 1., 1., 1.])
     """
     args.function("energy", energy)
-    args.function("kernel", kernel)
-    if isinstance(T, Tensor):
-        T = args.concrete("T", T).cpu()
-    elif isinstance(T, Sequence) and not isinstance(T, str):
-        T = list(T)
-    like = torch.empty(0, dtype=torch.float64)
-    ladder = args.temperatures("T", T, like, "two or more", least=2)
-    built = {}  # a step for each device and dtype that walkers come with
+    step_size, T = args.positive("step_size", step_size), args.positive("T", T)
+    n_leapfrog = args.whole("n_leapfrog", n_leapfrog)
 
     def step(w: Walkers, generator: torch.Generator | None = None) -> Walkers:
-        R = len(ladder)
-        if w.x.ndim != 3 or len(w.x) != R:
-            raise ValueError(
-                f"x must be ({R}, chains, d), one row a temperature, got {tuple(w.x.shape)}"
-            )
-        kind = w.x.device, w.x.dtype
-        if kind not in built:
-            column = ladder.to(*kind).unsqueeze(-1)
-            built[kind] = column, args.function("kernel(T)", kernel(column))
-        column, move = built[kind]
-        w = move(w, generator)
-        E = w.energies(energy, start=args.on_host(w.x))  # a look makes a GPU wait
-        rows = torch.arange(R, device=E.device).unsqueeze(-1).expand(E.shape)
-        swapped = torch.empty(R - 1, E.shape[1], dtype=torch.bool, device=E.device)
-        source = rows  # the row that each walker comes from
-        for first in range(min(2, R - 1)):  # pairs (0, 1), (2, 3), …, then (1, 2), (3, 4), …
-            low, high = slice(first, R - 1, 2), slice(first + 1, R, 2)
-            p = swap_probability(E[low], E[high], column[low], column[high])
-            coins = core.uniform(
-                p.shape, p.new_empty(0, dtype=core.wide_dtype(p.device)), generator
-            )
-            swapped[low] = coins < p
-            order = rows.clone()
-            order[low] += swapped[low].long()
-            order[high] -= swapped[low].long()
-            E, source = E.gather(0, order), source.gather(0, order)
-        wide = source.unsqueeze(-1).expand(w.x.shape)
-        slope = None if w.slope is None else w.slope.gather(0, wide)
-        return w._replace(x=w.x.gather(0, wide), E=E, slope=slope, swapped=swapped)
+        p = T**0.5 * core.normal(w.x.shape, w.x, generator)
+        y, rise = hamiltonian_proposal(energy, w.x, p, step_size, n_leapfrog)
+        go = acceptance_probability(torch.zeros_like(rise), rise, T)
+        return Walkers(w.x).moved(Walkers(y), go, generator)
 
     return step
 
@@ -476,50 +322,27 @@ def split_rhat(x: Tensor) -> Tensor:
         raise ValueError(f"x must be (chains, n) with n ≥ 4, got {tuple(x.shape)}")
     m = x.shape[1] // 2
     halves = torch.cat([x[:, :m], x[:, -m:]])
-    within = halves.var(1).mean()
-    between = halves.mean(1).var()
-    return args.finite_result(
-        (((m - 1) / m * within + between) / within).sqrt(), x=x, infinite=True
-    )
+    W, B = halves.var(1).mean(), halves.mean(1).var()
+    return args.finite_result((((m - 1) / m * W + B) / W).sqrt(), x=x, infinite=True)
 
 
-# %% ../nbs/08_sampling.ipynb #f9df188f
-class Convergence(NamedTuple):
-    """What several chains say about the mean of each coordinate; `Convergence.of` makes it.
+# %% ../nbs/08_sampling.ipynb #2c3dffd6
+def worth_of_step(P: Tensor, p: Tensor, f: Tensor) -> float:
+    """What share of an independent draw one step of a stationary chain is worth, for the mean of f: 1/τ.
 
     Args:
-        mean: (d,)
-        error: (d,), standard error of the mean, with autocorrelation counted in
-        ess: (d,), effective sample size (bulk)
-        rhat: (d,), R̂, rank-normalised and split
+        P: (n, n), transition probabilities, P[i, j] from i to j; every state is reached
+        p: (n,), the law that P leaves alone
+        f: (n,), a quantity of the states that is not the same everywhere
 
-    >>> Convergence.of(torch.arange(8.0).reshape(2, 4, 1)).mean
-    tensor([3.5000], dtype=torch.float64)
+    >>> independent = torch.tensor([[0.25, 0.75], [0.25, 0.75]])
+    >>> round(worth_of_step(independent, independent[0], torch.tensor([0.0, 1.0])), 4)
+    1.0
     """
-
-    mean: Tensor
-    error: Tensor
-    ess: Tensor
-    rhat: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor) -> Self:
-        """Mean, error, effective sample size and R̂ of each coordinate, by arviz_stats (Vehtari et al. 2021).
-
-        Args:
-            x: (chains, n, d), at least 2 chains of 4 positions, as `Chains` holds them
-
-        Returns: float64, on the processor
-        """
-        from arviz_stats.base.array import array_stats as stats
-
-        args.floats("x", x, ndim=3, empty=True)
-        if x.shape[0] < 2 or x.shape[1] < 4:
-            want = "(chains, n, d) with at least 2 chains of 4 positions"
-            raise ValueError(f"x must be {want}, got {tuple(x.shape)}")
-        x = x.detach().cpu().double()
-        series = x.movedim(-1, 0).numpy()
-        error, ess, rhat = (
-            torch.as_tensor(f(series), dtype=x.dtype) for f in (stats.mcse, stats.ess, stats.rhat)
-        )
-        return cls(x.mean((0, 1)), error, ess, rhat)
+    args.distribution("P", args.square("P", P, values=False), tol=1e-2)
+    p = args.alike("p", args.distribution("p", p, tol=1e-2), "P", P)
+    f = args.alike("f", args.floats("f", f, last=len(P), ndim=1), "P", P)
+    P, p, f = P.double(), p.double(), f.double()
+    f = f - p @ f
+    g = torch.linalg.solve(torch.eye(len(p), dtype=p.dtype, device=p.device) - P + p, f)
+    return (p @ f**2 / (2 * p @ (f * g) - p @ f**2)).item()

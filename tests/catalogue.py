@@ -1296,13 +1296,13 @@ entry(
 entry("sampling.langevin", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry("sampling.mala", energy=Function(well), step_size=Positive(0.1), T=Temperature())
 entry(
-    "sampling.replica_exchange",
+    "walkers.replica_exchange",
     energy=Function(well),
     kernel=Function(lambda T: None),
     T=(1.0, 2.0),
 )
 entry(
-    "sampling.Chains.walk",
+    "walkers.Chains.walk",
     step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
     x=Array(4, 2, wide=False, lone=True, empty=True),
     n=Count(3),
@@ -1313,15 +1313,15 @@ entry(
 for _name in ("energies", "slopes"):
     ENTRIES.append(
         Entry(
-            f"sampling.Walkers.{_name}",
-            lambda energy, x, name=_name: getattr(_import("sampling.Walkers")(x), name)(energy),
+            f"walkers.Walkers.{_name}",
+            lambda energy, x, name=_name: getattr(_import("walkers.Walkers")(x), name)(energy),
             {
                 "energy": Function(well),
                 "x": Array(4, 2, wide=False, lone=True, empty=True, may=FLEW_OFF),
             },
         )
     )
-entry("sampling.Convergence.of", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
+entry("walkers.Convergence.of", fake="asks numpy", x=Array(3, 20, 2, wide=False, lone=True))
 entry(
     "sampling.acceptance_probability",
     E=Array(4, wide=False, may=FLEW_OFF),
@@ -1345,7 +1345,45 @@ entry(
     step_size=Positive(0.1),
     T=Temperature(),
 )
-entry("sampling.autocorrelation", x=Array(3, 20, wide=False, lone=True), n_lags=Count(4, 0))
+ENTRIES.append(
+    Entry(
+        "walkers.per_chain",
+        lambda value: _import("walkers.per_chain")("value", value),
+        {"value": Temperature()},
+    )
+)
+entry(
+    "sampling.hmc",
+    energy=Function(well),
+    step_size=Positive(0.1),
+    n_leapfrog=Count(3),
+    T=Positive(1.0),
+)
+entry(
+    "sampling.hamiltonian_proposal",
+    energy=Function(well),
+    x=Array(4, 2, wide=False, lone=True, may=FLEW_OFF),
+    p=Array(4, 2, wide=False, lone=True),
+    step_size=Positive(0.1),
+    n_leapfrog=Count(3),
+)
+entry(
+    "sampling.judge_sampler",
+    fake="gives a verdict",
+    step=Function(make=lambda d: _import("sampling.langevin")(well, 0.1)),
+    energy=Function(well),
+    exact=Array(8, 2, wide=False),
+    far=Array(4, 2, wide=False),
+    n_steps=Count(3),
+)
+entry(
+    "sampling.worth_of_step",
+    fake="gives a number",
+    P=Probabilities(3, 3),
+    p=Probabilities(3),
+    f=Array(3, wide=False, lone=True),
+)
+entry("walkers.autocorrelation", x=Array(3, 20, wide=False, lone=True), n_lags=Count(4, 0))
 entry("sampling.split_rhat", x=Array(3, 20, wide=False, lone=True))
 
 # ---------------------------------------------------------------- 9 score
@@ -1922,7 +1960,7 @@ ENTRIES.append(
     Entry(
         "sampling.metropolis_hastings",
         lambda propose, generator: _import("sampling.metropolis_hastings")(well, propose)(
-            _import("sampling.Walkers")(_walked), generator
+            _import("walkers.Walkers")(_walked), generator
         ),
         {"propose": Positive(0.5), "generator": Gen()},
         fake=AGAIN,
@@ -1930,7 +1968,7 @@ ENTRIES.append(
 )
 _no_ladder = ([], [1.0], [1.0, NAN], [1.0, INF], [1.0, 0.0], 3.0, None, "21")
 again(
-    "sampling.replica_exchange",
+    "walkers.replica_exchange",
     energy=well,
     kernel=lambda T: None,
     T=Only([1.0, 2.0], *_no_ladder),
@@ -2028,7 +2066,8 @@ taken(
     *(f"energy.{f}.x" for f in ("energy_gradient", "gaussian_wells")),
     "attention.squared_distances.x",
     "attention.squared_distances.y",
-    *(f"sampling.Walkers.{f}.x" for f in ("energies", "slopes")),
+    *(f"walkers.Walkers.{f}.x" for f in ("energies", "slopes")),
+    "sampling.hamiltonian_proposal.x",
     *(f"sampling.langevin_step.{a}" for a in ("x", "slope")),
     *(f"sampling.mala_log_ratio.{a}" for a in ("x", "slope", "y", "slope_y")),
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
@@ -2089,6 +2128,7 @@ taken(
     "too many",
     *(f"mean_field.{f}.T" for f in ("critical_capacity", "ags_state")),
     *(f"sampling.{f}.T" for f in ("metropolis_hastings", "langevin", "mala")),
+    "walkers.per_chain.value",
     *(f"boltzmann.swap_probability.{a}" for a in ("T1", "T2")),
 )
 taken(
@@ -2118,6 +2158,6 @@ EXEMPT = {
     "rbm": "RBM.log_partition",
     "mnist_rbm": "ProductionRBM.get_weight_stats",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
-    "sampling": "Walkers Chains Convergence",
+    "walkers": "Energy Number Step Walkers Chains Convergence",
     "free_energy": "ExpectedFreeEnergy",
 }

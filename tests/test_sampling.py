@@ -9,28 +9,24 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
-from chapter_functions import defined_in
 
 from silen_lib import sampling as S
 from silen_lib.boltzmann import heat_bath
-from silen_lib.energy import boltzmann, gaussian_wells, sample_states
+from silen_lib.energy import boltzmann, gaussian_wells, grid_points, sample_states
 from silen_lib.exercises import diagnose, verify
 from silen_lib.hopfield import hopfield_energy
 from silen_lib.rbm import RBM, all_states
 
 EXERCISES = [
     "acceptance_probability",
+    "judge_sampler",
     "langevin_step",
     "mala_log_ratio",
-    "autocorrelation",
+    "hamiltonian_proposal",
     "split_rhat",
+    "worth_of_step",
 ]
 DTYPES = [torch.float32, torch.float64]
-TAUGHT = defined_in("08_sampling", vars(S))
-separable, flip_one = TAUGHT["separable"], TAUGHT["flip_one"]
-dkw_limit, cdf_distance, grid_draws = (
-    TAUGHT[name] for name in ("dkw_limit", "cdf_distance", "grid_draws")
-)
 WALLED = partial(
     gaussian_wells,
     centres=((-2.0, -1.0), (2.0, 1.0), (0.0, 3.0)),
@@ -48,6 +44,11 @@ def tilted_well(x):
     return x**4 / 2 - x**3 - 2 * x**2 + 3 * x
 
 
+def separable(energy):
+    "The landscape of independent coordinates, from the energy of one."
+    return lambda x: energy(x).sum(-1)
+
+
 WELL = separable(tilted_well)
 
 
@@ -57,6 +58,37 @@ def spring(x):
 
 def g(seed):
     return torch.Generator().manual_seed(seed)
+
+
+def flip_one(low=-1.0, high=1.0):
+    "Propose to turn one random unit of each state over, from one of its two values to the other."
+
+    def propose(x, generator=None):
+        site = torch.randint(x.shape[-1], (*x.shape[:-1], 1), generator=generator)
+        return x.scatter(-1, site, low + high - x.gather(-1, site)), 0.0
+
+    return propose
+
+
+def dkw_limit(n, alarm=1e-7):
+    "Largest gap of a cumulative distribution that n honest draws show, but for a chance `alarm` (Massart 1990)."
+    return math.sqrt(math.log(2 / alarm) / (2 * n))
+
+
+def cdf_distance(samples, points, p):
+    "Largest gap to the cumulative distribution of cells with middles `points`, over the cells' right edges."
+    s = samples.flatten().to(points.dtype).sort().values
+    below = torch.searchsorted(s, points + (points[1] - points[0]) / 2) / len(s)
+    return (below - p.cumsum(0)).abs().max().item()
+
+
+def grid_draws(energy, low, high, n_samples, T=1.0, n=400):
+    "Exact draws (n_samples, d) in a box cut into n cells a side: a cell by its probability, then a place in it."
+    points, _ = grid_points(low, high, n, dtype=torch.float64)
+    points = points.reshape(-1, len(low))
+    cell = torch.multinomial(boltzmann(energy(points), T), n_samples, replacement=True)
+    width = (torch.tensor(high, dtype=torch.float64) - torch.tensor(low, dtype=torch.float64)) / n
+    return points[cell] + width * (torch.rand_like(points[cell]) - 0.5)
 
 
 def middles(low, high, n):
@@ -115,6 +147,8 @@ def test_a_langevin_step_in_place_is_told_so_and_one_kick_for_the_whole_batch_is
     lambda E, T: S.metropolis_hastings(E, 0.7, T),
     lambda E, T: S.mala(E, 0.07, T),
     lambda E, T: S.mala(E, 0.25, T),
+    lambda E, T: S.hmc(E, 0.25, 1, T),
+    lambda E, T: S.hmc(E, 0.2, 7, T),
 ])  # fmt: skip
 def test_adjusted_walks_leave_the_tilted_well_alone(make, T):
     assert gap_on_line(make(WELL, T), WELL, -4.5, 5, T, 40) < dkw_limit(20_000)
@@ -245,13 +279,94 @@ def test_a_bridge_is_crossed_by_tempering_only():
     assert (alone > 0.6).all() and (trade.x[0] < 0.6).double().mean() > 0.97
 
 
+def test_hmc_of_one_step_is_mala():
+    x, p = torch.randn(50, 2, generator=g(1)).double(), torch.randn(50, 2, generator=g(2)).double()
+    y, rise = S.hamiltonian_proposal(WALLED, x, p, 0.4, 1)
+    (E, slope), (E_y, slope_y) = S.Walkers(x).slopes(WALLED), S.Walkers(y).slopes(WALLED)
+    torch.testing.assert_close(y, x - 0.08 * slope + 0.4 * p)
+    torch.testing.assert_close(
+        -rise, E - E_y + S.mala_log_ratio(x, slope, y, slope_y, 0.08), atol=1e-10, rtol=0
+    )
+
+
+def test_a_path_is_reversible_keeps_volume_and_its_error_falls_with_the_square_of_the_step():
+    x, p = torch.randn(6, 2, generator=g(1)).double(), torch.randn(6, 2, generator=g(2)).double()
+    there, _ = S.hamiltonian_proposal(WALLED, x, p, 0.2, 10)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda z: leapfrog(WALLED, z[:2], z[2:], 0.2, 10), torch.cat([x[0], p[0]])
+    )
+    assert abs(torch.linalg.det(jacobian).item() - 1) < 1e-9
+    end = leapfrog(WALLED, x[0], p[0], 0.2, 10)
+    torch.testing.assert_close(there[0], end[:2])
+    back, _ = S.hamiltonian_proposal(WALLED, there[:1], -end[None, 2:], 0.2, 10)
+    torch.testing.assert_close(back[0], x[0])
+    rises = [S.hamiltonian_proposal(WALLED, x, p, 1.0 / n, n)[1].abs().mean() for n in (20, 40)]
+    assert 3.5 < rises[0] / rises[1] < 4.5
+
+
+def leapfrog(energy, x, p, eps, n):
+    "Position and momentum of one walker, with a graph."
+    slope = torch.func.grad(energy)
+    for _ in range(n):
+        p = p - eps / 2 * slope(x)
+        x = x + eps * p
+        p = p - eps / 2 * slope(x)
+    return torch.cat([x, p])
+
+
+def test_the_worth_of_a_step_is_what_long_chains_show():
+    P = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    p = torch.linalg.matrix_power(P, 1000)[0]
+    f, n, chains = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64), 400, 10_000
+    state, total = torch.multinomial(p, chains, replacement=True), torch.zeros(chains).double()
+    for _ in range(n):
+        state = torch.multinomial(P[state], 1)[:, 0]
+        total += f[state]
+    variance = p @ f**2 - (p @ f) ** 2
+    seen = variance / ((total / n).var() * n)
+    assert abs(seen / S.worth_of_step(P, p, f) - 1) < 6 * (2 / chains) ** 0.5 + 0.02
+
+
+def test_a_sampler_of_another_library_agrees_on_a_posterior():
+    "NUTS of blackjax, after its own warm-up, and our HMC in whitened units: mean and spread of a dose-response fit."
+    jax, blackjax = pytest.importorskip("jax"), pytest.importorskip("blackjax")
+    jnp, dose = jax.numpy, [20.0 * k for k in range(1, 11)]
+    hit = [0, 1, 1, 3, 6, 9, 13, 16, 18, 20]
+
+    def log_density(w):  # in units of the spread, so that the default warm-up has an easy start
+        z = -5.3 + 0.7 * w[0] + (0.043 + 0.0057 * w[1]) * jnp.array(dose)
+        return (jnp.array(hit) * z - 20 * jax.nn.softplus(z)).sum()
+
+    def energy(w):
+        a, b = -5.3 + 0.7 * w[..., :1], 0.043 + 0.0057 * w[..., 1:]
+        z = a + b * torch.tensor(dose, dtype=w.dtype)
+        return (20 * torch.nn.functional.softplus(z) - torch.tensor(hit) * z).sum(-1)
+
+    warm, chain = jax.random.split(jax.random.key(1))
+    found, _ = blackjax.window_adaptation(blackjax.nuts, log_density).run(
+        warm, jnp.zeros(2), num_steps=1000
+    )
+    kernel = blackjax.nuts(log_density, **found.parameters)
+    _, theirs = jax.lax.scan(
+        lambda s, k: (lambda new: (new, new.position))(kernel.step(k, s)[0]),
+        found.state,
+        jax.random.split(chain, 8000),
+    )
+    theirs = torch.tensor(np.asarray(theirs)).double()[None]
+    ours = S.Chains.walk(S.hmc(energy, 0.15, 10), torch.zeros(40, 2), 500, burn=200).x
+    for f in (lambda x: x, torch.square, lambda x: x.prod(-1, keepdim=True)):
+        a, b = S.Convergence.of(f(theirs).reshape(4, 2000, -1)), S.Convergence.of(f(ours))
+        assert ((a.mean - b.mean).abs() < 6 * (a.error**2 + b.error**2).sqrt()).all()
+        assert (a.error < 0.1).all() and (b.error < 0.1).all() and (b.rhat < 1.05).all()
+
+
 # forms
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("make", [
     lambda: S.metropolis_hastings(WALLED, 0.4), lambda: S.langevin(WALLED, 0.1),
-    lambda: S.mala(WALLED, 0.1),
+    lambda: S.mala(WALLED, 0.1), lambda: S.hmc(WALLED, 0.4, 3),
 ])  # fmt: skip
 def test_dtype_is_kept_and_a_generator_decides_everything(make, dtype):
     start = torch.randn(7, 2, generator=g(0)).to(dtype)
