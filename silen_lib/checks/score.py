@@ -389,6 +389,14 @@ _DENOISING_MISTAKES += [
             _denoising(lambda o, s, e: (o + e / s).square().mean())),
     Mistake("Two faults are mended. Still open: the sign of the target and the weight σ².",
             _denoising(lambda o, s, e: (o - e / s).square().sum(-1).mean())),
+    Mistake("This is the program as it was given. It has three faults: a sign, a weight, an average.",
+            _denoising(lambda o, s, e: (o - e / s).square().mean())),
+    Mistake("Two faults are mended. Still open: the target is −ε/σ, and |…|² of a point is a sum.",
+            _denoising(lambda o, s, e: (s**2 * (o - e / s).square()).mean())),
+    Mistake("Two faults are mended. Still open: the weight σ² and the sum over coordinates.",
+            _denoising(lambda o, s, e: (o + e / s).square().mean())),
+    Mistake("Two faults are mended. Still open: the sign of the target and the weight σ².",
+            _denoising(lambda o, s, e: (o - e / s).square().sum(-1).mean())),
     Mistake("The value is right, but it cannot be trained with: no .item(), .detach(), no_grad or numpy.",
             _denoising(lambda o, s, e: (s * o + e).square().sum(-1).mean().item()),
             _denoising(lambda o, s, e: (s * o + e).square().sum(-1).mean().detach())),
@@ -448,6 +456,149 @@ exercise(
         Case(_told(2, 27), _normal(5, 2, seed=28).float(), .7, _normal(5, 2, seed=29).float()).note("single precision"),
         Case(_told(2, 31), *views(_normal(5, 2, seed=32)), torch.tensor(.7), *views(_normal(5, 2, seed=33)))
         .note("σ a tensor of one number"),
+    ],
+)  # fmt: skip
+
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab900002
+def _gradient(seed: int, d: int):
+    "Minus the gradient of a bumpy bowl."
+    A, b = _normal(d, d, seed=seed), _normal(d, seed=seed + 1)
+    return lambda x: -torch.tanh(x @ A.to(x).T + b.to(x)) @ A.to(x) - 0.3 * x
+
+
+def _with_swirl(field, i: int, j: int, size=0.05, where=lambda x: 1.0):
+    "A field and a turn in the plane of coordinates i and j."
+
+    def swirled(x):
+        turn = torch.zeros_like(x)
+        turn[..., i], turn[..., j] = -x[..., j], x[..., i]
+        return field(x) + size * where(x) * turn
+
+    return swirled
+
+
+def _one_point(x):
+    "1 near the point (1, 1, …), 0 elsewhere."
+    return torch.sigmoid(20 * (0.5 - (x.detach() - 1).square().sum(-1, keepdim=True)))
+
+
+def _shear(x):
+    "(cos y, 0): its curl is sin y, of either sign."
+    return torch.stack([torch.cos(x[..., 1]), 0 * x[..., 0]], -1)
+
+
+def _saddle(x):
+    return torch.stack([x[..., 1], x[..., 0]], -1)
+
+
+def _differences(field, x):
+    "The Jacobian by central differences, point by point."
+    h, columns = 1e-4, []
+    for j in range(x.shape[1]):
+        step = torch.zeros_like(x)
+        step[:, j] = h
+        columns.append((field(x + step) - field(x - step)) / (2 * h))
+    return torch.stack(columns, -1)
+
+
+def _energy_oracle(field, x):
+    J = _differences(field, x.detach().double())
+    size = J.square().sum((1, 2)).sqrt()
+    return bool(((J - J.mT).square().sum((1, 2)).sqrt() < 3e-3 * size).all())
+
+
+def _judged(f, field, x):
+    "A plain yes or no, whatever its type."
+    return bool(f(field, x))
+
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab900003
+def _jacobian(field, x):
+    return torch.stack(
+        [torch.autograd.functional.jacobian(lambda p: field(p[None])[0], q) for q in x]
+    )
+
+
+def _symmetric(size, J_of=lambda J: J):
+    "Is the antisymmetric part small? `size` says compared with what."
+
+    def verdict(field, x):
+        J = J_of(_jacobian(field, x))
+        return bool(size((J - J.mT).flatten(1).norm(dim=1), J.flatten(1).norm(dim=1)))
+
+    return verdict
+
+
+def _by_jacobian(test):
+    return lambda field, x: bool(test(_jacobian(field, x)))
+
+
+def _loop(field, x):
+    "One circle around the mean of the points, in the plane of the first two coordinates."
+    t = torch.linspace(0, 2 * math.pi, 2001, dtype=x.dtype)[:-1]
+    circle = torch.zeros(2000, x.shape[1], dtype=x.dtype)
+    circle[:, 0], circle[:, 1] = torch.cos(t), torch.sin(t)
+    ahead = circle.roll(-1, 0) - circle
+    work = (field(x.detach().mean(0) + circle) * ahead).sum()
+    return bool(work.abs() < 1e-2)
+
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab900004
+_ENERGY_MISTAKES = [
+    Mistake("Always yes. Some of the fields turn.", lambda field, x: True),
+    Mistake("Always no. Some of the fields are gradients.", lambda field, x: False),
+    Mistake("The divergence (the trace) says whether arrows converge, not whether they turn.",
+            _by_jacobian(lambda J: (J.diagonal(dim1=1, dim2=2).sum(-1).abs() < 1e-3).all()),
+            _by_jacobian(lambda J: (J.diagonal(dim1=1, dim2=2).sum(-1).abs() > 1e-3).all())),
+    Mistake("The verdict is turned round: symmetric means yes.",
+            lambda field, x: not _symmetric(lambda a, b: (a <= 1e-3 * b).all())(field, x)),
+    Mistake("A gradient's Jacobian is symmetric, J = Jᵀ, not antisymmetric.",
+            _by_jacobian(lambda J: (J + J.mT).abs().max() < 1e-3 * J.abs().max())),
+    Mistake("Each point must pass. Averaged over the points, turns to the left and to the right cancel.",
+            _symmetric(lambda a, b: (a <= 1e-3 * b).all(), lambda J: J.mean(0, keepdim=True))),
+    Mistake("Only the first point is looked at.", _symmetric(lambda a, b: a[0] <= 1e-3 * b[0])),
+    Mistake("One point that passes is not enough: all must.", _symmetric(lambda a, b: (a <= 1e-3 * b).any())),
+    Mistake("Only the first two coordinates are looked at. A field can turn in any plane.",
+            _symmetric(lambda a, b: (a <= 1e-3 * b).all(), lambda J: J[:, :2, :2])),
+    Mistake("Too strict: rounding alone makes the Jacobian of a gradient a little unsymmetric.",
+            _by_jacobian(lambda J: (J == J.mT).all()), _symmetric(lambda a, b: (a <= 1e-9 * b).all())),
+    Mistake("Too lenient: a field that turns by a few hundredths has no energy.",
+            _symmetric(lambda a, b: (a <= 0.1 * b).all()), _symmetric(lambda a, b: (a <= 0.5 * b).all())),
+    Mistake("Too lenient: the field's size decides what is small, and here the whole field is small. Compare with the "
+            "Jacobian's own size.", _symmetric(lambda a, b: (a <= 1e-3).all())),
+    Mistake("One loop proves nothing about others: the field can turn elsewhere, or in another plane.", _loop),
+    Mistake("Off the diagonal a gradient's Jacobian need not be 0: (y, x) is the gradient of xy.",
+            _by_jacobian(lambda J: (J - torch.diag_embed(J.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3)),
+]  # fmt: skip
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab900005
+_SPREAD = torch.cat([_normal(6, 2, seed=41), torch.tensor([[0.3, 1.0], [0.3, -1.0]]).double()])
+_AWAY = torch.cat(
+    [
+        2.0 + _normal(5, 2, seed=42).abs(),
+        torch.ones(1, 2).double(),
+        -2.0 - _normal(4, 2, seed=43).abs(),
+    ]
+)
+
+exercise(
+    "has_energy", "silen_lib.score", oracle=_energy_oracle, mistakes=_ENERGY_MISTAKES, use=_judged,
+    cases=[
+        Case(_gradient(44, 2), _SPREAD).note("a bumpy bowl"),
+        Case(_with_swirl(_gradient(44, 2), 0, 1), _SPREAD).note("a bumpy bowl that turns a little"),
+        Case(_with_swirl(lambda x: 0 * x, 0, 1, 1.0), _SPREAD).note("pure turning: no divergence, no energy"),
+        Case(_saddle, _SPREAD).note("the gradient of xy: no divergence"),
+        Case(_shear, torch.tensor([[0.2, 1.0], [-0.4, -1.0]]).double()).note("turns both ways"),
+        Case(_with_swirl(_gradient(45, 2), 0, 1, 0.5, _one_point), _AWAY).note("turns at one point only"),
+        Case(_with_swirl(_gradient(45, 2), 0, 1, 0.5, _one_point), _AWAY.roll(5, 0)).note("turns at the first point"),
+        Case(_with_swirl(_gradient(46, 5), 2, 4), _normal(4, 5, seed=47)).note("turns in coordinates 3 and 5"),
+        Case(_gradient(48, 5), _normal(4, 5, seed=49)).note("five dimensions"),
+        Case(lambda x: 1e-4 * _with_swirl(_gradient(44, 2), 0, 1)(x), _SPREAD).note("small and turning"),
+        Case(lambda x: 1e4 * _gradient(44, 2)(x), _SPREAD).note("large and a gradient"),
+        Case(_gradient(50, 3), _normal(6, 3, seed=51).float()).note("single precision, a gradient"),
+        Case(_with_swirl(_gradient(50, 3), 0, 2), _normal(6, 3, seed=51).float()).note("single precision, it turns"),
+        Case(_gradient(52, 2), *views(_normal(5, 2, seed=53).float())).note("transposed views"),
     ],
 )  # fmt: skip
 
@@ -797,6 +948,101 @@ exercise(
     ],
 )  # fmt: skip
 
+# %% ../../nbs/checks/09_score_matching.ipynb #ab90000b
+_COPIED: dict[float, float] = {}
+
+
+def _world(kind: str, n: int, seed: int) -> torch.Tensor:
+    "Draws of a world: a cloud, a cloud with few large directions, or a dense and a thin place."
+    g = torch.Generator().manual_seed(seed)
+    d = {"cloud": 12, "flat": 40, "two places": 12}[kind]
+    x = torch.randn(n, d, generator=g, dtype=torch.float64)
+    if kind == "flat":
+        return x * torch.cat([torch.full((10,), 3.0), torch.full((30,), 0.2)]).double()
+    if kind == "two places":
+        dense = torch.rand(n, 1, generator=g) < 0.5
+        return torch.where(dense, 0.05 * x, 20 + x)
+    return x
+
+
+def _copying(kind: str, share: float, seed: int, scale=1.0, n=600, dtype=torch.float64):
+    "Drawings, training set, unseen examples; a copy is off by a tenth of the distance to its nearest neighbour."
+    training, unseen, fresh = (
+        scale * _world(kind, m, seed + k) for k, m in enumerate((500, 400, n))
+    )
+    g = torch.Generator().manual_seed(seed + 9)
+    k = round(share * n)
+    chosen = torch.randint(len(training), (k,), generator=g)
+    usual = torch.cdist(training, training).fill_diagonal_(math.inf).amin(1)[chosen, None]
+    noise = torch.randn(k, training.shape[1], generator=g, dtype=torch.float64)
+    fresh[:k] = training[chosen] + 0.1 * usual * noise / noise.norm(dim=1, keepdim=True)
+    drawn = fresh[torch.randperm(n, generator=g)].to(dtype)
+    _COPIED[round(float(drawn[0, 0]), 5)] = share
+    return drawn, training.to(dtype), unseen.to(dtype)
+
+
+def _share_oracle(drawn, training, unseen):
+    return _COPIED[round(float(drawn[0, 0]), 5)]
+
+
+def _near(x, training, k=2):
+    return torch.cdist(x, training).topk(k, largest=False).values
+
+
+def _ratio(x, training):
+    a, b = _near(x, training).T
+    return a / b
+
+
+def _tail(of, q=0.01, honest=None):
+    "The share below a quantile of what the unseen show."
+
+    def estimate(drawn, training, unseen):
+        usual = of(unseen, training)
+        edge = usual.quantile(q)
+        h = q if honest is None else honest
+        return max(float(((of(drawn, training) < edge).double().mean() - h) / (1 - h)), 0.0)
+
+    return estimate
+
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab90000c
+_COPY_MISTAKES = [
+    Mistake("This finds no copies at all. A copy is near a training example (not near an unseen one), but not equal to "
+            "it.", lambda drawn, training, unseen: float((_near(drawn, training)[:, 0] == 0).double().mean()),
+            lambda drawn, training, unseen: 0.0,
+            lambda drawn, training, unseen: _tail(_ratio)(drawn, unseen, training)),
+    Mistake("A fixed distance depends on the units of the data. Compare with what is usual.",
+            lambda drawn, training, unseen: float((_near(drawn, training)[:, 0] < 0.5).double().mean()),
+            lambda drawn, training, unseen: float((_near(drawn, training)[:, 0] < 0.1).double().mean())),
+    Mistake("A mean or median over all drawings says that they are nearer, not how many are copies.",
+            lambda drawn, training, unseen: max(0.0, 1 - float(_near(drawn, training)[:, 0].median()
+                                                              / _near(unseen, training)[:, 0].median()))),
+    Mistake("Where data are dense, new examples are near, too, and where they are thin, a copy may be farther off than "
+            "that. Use a number without a unit: nearest over second nearest.",
+            _tail(lambda x, t: _near(x, t)[:, 0]), _tail(lambda x, t: _near(x, t)[:, 0], q=0.02)),
+    Mistake("Below the median of the unseen lie half of the honest drawings: go far into the tail, and subtract what "
+            "is there anyway.", _tail(_ratio, q=0.5, honest=0.0), _tail(_ratio, q=0.25, honest=0.0)),
+    Mistake("That is the share of honest drawings.",
+            lambda drawn, training, unseen: 1 - _tail(_ratio)(drawn, training, unseen)),
+    Mistake("The share of drawings is wanted, not their number.",
+            lambda drawn, training, unseen: _tail(_ratio)(drawn, training, unseen) * len(drawn)),
+]  # fmt: skip
+
+exercise(
+    "copied_share", "silen_lib.score", oracle=_share_oracle, mistakes=_COPY_MISTAKES, atol=0.06, rtol=0.0,
+    cases=[
+        Case(*_copying("cloud", 0.0, 100)).note("none are copies"),
+        Case(*_copying("cloud", 0.49, 200)).note("49% are copies"),
+        Case(*_copying("flat", 0.2, 300, scale=100.0)).note("20%, in a world of large numbers"),
+        Case(*_copying("cloud", 0.3, 400, scale=0.01)).note("30%, in a world of small numbers"),
+        Case(*_copying("two places", 0.4, 500)).note("40%, a dense and a thin place"),
+        Case(*_copying("cloud", 1.0, 600)).note("all are copies"),
+        Case(*_copying("flat", 0.15, 700, n=300, dtype=torch.float32)).note("15%, single precision"),
+        Case(*views(*_copying("cloud", 0.6, 800, dtype=torch.float32))).note("60%, transposed views"),
+    ],
+)  # fmt: skip
+
 
 # %% ../../nbs/checks/09_score_matching.ipynb #956e112c
 def _nce_oracle(scores, temperature=1.0):
@@ -925,6 +1171,53 @@ SABOTAGES = [
              "weight = (ladder[0] / ladder[1]) ** 2 - 1", "over[3] / over[2]"),
     Sabotage("flow matching runs from noise to data", "even = lambda k: torch.linspace(0.999, 0, k + 1).tolist()",
              "even = lambda k: torch.linspace(0, 0.999, k + 1).tolist()", 'errors["even in $t$"][-2]'),
+    Sabotage("the velocity is learned", "fit_averaged(velocity_net, velocity_loss)", "velocity_net",
+             "middle(arrived), 0.1"),
+    Sabotage("half the drawings are training pictures", "drawn = digit_net.sample(500, down)",
+             "drawn = digit_net.sample(500, down)\ndrawn[::2] = pixels[:250]", "test_close(found, [0, 0.49]"),
+    Sabotage("a test for copies that sees none", _COPY, "copied_share = lambda drawn, training, unseen: 0.0",
+             "test_close(found, [0, 0.49]"),
+    Sabotage("guidance asks for the class", "+ g * digit_net(x, s, y)", "+ g * digit_net(x, s)", "right[0] < 0.2"),
+    Sabotage("σ_c knows how many pictures there are", "told - math.log(n)", "told - math.log(n) / 2", "sigma_c"),
+]  # fmt: skip
+
+# %% ../../nbs/checks/09_score_matching.ipynb #ab90000f
+_STEP = 'reverse_step = check("reverse_step", reverse_step)'
+_MIX = 'mixture_score = check("mixture_score", mixture_score)'
+_IMPLICIT = 'implicit_score_matching = check("implicit_score_matching", implicit_score_matching)'
+_BACK = "back = {k: reverse_diffusion(f, begin, ladder) for k, f in fields.items()}"
+_LOSS = 'denoising_score_matching = check("denoising_score_matching", denoising_score_matching)'
+_TRAIN = "losses = train_score(net, islands, low=0.05, high=20)"
+_DECIDE = 'has_energy = check("has_energy", has_energy)'
+_COPY = 'copied_share = check("copied_share", copied_share)'
+SABOTAGES = [
+    Sabotage("the score is minus the energy's gradient", "s = -energy_gradient(double_well, x)",
+             "s = energy_gradient(double_well, x)", "test_close(energy_gradient(log_p, x), s"),
+    Sabotage("the sign of the mixture's score", _MIX, _MIX + "\nright = mixture_score\n"
+             "mixture_score = lambda *a: -right(*a)", "energy_gradient(lambda x: density(x, sigma), some)"),
+    Sabotage("the trace has a plus", _IMPLICIT,
+             "implicit_score_matching = lambda f, x: (score_trace(f, x)[0].square().sum(-1) / 2"
+             " - score_trace(f, x)[1]).mean()", "slopes[0].abs().max()"),
+    Sabotage("the denoising target is −ε/σ, divided by σ", _LOSS, "denoising_score_matching = lambda f, x, s, e: "
+             "(torch.as_tensor(s).expand(len(x))[:, None] * (f(x + torch.as_tensor(s).expand(len(x))[:, None] * e, "
+             "torch.as_tensor(s).expand(len(x))) + e)).square().sum(-1).mean()", "best + extra"),
+    Sabotage("an untrained score network misses", _TRAIN, _TRAIN.replace("high=20", "high=20, steps=1"),
+             'max(misses["trained"])'),
+    Sabotage("an untrained score network gets the shares wrong", 'fields = {"exact": score, "net": net,',
+             'net = untrained\nfields = {"exact": score, "net": net,', "test_eq(verdict, name"),
+    Sabotage("the shares need a trained net", _BACK,
+             _BACK.replace("(f,", "(untrained if k == 'net' else f,"), "test_close(list(shares.values())"),
+    Sabotage("a free field has no energy", _DECIDE, "has_energy = lambda field, x: True", "test_eq(verdict, name"),
+    Sabotage("Langevin climbs the score", "bell = lambda x, sigma: -x\n", "bell = lambda x, sigma: x\n",
+             "settled.std()"),
+    Sabotage("noise in the reverse step", _STEP, "reverse_step = lambda x, s, a, b, z: x + (a**2 - b**2) * s",
+             "test_close(width"),
+    Sabotage("the flow has half the drift", "slope, gap = -sigma * s(x", "slope, gap = -2 * sigma * s(x",
+             "test_close(middle(flowed)"),
+    Sabotage("the weights of the bound", "weight = ((ladder[0] / ladder[1]) ** 2 - 1) / 2",
+             "weight = (ladder[0] / ladder[1]) ** 2 - 1", "over[3] / over[2]"),
+    Sabotage("flow matching runs from noise to data", "even = lambda k: torch.linspace(0.999, 0, k + 1).tolist()",
+             "even = lambda k: torch.linspace(0, 0.999, k + 1).tolist()", 'errors["even in $t$"][3]'),
     Sabotage("the velocity is learned", "fit_averaged(velocity_net, velocity_loss)", "velocity_net",
              "middle(arrived), 0.1"),
     Sabotage("half the drawings are training pictures", "drawn = digit_net.sample(500, down)",
