@@ -14,7 +14,7 @@ __all__ = [
     "through_levels",
 ]
 
-# %% ../nbs/lib/nets.ipynb #5595d560
+# %% ../nbs/lib/nets.ipynb #0661385c
 import math
 from collections.abc import Callable, Sequence
 from typing import TypedDict
@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from . import args, core
 
 
-# %% ../nbs/lib/nets.ipynb #339cb6a7
+# %% ../nbs/lib/nets.ipynb #d958627c
 class LevelNet(nn.Module):
     """A residual network from d numbers to d numbers that is told a level and, if it has classes, a label.
 
@@ -91,7 +91,14 @@ class LevelNet(nn.Module):
                 )
             look = args.on_host(args.instance("label", label, Tensor))
             knobs = knobs + self.labels(
-                args.indices("label", label, self.classes + 1, device=z.device, values=look)
+                args.indices(
+                    "label",
+                    label,
+                    self.classes + 1,
+                    device=z.device,
+                    values=look,
+                    shape=level.shape,
+                )
             )
         knobs = knobs.chunk(max(1, 2 * len(self.layers)), -1)
         h = self.first(z)
@@ -100,7 +107,7 @@ class LevelNet(nn.Module):
         return self.last(F.silu(h))
 
 
-# %% ../nbs/lib/nets.ipynb #a41d98bf
+# %% ../nbs/lib/nets.ipynb #dc6e5b1d
 def fit_averaged(
     net: nn.Module,
     loss: Callable[[], Tensor],
@@ -159,7 +166,7 @@ def fit_averaged(
     return losses
 
 
-# %% ../nbs/lib/nets.ipynb #ddc02a64
+# %% ../nbs/lib/nets.ipynb #0905da40
 class WhitenedNet(nn.Module):
     """Data's mean and covariance, kept, and a `LevelNet` for what they don't say: the base of chapter 9's `ScoreNet`.
 
@@ -234,7 +241,7 @@ class WhitenedNet(nn.Module):
         return self.mean + (z * (self.values.clamp(min=0) + noise**2).sqrt()) @ self.vectors.T
 
 
-# %% ../nbs/lib/nets.ipynb #cead5161
+# %% ../nbs/lib/nets.ipynb #d7fddadf
 class FitOptions(TypedDict, total=False):
     "What may be said about a training: see `fit_levels`."
 
@@ -301,7 +308,7 @@ def fit_levels(
     return fit_averaged(net, draw, steps=steps, lr=lr, average=average, mend=mend)
 
 
-# %% ../nbs/lib/nets.ipynb #31d1fb89
+# %% ../nbs/lib/nets.ipynb #b1665a3c
 Field = Callable[[Tensor, float], Tensor]  # of points (..., d) at a level: (..., d)
 Move = Callable[[Tensor, Field, float, float], Tensor]  # of points, the field, a level and the next
 

@@ -1359,6 +1359,61 @@ def _net(device="cpu"):
     return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
 
 
+entry("mixtures.log_components", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
+entry("mixtures.mixture_log_density", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
+entry("mixtures.sample_mixture", n=Count(4), **_mixture, generator=Gen())
+entry(
+    "nets.LevelNet",
+    fake="makes its own tensors",
+    d=Count(3),
+    width=Count(8),
+    depth=Count(1, 0),
+    classes=Count(0, 0),
+    generator=Gen(),
+)
+_level_net = lambda device="cpu": _put(
+    lambda: _import("nets.LevelNet")(3, width=8, depth=1), device
+)
+method("nets.LevelNet.forward", _level_net, z=Array(4, 3, empty=True, may=FLEW_OFF), level=Array(4))
+entry(
+    "nets.WhitenedNet",
+    fake="see whiten",
+    data=Array(20, 3, wide=False, lone=True),
+    width=Count(8),
+    depth=Count(1, 0),
+    classes=Count(0, 0),
+    generator=Gen(),
+)
+method(
+    "nets.WhitenedNet.whiten", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5)
+)
+method("nets.WhitenedNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())
+_silence = lambda net, x, sigma, noise: net(x, sigma).square().mean()
+entry(
+    "nets.fit_levels",
+    net=Function(make=_net),
+    data=Array(20, 3),
+    loss=Function(_silence),
+    low=Positive(0.1),
+    high=Positive(2.0),
+    steps=Count(2),
+    batch=Count(4),
+    lr=Positive(1e-3),
+    average=Number(0.9, 0.0, 1.0, below=True),
+    generator=Gen(),
+    reads=2,
+)
+entry(
+    "nets.through_levels",
+    move=Function(lambda x, score, sigma, after: x + (after - sigma) * score(x, sigma)),
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True, empty=True),
+    sigmas=Kind(_falling),
+)
+entry(
+    "score.has_energy", field=Function(toward_zero), x=Array(4, 3, wide=False, lone=True), reads=1
+)
+entry("score.copied_share", drawn=Array(9, 3), training=Array(9, 3), unseen=Array(9, 3), reads=1)
 entry("score.mixture_score", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry(
     "score.score_trace",
@@ -1371,6 +1426,7 @@ entry(
     data=Array(20, 3, wide=False, lone=True),
     width=Count(8),
     depth=Count(1, 0),
+    classes=Count(0, 0),
     generator=Gen(),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))

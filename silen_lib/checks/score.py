@@ -904,7 +904,7 @@ SABOTAGES = [
              "mixture_score = lambda *a: -right(*a)", "energy_gradient(lambda x: density(x, sigma), some)"),
     Sabotage("the trace has a plus", _IMPLICIT,
              "implicit_score_matching = lambda f, x: (score_trace(f, x)[0].square().sum(-1) / 2"
-             " - score_trace(f, x)[1]).mean()", "slopes[0].abs().max()"),
+             " - score_trace(f, x)[1]).mean()", "slopes[0].flatten()"),
     Sabotage("the denoising target is −ε/σ, divided by σ", _LOSS, "denoising_score_matching = lambda f, x, s, e: "
              "(torch.as_tensor(s).expand(len(x))[:, None] * (f(x + torch.as_tensor(s).expand(len(x))[:, None] * e, "
              "torch.as_tensor(s).expand(len(x))) + e)).square().sum(-1).mean()", "best + extra"),
@@ -932,5 +932,6 @@ SABOTAGES = [
     Sabotage("a test for copies that sees none", _COPY, "copied_share = lambda drawn, training, unseen: 0.0",
              "test_close(found, [0, 0.49]"),
     Sabotage("guidance asks for the class", "+ g * digit_net(x, s, y)", "+ g * digit_net(x, s)", "right[0] < 0.2"),
-    Sabotage("σ_c knows how many pictures there are", "told - math.log(n)", "told - math.log(n) / 2", "sigma_c"),
+    Sabotage("σ_c knows how many pictures there are", "told - math.log(n)", "told - math.log(n) / 2",
+             "test_close(commitment("),
 ]  # fmt: skip
