@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ["log_components", "mixture_log_density", "sample_mixture"]
 
-# %% ../nbs/lib/mixtures.ipynb #aede06ea
+# %% ../nbs/lib/mixtures.ipynb #28e76a5d
 import math
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from . import args, core
 
 
-# %% ../nbs/lib/mixtures.ipynb #0f0d4c4e
+# %% ../nbs/lib/mixtures.ipynb #95b468dc
 def log_components(
     x: Tensor,
     weights: Tensor,
@@ -57,7 +57,7 @@ def mixture_log_density(
     return log_components(x, weights, means, stds, sigma)[0].logsumexp(-1).to(x.dtype)
 
 
-# %% ../nbs/lib/mixtures.ipynb #0e51840f
+# %% ../nbs/lib/mixtures.ipynb #77b36266
 def sample_mixture(
     n: int,
     weights: Tensor,
@@ -74,6 +74,7 @@ def sample_mixture(
     """
     args.whole("n", n)
     args.generator("generator", generator)
+    args.concrete("means", args.rows("means", means))
     args.mixture(means, weights, means, stds, 1.0)
     k = torch.multinomial(weights, n, replacement=True, generator=generator)
     stds = torch.as_tensor(stds, dtype=means.dtype, device=means.device).expand(len(means))

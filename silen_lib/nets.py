@@ -14,7 +14,7 @@ __all__ = [
     "through_levels",
 ]
 
-# %% ../nbs/lib/nets.ipynb #0661385c
+# %% ../nbs/lib/nets.ipynb #5b843fb3
 import math
 from collections.abc import Callable, Sequence
 from typing import TypedDict
@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from . import args, core
 
 
-# %% ../nbs/lib/nets.ipynb #d958627c
+# %% ../nbs/lib/nets.ipynb #7abc6094
 class LevelNet(nn.Module):
     """A residual network from d numbers to d numbers that is told a level and, if it has classes, a label.
 
@@ -80,8 +80,9 @@ class LevelNet(nn.Module):
         """(..., d) at levels (...), with labels (...) from 0, where `classes` means unknown: (..., d)."""
         d = self.first.in_features
         args.points("z", z, d, like=("the net", self.rates), finite=False, values=False)
-        args.floats("level", level, like=("z", z), finite=False, empty=True, values=False)
-        args.broadcast(False, level=level, z=z[..., 0])
+        look = args.on_host(z)
+        args.floats("level", level, like=("z", z), empty=True, values=look)
+        args.alike("level", level, "z", z[..., 0], "shape")
         waves = level[..., None] * self.rates
         knobs = self.condition(torch.cat([waves.sin(), waves.cos()], -1))
         if label is not None:
@@ -89,7 +90,7 @@ class LevelNet(nn.Module):
                 raise ValueError(
                     "label is given, and the net knows no classes; make it with classes"
                 )
-            look = args.on_host(args.instance("label", label, Tensor))
+            args.instance("label", label, Tensor)
             knobs = knobs + self.labels(
                 args.indices(
                     "label",
@@ -107,7 +108,7 @@ class LevelNet(nn.Module):
         return self.last(F.silu(h))
 
 
-# %% ../nbs/lib/nets.ipynb #dc6e5b1d
+# %% ../nbs/lib/nets.ipynb #3cab3807
 def fit_averaged(
     net: nn.Module,
     loss: Callable[[], Tensor],
@@ -166,7 +167,7 @@ def fit_averaged(
     return losses
 
 
-# %% ../nbs/lib/nets.ipynb #0905da40
+# %% ../nbs/lib/nets.ipynb #9d53e53a
 class WhitenedNet(nn.Module):
     """Data's mean and covariance, kept, and a `LevelNet` for what they don't say: the base of chapter 9's `ScoreNet`.
 
@@ -241,9 +242,13 @@ class WhitenedNet(nn.Module):
         return self.mean + (z * (self.values.clamp(min=0) + noise**2).sqrt()) @ self.vectors.T
 
 
-# %% ../nbs/lib/nets.ipynb #d7fddadf
+# %% ../nbs/lib/nets.ipynb #c9b711d5
 class FitOptions(TypedDict, total=False):
-    "What may be said about a training: see `fit_levels`."
+    """What may be said about a training: see `fit_levels`.
+
+    >>> FitOptions(steps=3, lr=0.1)
+    {'steps': 3, 'lr': 0.1}
+    """
 
     steps: int
     batch: int
@@ -308,7 +313,7 @@ def fit_levels(
     return fit_averaged(net, draw, steps=steps, lr=lr, average=average, mend=mend)
 
 
-# %% ../nbs/lib/nets.ipynb #b1665a3c
+# %% ../nbs/lib/nets.ipynb #40169e8d
 Field = Callable[[Tensor, float], Tensor]  # of points (..., d) at a level: (..., d)
 Move = Callable[[Tensor, Field, float, float], Tensor]  # of points, the field, a level and the next
 

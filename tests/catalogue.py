@@ -1351,6 +1351,7 @@ entry("sampling.split_rhat", x=Array(3, 20, wide=False, lone=True))
 # ---------------------------------------------------------------- 9 score
 _mixture = dict(weights=Probabilities(2), means=Array(2, 3), stds=Number(1.0, 0.0))
 _falling = (1.0, 0.5, 0.1)
+_MIXTURES = ("score.mixture_score", "mixtures.log_components", "mixtures.mixture_log_density")
 
 
 def _net(device="cpu"):
@@ -1361,7 +1362,14 @@ def _net(device="cpu"):
 
 entry("mixtures.log_components", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry("mixtures.mixture_log_density", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
-entry("mixtures.sample_mixture", n=Count(4), **_mixture, generator=Gen())
+entry(
+    "mixtures.sample_mixture",
+    n=Count(4),
+    weights=Probabilities(2),
+    means=Array(2, 3, wide=False),
+    stds=Number(1.0, 0.0),
+    generator=Gen(),
+)
 entry(
     "nets.LevelNet",
     fake="makes its own tensors",
@@ -1374,7 +1382,12 @@ entry(
 _level_net = lambda device="cpu": _put(
     lambda: _import("nets.LevelNet")(3, width=8, depth=1), device
 )
-method("nets.LevelNet.forward", _level_net, z=Array(4, 3, empty=True, may=FLEW_OFF), level=Array(4))
+method(
+    "nets.LevelNet.forward",
+    _level_net,
+    z=Array(4, 3, empty=True, may=FLEW_OFF),
+    level=Array(4, wide=False, empty=False),
+)
 entry(
     "nets.WhitenedNet",
     fake="see whiten",
@@ -2090,6 +2103,8 @@ taken(
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
     "score.score_trace.x",
     "score.ScoreNet.forward.x",
+    "nets.WhitenedNet.whiten.x",
+    "nets.LevelNet.forward.z",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
 taken(
@@ -2128,7 +2143,8 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "places.SparseDistributedMemory.write.data",
-    *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
+    *(f"{f}.{a}" for f in _MIXTURES for a in ("x", "weights", "means")),
+    *(f"mixtures.sample_mixture.{a}" for a in ("weights", "means")),
 )
 _p = [f"chains.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2138,7 +2154,7 @@ taken(
     "mean_field.ags_state.alpha",
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
-    "score.mixture_score.stds",
+    *(f"{f}.stds" for f in (*_MIXTURES, "mixtures.sample_mixture")),
 )
 taken(
     "any shape is right, or is seen when it meets the chains",
