@@ -924,7 +924,7 @@ SABOTAGES = [
     Sabotage("the weights of the bound", "weight = ((ladder[0] / ladder[1]) ** 2 - 1) / 2",
              "weight = (ladder[0] / ladder[1]) ** 2 - 1", "over[3] / over[2]"),
     Sabotage("flow matching runs from noise to data", "even = lambda k: torch.linspace(0.999, 0, k + 1).tolist()",
-             "even = lambda k: torch.linspace(0, 0.999, k + 1).tolist()", 'errors["even in $t$"][3]'),
+             "even = lambda k: torch.linspace(0, 0.999, k + 1).tolist()", '[10 * middle(goal), halving]'),
     Sabotage("the velocity is learned", "fit_averaged(velocity_net, velocity_loss)", "velocity_net",
              "middle(arrived), 0.1"),
     Sabotage("half the drawings are training pictures", "drawn = digit_net.sample(500, down)",
