@@ -173,6 +173,10 @@ exercise(
         Case(_normal(5, 2, seed=12), *_single(3, 2, 120), 0).note("x in doubles, the mixture is not"),
         Case(*views(_normal(4, 2, seed=13), *_mixture(3, 2, 130)[:2]), torch.tensor(.5), torch.tensor(.3))
         .note("widths as tensors"),
+        Case(_normal(5, 2, seed=14).float(), torch.ones(1), _normal(1, 2, seed=15).float(), .6, .3)
+        .note("one component"),
+        Case(_normal(5, 1, seed=16), _mixture(3, 1, 140)[0], _mixture(3, 1, 140)[1].float(), .4)
+        .note("points and weights in doubles, the centres not"),
     ],
 )  # fmt: skip
 
