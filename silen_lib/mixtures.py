@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ["log_components", "mixture_log_density", "sample_mixture"]
 
-# %% ../nbs/lib/mixtures.ipynb #28e76a5d
+# %% ../nbs/lib/mixtures.ipynb #64200a20
 import math
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from . import args, core
 
 
-# %% ../nbs/lib/mixtures.ipynb #95b468dc
+# %% ../nbs/lib/mixtures.ipynb #4c0443f7
 def log_components(
     x: Tensor,
     weights: Tensor,
@@ -36,9 +36,11 @@ def log_components(
     (True, tensor([25.], dtype=torch.float64))
     """
     weights, means, variance = args.mixture(x, weights, means, stds, sigma)
-    far = (x.double()[..., None, :] - means.double()).square().sum(-1)
-    log_f = weights.double().log() - far / (2 * variance.double())
-    return log_f - x.shape[-1] / 2 * (2 * math.pi * variance.double()).log(), variance.double()
+    wide = core.wide_dtype(x.device)
+    variance = variance.to(wide)
+    far = (x.to(wide)[..., None, :] - means.to(wide)).square().sum(-1)
+    log_f = weights.to(wide).log() - far / (2 * variance)
+    return log_f - x.shape[-1] / 2 * (2 * math.pi * variance).log(), variance
 
 
 def mixture_log_density(
@@ -57,7 +59,7 @@ def mixture_log_density(
     return log_components(x, weights, means, stds, sigma)[0].logsumexp(-1).to(x.dtype)
 
 
-# %% ../nbs/lib/mixtures.ipynb #77b36266
+# %% ../nbs/lib/mixtures.ipynb #df880ae6
 def sample_mixture(
     n: int,
     weights: Tensor,

@@ -391,8 +391,8 @@ def copied_share(drawn: Tensor, training: Tensor, unseen: Tensor) -> float:
 
     usual = nearness(unseen)
     edge = usual.quantile(0.01)
-    honest = (usual < edge).double().mean()
-    below = (nearness(drawn) < edge).double().mean()
+    honest = (usual < edge).to(usual).mean()
+    below = (nearness(drawn) < edge).to(usual).mean()
     return ((below - honest) / (1 - honest)).clamp(0, 1).item()
 
 
