@@ -13,13 +13,8 @@ OPEN: set[str] = {
     f"{what}:{chapter}"
     for chapter in ("sampling", "score", "free_energy")
     for what in ("cells", "lines", "boxes", "first_picture", "kinds", "sabotages")
-<<<<<<< HEAD
-} - {"boxes:free_energy"} - {
-    f"{what}:score" for what in ("cells", "lines", "boxes", "kinds", "sabotages")
-} | {"lines:capacity", "lines:modern_hopfield"}
-=======
 } - {"boxes:free_energy"}
->>>>>>> main
+OPEN -= {f"{what}:score" for what in ("cells", "lines", "boxes", "kinds", "sabotages")}
 MODULES = shape.modules()
 CHAPTERS = [m for m in MODULES if m.is_chapter]
 CHECKS = sorted((shape.LIBRARY / "checks").glob("*.py"))
