@@ -2261,6 +2261,14 @@ d = {
                 "checks/score_matching.html#_back",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._by_jacobian": (
+                "checks/score_matching.html#_by_jacobian",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._copying": (
+                "checks/score_matching.html#_copying",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._denoising": (
                 "checks/score_matching.html#_denoising",
                 "silen_lib/checks/score.py",
@@ -2269,8 +2277,20 @@ d = {
                 "checks/score_matching.html#_denoising_oracle",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._differences": (
+                "checks/score_matching.html#_differences",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._energy_oracle": (
+                "checks/score_matching.html#_energy_oracle",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._gap": (
                 "checks/score_matching.html#_gap",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._gradient": (
+                "checks/score_matching.html#_gradient",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._implicit": (
@@ -2281,12 +2301,24 @@ d = {
                 "checks/score_matching.html#_implicit_oracle",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._jacobian": (
+                "checks/score_matching.html#_jacobian",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._judged": (
+                "checks/score_matching.html#_judged",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._levels": (
                 "checks/score_matching.html#_levels",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._log_f": (
                 "checks/score_matching.html#_log_f",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._loop": (
+                "checks/score_matching.html#_loop",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._loss_or_slope": (
@@ -2317,8 +2349,16 @@ d = {
                 "checks/score_matching.html#_nce_oracle",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._near": (
+                "checks/score_matching.html#_near",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._normal": (
                 "checks/score_matching.html#_normal",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._one_point": (
+                "checks/score_matching.html#_one_point",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._pieces": (
@@ -2329,6 +2369,10 @@ d = {
                 "checks/score_matching.html#_pull",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._ratio": (
+                "checks/score_matching.html#_ratio",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._reverse_oracle": (
                 "checks/score_matching.html#_reverse_oracle",
                 "silen_lib/checks/score.py",
@@ -2337,8 +2381,20 @@ d = {
                 "checks/score_matching.html#_right_spread",
                 "silen_lib/checks/score.py",
             ),
+            "silen_lib.checks.score._saddle": (
+                "checks/score_matching.html#_saddle",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._scaled": (
                 "checks/score_matching.html#_scaled",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._share_oracle": (
+                "checks/score_matching.html#_share_oracle",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._shear": (
+                "checks/score_matching.html#_shear",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._single": (
@@ -2351,6 +2407,14 @@ d = {
             ),
             "silen_lib.checks.score._swirl": (
                 "checks/score_matching.html#_swirl",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._symmetric": (
+                "checks/score_matching.html#_symmetric",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._tail": (
+                "checks/score_matching.html#_tail",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._told": (
@@ -2367,6 +2431,14 @@ d = {
             ),
             "silen_lib.checks.score._with_slope": (
                 "checks/score_matching.html#_with_slope",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._with_swirl": (
+                "checks/score_matching.html#_with_swirl",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._world": (
+                "checks/score_matching.html#_world",
                 "silen_lib/checks/score.py",
             ),
         },
@@ -4111,6 +4183,20 @@ d = {
                 "silen_lib/mean_field.py",
             ),
         },
+        "silen_lib.mixtures": {
+            "silen_lib.mixtures.log_components": (
+                "lib/mixtures.html#log_components",
+                "silen_lib/mixtures.py",
+            ),
+            "silen_lib.mixtures.mixture_log_density": (
+                "lib/mixtures.html#mixture_log_density",
+                "silen_lib/mixtures.py",
+            ),
+            "silen_lib.mixtures.sample_mixture": (
+                "lib/mixtures.html#sample_mixture",
+                "silen_lib/mixtures.py",
+            ),
+        },
         "silen_lib.mnist_rbm": {
             "silen_lib.mnist_rbm.ProductionRBM": (
                 "mnist_rbm.html#productionrbm",
@@ -4216,6 +4302,34 @@ d = {
                 "modern_hopfield.html#sparsemax",
                 "silen_lib/modern_hopfield.py",
             ),
+        },
+        "silen_lib.nets": {
+            "silen_lib.nets.FitOptions": ("lib/nets.html#fitoptions", "silen_lib/nets.py"),
+            "silen_lib.nets.LevelNet": ("lib/nets.html#levelnet", "silen_lib/nets.py"),
+            "silen_lib.nets.LevelNet.__init__": (
+                "lib/nets.html#levelnet.__init__",
+                "silen_lib/nets.py",
+            ),
+            "silen_lib.nets.LevelNet.forward": (
+                "lib/nets.html#levelnet.forward",
+                "silen_lib/nets.py",
+            ),
+            "silen_lib.nets.WhitenedNet": ("lib/nets.html#whitenednet", "silen_lib/nets.py"),
+            "silen_lib.nets.WhitenedNet.__init__": (
+                "lib/nets.html#whitenednet.__init__",
+                "silen_lib/nets.py",
+            ),
+            "silen_lib.nets.WhitenedNet.start": (
+                "lib/nets.html#whitenednet.start",
+                "silen_lib/nets.py",
+            ),
+            "silen_lib.nets.WhitenedNet.whiten": (
+                "lib/nets.html#whitenednet.whiten",
+                "silen_lib/nets.py",
+            ),
+            "silen_lib.nets.fit_averaged": ("lib/nets.html#fit_averaged", "silen_lib/nets.py"),
+            "silen_lib.nets.fit_levels": ("lib/nets.html#fit_levels", "silen_lib/nets.py"),
+            "silen_lib.nets.through_levels": ("lib/nets.html#through_levels", "silen_lib/nets.py"),
         },
         "silen_lib.notebooks": {
             "silen_lib.notebooks._Client": ("lib/notebooks.html#_client", "silen_lib/notebooks.py"),
@@ -4418,10 +4532,6 @@ d = {
         },
         "silen_lib.score": {
             "silen_lib.score.ScoreNet": ("score_matching.html#scorenet", "silen_lib/score.py"),
-            "silen_lib.score.ScoreNet.__init__": (
-                "score_matching.html#scorenet.__init__",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.ScoreNet.forward": (
                 "score_matching.html#scorenet.forward",
                 "silen_lib/score.py",
@@ -4430,18 +4540,19 @@ d = {
                 "score_matching.html#scorenet.sample",
                 "silen_lib/score.py",
             ),
-            "silen_lib.score.ScoreNet.start": (
-                "score_matching.html#scorenet.start",
-                "silen_lib/score.py",
-            ),
             "silen_lib.score.annealed_langevin": (
                 "score_matching.html#annealed_langevin",
+                "silen_lib/score.py",
+            ),
+            "silen_lib.score.copied_share": (
+                "score_matching.html#copied_share",
                 "silen_lib/score.py",
             ),
             "silen_lib.score.denoising_score_matching": (
                 "score_matching.html#denoising_score_matching",
                 "silen_lib/score.py",
             ),
+            "silen_lib.score.has_energy": ("score_matching.html#has_energy", "silen_lib/score.py"),
             "silen_lib.score.implicit_score_matching": (
                 "score_matching.html#implicit_score_matching",
                 "silen_lib/score.py",

@@ -1389,6 +1389,7 @@ entry("sampling.split_rhat", x=Array(3, 20, wide=False, lone=True))
 # ---------------------------------------------------------------- 9 score
 _mixture = dict(weights=Probabilities(2), means=Array(2, 3), stds=Number(1.0, 0.0))
 _falling = (1.0, 0.5, 0.1)
+_MIXTURES = ("score.mixture_score", "mixtures.log_components", "mixtures.mixture_log_density")
 
 
 def _net(device="cpu"):
@@ -1397,6 +1398,73 @@ def _net(device="cpu"):
     return _put(lambda: ScoreNet(Array(20, 3).make(), width=8, depth=1), device)
 
 
+entry("mixtures.log_components", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
+entry("mixtures.mixture_log_density", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
+entry(
+    "mixtures.sample_mixture",
+    n=Count(4),
+    weights=Probabilities(2),
+    means=Array(2, 3, wide=False),
+    stds=Number(1.0, 0.0),
+    generator=Gen(),
+)
+entry(
+    "nets.LevelNet",
+    fake="makes its own tensors",
+    d=Count(3),
+    width=Count(8),
+    depth=Count(1, 0),
+    classes=Count(0, 0),
+    generator=Gen(),
+)
+_level_net = lambda device="cpu": _put(
+    lambda: _import("nets.LevelNet")(3, width=8, depth=1), device
+)
+method(
+    "nets.LevelNet.forward",
+    _level_net,
+    z=Array(4, 3, empty=True, may=FLEW_OFF),
+    level=Array(4, wide=False, empty=False),
+)
+entry(
+    "nets.WhitenedNet",
+    fake="see whiten",
+    data=Array(20, 3, wide=False, lone=True),
+    width=Count(8),
+    depth=Count(1, 0),
+    classes=Count(0, 0),
+    generator=Gen(),
+)
+method(
+    "nets.WhitenedNet.whiten", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5)
+)
+method("nets.WhitenedNet.start", _net, n=Count(3), sigma=Number(1.0, 0.0), generator=Gen())
+_silence = lambda net, x, sigma, noise: net(x, sigma).square().mean()
+entry(
+    "nets.fit_levels",
+    net=Function(make=_net),
+    data=Array(20, 3),
+    loss=Function(_silence),
+    low=Positive(0.1),
+    high=Positive(2.0),
+    steps=Count(2),
+    batch=Count(4),
+    lr=Positive(1e-3),
+    average=Number(0.9, 0.0, 1.0, below=True),
+    generator=Gen(),
+    reads=2,
+)
+entry(
+    "nets.through_levels",
+    move=Function(lambda x, score, sigma, after: x + (after - sigma) * score(x, sigma)),
+    score=Function(toward_zero),
+    x=Array(4, 3, wide=False, lone=True, empty=True),
+    sigmas=Kind(_falling),
+)
+entry(
+    "score.has_energy", field=Function(toward_zero), x=Array(4, 3, wide=False, lone=True), reads=1
+)
+entry("score.copied_share", drawn=Array(9, 3), training=Array(9, 3), unseen=Array(9, 3), reads=1)
 entry("score.mixture_score", x=Array(4, 3, empty=True), **_mixture, sigma=Number(0.1, 0.0))
 entry(
     "score.score_trace",
@@ -1409,6 +1477,7 @@ entry(
     data=Array(20, 3, wide=False, lone=True),
     width=Count(8),
     depth=Count(1, 0),
+    classes=Count(0, 0),
     generator=Gen(),
 )
 method("score.ScoreNet.forward", _net, x=Array(4, 3, empty=True, may=FLEW_OFF), sigma=Positive(0.5))
@@ -2073,6 +2142,8 @@ taken(
     *(f"sampling.acceptance_probability.{a}" for a in ("E", "E_new")),
     "score.score_trace.x",
     "score.ScoreNet.forward.x",
+    "nets.WhitenedNet.whiten.x",
+    "nets.LevelNet.forward.z",
     *(f"score.reverse_step.{a}" for a in ("x", "s", "noise")),
 )
 taken(
@@ -2111,7 +2182,8 @@ taken(
     "rbm.Trainer.data_mean",
     "rbm.Trainer.step.v",
     "places.SparseDistributedMemory.write.data",
-    *(f"score.mixture_score.{a}" for a in ("x", "weights", "means")),
+    *(f"{f}.{a}" for f in _MIXTURES for a in ("x", "weights", "means")),
+    *(f"mixtures.sample_mixture.{a}" for a in ("weights", "means")),
 )
 _p = [f"chains.BoltzmannMachine.{f}.p" for f in ("exact_gradient", "fit", "relative_entropy")]
 taken("weights, brought to the machine's type", "float16, bfloat16, float64", *_p)
@@ -2121,7 +2193,7 @@ taken(
     "mean_field.ags_state.alpha",
     "sampling.metropolis_hastings.propose",
     *(f"sampling.{f}.step_size" for f in ("langevin", "mala", "langevin_step")),
-    "score.mixture_score.stds",
+    *(f"{f}.stds" for f in (*_MIXTURES, "mixtures.sample_mixture")),
 )
 taken(
     "any shape is right, or is seen when it meets the chains",

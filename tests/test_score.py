@@ -7,8 +7,10 @@ import torch
 from chapter_functions import defined_in
 from torch.nn import functional as F
 
+from silen_lib import mixtures, nets
 from silen_lib import score as S
 from silen_lib.exercises import diagnose
+from silen_lib.mixtures import mixture_log_density, sample_mixture
 
 
 def generator(seed):
@@ -19,8 +21,7 @@ def normal(*shape, seed=0, dtype=torch.float64):
     return torch.randn(shape, generator=generator(seed), dtype=dtype)
 
 
-TAUGHT = defined_in("09_score_matching", vars(S))
-mixture_log_density, sample_mixture = TAUGHT["mixture_log_density"], TAUGHT["sample_mixture"]
+TAUGHT = defined_in("09_score_matching", vars(S) | vars(mixtures))
 W, MEANS = torch.tensor([0.8, 0.2]), torch.tensor([[-3.0, -4.0], [3.0, 4.0]])
 
 
@@ -346,8 +347,8 @@ def test_a_net_with_a_generator_leaves_the_global_one_alone():
     before = torch.get_rng_state()
     a, b, c = (S.ScoreNet(X, width=4, generator=generator(k)) for k in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(a.first.weight, b.first.weight)
-    assert not torch.equal(a.first.weight, c.first.weight)
+    assert torch.equal(a.correction.first.weight, b.correction.first.weight)
+    assert not torch.equal(a.correction.first.weight, c.correction.first.weight)
 
 
 def test_samplers_keep_no_graph():
@@ -408,14 +409,14 @@ def test_net_state_dict_round_trip():
 
 def test_training_is_reproducible_and_one_dimension_works():
     data = torch.cat([normal(300, 1) * 0.2 - 1, normal(300, 1, seed=1) * 0.2 + 1])
-    nets = []
+    made = []
     for _ in range(2):
         torch.manual_seed(0)
-        nets.append(S.ScoreNet(data, width=16))
-        before = nets[-1].state_dict()["first.weight"].clone()
-        S.train_score(nets[-1], data, 0.1, 5.0, steps=30, batch=32, generator=generator(4))
-        assert not torch.equal(before, nets[-1].first.weight)
-    assert torch.equal(nets[0](data, 0.5), nets[1](data, 0.5))
+        made.append(S.ScoreNet(data, width=16))
+        before = made[-1].state_dict()["correction.first.weight"].clone()
+        S.train_score(made[-1], data, 0.1, 5.0, steps=30, batch=32, generator=generator(4))
+        assert not torch.equal(before, made[-1].correction.first.weight)
+    assert torch.equal(made[0](data, 0.5), made[1](data, 0.5))
 
 
 # contrast
@@ -496,7 +497,7 @@ def test_a_mixture_anywhere_is_the_mixture_at_the_origin(offset, width):
 def test_components_keep_the_points_dtype_and_the_shares():
     x = normal(9, 2, dtype=torch.float32) * 1e3
     log_f, variance = TAUGHT["components"](x, W, MEANS, 0.5)
-    exact, _ = TAUGHT["log_components"](x, W, MEANS, 0.5)
+    exact, _ = mixtures.log_components(x, W, MEANS, 0.5)
     assert log_f.dtype == variance.dtype == torch.float32 and (log_f.amax(-1) == 0).all()
     assert torch.allclose(log_f.softmax(-1).double(), exact.softmax(-1), atol=1e-6)
 
@@ -546,3 +547,71 @@ def test_vmap_grad_and_compile(f):
     assert torch.allclose(torch.func.vmap(f)(X), want, atol=1e-5)
     assert torch.allclose(torch.compile(f, backend="eager", fullgraph=True)(X), want, atol=1e-5)
     assert torch.func.grad(lambda x: f(x).sum())(X).isfinite().all()
+
+
+# labels, energies, copies
+
+
+def test_a_label_matters_and_the_last_one_means_unknown():
+    net = S.ScoreNet(X, width=4, classes=3)
+    with torch.no_grad():
+        net.correction.last.weight.normal_(generator=generator(1))
+        net.correction.labels.weight[:3].normal_(generator=generator(2))
+    plain = net(X, 0.5)
+    assert torch.allclose(plain, net(X, 0.5, torch.full((6,), 3)))
+    assert (plain - net(X, 0.5, torch.zeros(6).long())).abs().max() > 1e-3
+    for label, message in (
+        (torch.full((6,), 4), "label"),
+        (torch.zeros(6), "label"),
+        (2, "label"),
+        (torch.zeros(5).long(), "label"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net(X, 0.5, label)
+    with pytest.raises(ValueError, match="knows no classes"):
+        NET(X, 0.5, torch.zeros(6).long())
+
+
+def test_the_mean_of_the_weights_is_kept():
+    "With average 0 the last weights stay; the mean lags behind a parameter that moves one way."
+    ends = []
+    for average in (0.0, 0.9):
+        net = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(net.weight)
+        losses = nets.fit_averaged(
+            net, lambda: (net.weight - 100).square().sum(), steps=200, lr=0.1, average=average
+        )
+        assert losses[0] == 10_000 and losses[-1] < losses[0]
+        ends.append(net.weight.item())
+    assert ends[1] < ends[0]
+
+
+@pytest.mark.parametrize("size, energy", [(0.0, True), (1e-5, True), (0.02, False), (1.0, False)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_field_that_turns_has_no_energy(size, energy, dtype):
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=dtype)
+    field = lambda x: -torch.tanh(x) + size * x @ turn
+    assert S.has_energy(field, normal(5, 2, dtype=dtype)) is energy
+
+
+def test_a_constant_field_and_a_field_without_graph_have_an_energy():
+    assert S.has_energy(lambda x: torch.ones_like(x) + 0 * x, normal(3, 2))
+    assert S.has_energy(lambda x: x * 0, normal(3, 2))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.49, 1.0])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_copies_are_counted(share, scale):
+    "400 drawings in 12 dimensions; honest ones in the tail: 1% ± .5%, six standard errors."
+    training, unseen, drawn = (normal(n, 12, seed=k) for k, n in enumerate((500, 500, 400)))
+    drawn[: int(share * 400)] = training[: int(share * 400)] + 0.01 * normal(
+        int(share * 400), 12, seed=4
+    )
+    got = S.copied_share(scale * drawn, scale * training, scale * unseen)
+    assert abs(got - share) < 0.04
+
+
+def test_twins_in_the_training_set_do_not_break_the_count():
+    training, unseen = normal(300, 5), normal(200, 5, seed=1)
+    got = S.copied_share(training, torch.cat([training, training]), unseen)
+    assert 0 <= got <= 1
