@@ -365,6 +365,10 @@ d = {
                 "lib/beliefs.html#autoencoder.log_weights",
                 "silen_lib/beliefs.py",
             ),
+            "silen_lib.beliefs.Autoencoder.tuned_belief": (
+                "lib/beliefs.html#autoencoder.tuned_belief",
+                "silen_lib/beliefs.py",
+            ),
             "silen_lib.beliefs.DecisionTables": (
                 "lib/beliefs.html#decisiontables",
                 "silen_lib/beliefs.py",
@@ -375,6 +379,10 @@ d = {
             ),
             "silen_lib.beliefs.DecisionTables.check": (
                 "lib/beliefs.html#decisiontables.check",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.check_plan": (
+                "lib/beliefs.html#decisiontables.check_plan",
                 "silen_lib/beliefs.py",
             ),
             "silen_lib.beliefs.DecisionTables.plan_values": (
@@ -480,6 +488,10 @@ d = {
             ),
             "silen_lib.beliefs.Hierarchy.slope": (
                 "lib/beliefs.html#hierarchy.slope",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.unrest": (
+                "lib/beliefs.html#hierarchy.unrest",
                 "silen_lib/beliefs.py",
             ),
             "silen_lib.beliefs.Hierarchy.weight_gradients": (

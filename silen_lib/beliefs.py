@@ -182,12 +182,40 @@ class Autoencoder(nn.Module):
         "One-sample estimate of the evidence lower bound −F of each picture: (B, n) → (B,)."
         raise NotImplementedError
 
+    def tuned_belief(
+        self, x: Tensor, n_steps: int = 300, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        "Each picture's own best Gaussian, by Adam from where the encoder puts it: (B, n) → mean, log variance."
+        args.whole("n_steps", n_steps)
+        with torch.enable_grad():
+            parts = [t.detach().clone().requires_grad_() for t in self.encode(x)]
+            optimiser = torch.optim.Adam(parts, 0.03)
+            for _ in range(n_steps):
+                mean, log_var = (t.expand(20, *t.shape) for t in parts)
+                z = self.draw_latent(mean, log_var, generator=generator)
+                log_ratio = (log_var + 1 - z**2).sum(-1) / 2  # log p(z)/q(z), the noise averaged
+                loss = -(self.log_conditional(x, z) + log_ratio).mean(0).sum()
+                for part, slope in zip(parts, torch.autograd.grad(loss, parts)):
+                    part.grad = slope
+                optimiser.step()
+        return parts[0].detach(), parts[1].detach()
+
     def log_weights(
-        self, x: Tensor, n_samples: int, *, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        n_samples: int,
+        belief: tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        "log p(x, z)/q(z|x) at n_samples draws of z from the encoder's belief: (B, n) → (n_samples, B)."
+        """log p(x, z)/q(z) at draws of z from a belief: (B, n) → (n_samples, B).
+
+        Args:
+            belief: mean and log variance, (B, n_latent) each; None: the encoder's
+        """
         args.whole("n_samples", n_samples)
-        mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
+        belief = self.encode(x) if belief is None else belief
+        mean, log_var = (t.expand(n_samples, *t.shape) for t in belief)
         z = self.draw_latent(mean, log_var, generator=generator)
         log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
         return self.log_conditional(x, z) + log_prior_over_q
@@ -375,6 +403,11 @@ class Hierarchy:
     def slope(self, x: Tensor) -> Tensor:
         "f'(x)."
         return 1 - x.tanh() ** 2 if self.activation == "tanh" else torch.ones_like(x)
+
+    def unrest(self, x: Sequence[Tensor], free: Sequence[int]) -> Tensor:
+        "The norm of what still drives the free layers, of each example: (B,). Zero where settling has arrived."
+        drives = self.drives(x)
+        return torch.cat([drives[layer] for layer in free], 1).norm(dim=1)
 
     def drives_from(self, x: Sequence[Tensor], errors: Sequence[Tensor]) -> list[Tensor]:
         "−∂F/∂x_l of every layer, from the values and their errors."
@@ -575,6 +608,12 @@ class DecisionTables(NamedTuple):
     def plan_values(self, belief: Tensor, depth: int, *, curiosity: float = 1.0) -> Tensor:
         "Expected free energy of each action, (..., S) → (..., U); left open."
         raise NotImplementedError
+
+    def check_plan(self, belief: Tensor, depth: int, curiosity: float) -> None:
+        "Arguments of a plan that fit the tables."
+        self.check(belief=belief)
+        args.whole("depth", depth)
+        args.real("curiosity", curiosity)
 
     def predicted_states(self, policies: Tensor, belief: Tensor | None = None) -> Tensor:
         "Beliefs about the states that each policy leads to, none observed: (P, T) integers → (T, P, S)."

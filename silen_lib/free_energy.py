@@ -231,9 +231,7 @@ class DecisionModel(DecisionTables):
             curiosity: weight of the epistemic value; 1 is the expected free energy, 0 leaves the wishes alone
         Returns: (..., U), G of each first action when all later ones are chosen best; +∞ where the forbidden may come
         """
-        self.check(belief=belief)
-        args.whole("depth", depth)
-        args.real("curiosity", curiosity)
+        self.check_plan(belief, depth, curiosity)
         states = torch.einsum("uij,...j->...ui", self.B, belief)
         pragmatic = expectation(states @ self.A.T, self.C)
         value = -curiosity * information_gain(states, self.A) - pragmatic
