@@ -1464,6 +1464,10 @@ d = {
                 "checks/free_energy.html#_gain_oracle",
                 "silen_lib/checks/free_energy.py",
             ),
+            "silen_lib.checks.free_energy._gap_oracle": (
+                "checks/free_energy.html#_gap_oracle",
+                "silen_lib/checks/free_energy.py",
+            ),
             "silen_lib.checks.free_energy._kl_oracle": (
                 "checks/free_energy.html#_kl_oracle",
                 "silen_lib/checks/free_energy.py",
@@ -1474,6 +1478,10 @@ d = {
             ),
             "silen_lib.checks.free_energy._likelihood": (
                 "checks/free_energy.html#_likelihood",
+                "silen_lib/checks/free_energy.py",
+            ),
+            "silen_lib.checks.free_energy._mean_exp": (
+                "checks/free_energy.html#_mean_exp",
                 "silen_lib/checks/free_energy.py",
             ),
             "silen_lib.checks.free_energy._outcome_entropy": (
@@ -1506,6 +1514,10 @@ d = {
             ),
             "silen_lib.checks.free_energy._vfe_oracle": (
                 "checks/free_energy.html#_vfe_oracle",
+                "silen_lib/checks/free_energy.py",
+            ),
+            "silen_lib.checks.free_energy._weights": (
+                "checks/free_energy.html#_weights",
                 "silen_lib/checks/free_energy.py",
             ),
             "silen_lib.checks.free_energy._xlogx": (

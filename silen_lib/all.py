@@ -10,6 +10,7 @@ __all__ = [
     "Chains",
     "Convergence",
     "DecisionModel",
+    "GaussianMixture",
     "Grid",
     "HopfieldAttention",
     "HopfieldLookup",
@@ -67,6 +68,7 @@ __all__ = [
     "expected_free_energy",
     "extrapolate",
     "fit",
+    "fit_vae",
     "free_energy",
     "free_energy_gap",
     "gaussian_kl",
@@ -137,6 +139,7 @@ __all__ = [
     "reverse_diffusion",
     "reverse_step",
     "risk_and_ambiguity",
+    "run_agent",
     "sample_states",
     "score_trace",
     "set_seed",
@@ -162,6 +165,7 @@ __all__ = [
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
+from .beliefs import GaussianMixture, fit_vae, run_agent
 from .chains import BoltzmannMachine, anneal, boltzmann_update, cooling_schedule
 from .chains import heat_bath, metropolis, metropolis_probability
 from .chains import parallel_tempering, simulated_annealing
