@@ -512,7 +512,7 @@ def expectation(q: Tensor, x: Tensor) -> Tensor:
 
 
 # %% ../nbs/lib/beliefs.ipynb #f9ff2364
-def predicted_outcomes(states: Tensor, A: Tensor, log_preference: Tensor | None = None) -> Tensor:
+def predicted_outcomes(states: Tensor, A: Tensor, *wishes: Tensor) -> Tensor:
     """q(o) = Σ_s p(o|s) q(s), (..., S), (O, S) → (..., O), once beliefs, table and wishes fit each other.
 
     >>> predicted_outcomes(torch.tensor([0.5, 0.5]), torch.eye(2))
@@ -525,7 +525,7 @@ def predicted_outcomes(states: Tensor, A: Tensor, log_preference: Tensor | None 
         raise ValueError(
             f"states is {tuple(states.shape)} and A {tuple(A.shape)}; they must be (..., S) and (O, S)"
         )
-    if log_preference is not None:
+    for log_preference in wishes:
         args.logarithms("log_preference", log_preference, like=("states", states))
         if log_preference.shape != (len(A),):
             raise ValueError(
@@ -676,10 +676,10 @@ def run_agent(
         n_steps: it plans to the end
     Returns: action, outcome, belief (S,) after it, for each step
 
-    >>> class Reader(DecisionTables):
+    >>> class Idler(DecisionTables):
     ...     def plan_values(self, belief, depth, *, curiosity=1.0):
-    ...         return -self.B[:, 2 * depth - 2 : 2 * depth].sum((1, 2))  # stays where it is
-    >>> [outcome for action, outcome, belief in run_agent(Reader.t_maze(), state=0)]
+    ...         return -torch.eye(len(self.B))[0]  # stays where it is
+    >>> [outcome for action, outcome, belief in run_agent(Idler.t_maze(), state=0)]
     [0, 0]
     """
     args.instance("model", model, DecisionTables)

@@ -1491,7 +1491,7 @@ method(
     responsibilities=Probabilities(5, 3),
 )
 entry("free_energy.gaussian_kl", mean=Array(4, 2), log_var=Array(4, 2))
-entry("free_energy.evidence_gap", log_weights=Array(7, 3, infinite=True))
+entry("free_energy.evidence_gap", log_weights=Array(7, 3, infinite=True, lone=True, wide=False))
 entry(
     "free_energy.pc_drive",
     error=Array(4, 3),
@@ -1512,6 +1512,8 @@ method("free_energy.VAE.log_conditional", _vae, x=Bits(5, 6), z=Array(5, 2))
 method("free_energy.VAE.draw_latent", _vae, mean=Array(4, 2), log_var=Array(4, 2), generator=Gen())
 method("free_energy.VAE.elbo", _vae, x=Bits(5, 6), generator=Gen())
 method("free_energy.VAE.importance_bound", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
+method("free_energy.VAE.log_weights", _vae, x=Bits(5, 6), n_samples=Count(2), generator=Gen())
+method("free_energy.VAE.tuned_belief", _vae, x=Bits(5, 6), n_steps=Count(2), generator=Gen())
 method("free_energy.VAE.log_evidence", _vae, x=Bits(5, 6), n=Count(5, 2), span=Positive(4.0))
 entry(
     "beliefs.fit_vae",
@@ -1533,6 +1535,7 @@ entry(
 )
 for _name in ("predictions", "errors", "energy", "drives", "weight_gradients"):
     method(f"free_energy.PredictiveCodingNetwork.{_name}", _pc, x=_layers)
+method("free_energy.PredictiveCodingNetwork.unrest", _pc, x=_layers, free=(1,))
 method("free_energy.PredictiveCodingNetwork.forward", _pc, top=Array(5, 3))
 method(
     "free_energy.PredictiveCodingNetwork.infer",
@@ -2118,5 +2121,5 @@ EXEMPT = {
     "mnist_rbm": "ProductionRBM.get_weight_stats",
     "modern_hopfield": "HopfieldAttention.as_multihead_attention HopfieldAttention.extra_repr",
     "sampling": "Walkers Chains Convergence",
-    "free_energy": "ExpectedFreeEnergy",
+    "free_energy": "PredictiveCodingNetwork.drives_from",  # called with values that `drives` has looked at
 }
