@@ -145,7 +145,41 @@ def test_evidence_sums_to_one():
         assert abs(vae.log_evidence(every, 121, 6.0).logsumexp(0)) < 1e-3
 
 
+def test_a_tuned_belief_is_nearer_and_weights_average_to_the_bound(small_vae):
+    vae, x = small_vae
+    with torch.no_grad():
+        tuned = vae.tuned_belief(x, generator=generator(1))
+        exact = vae.log_evidence(x, 400, 8.0)
+        guessed, better = (
+            (exact - vae.log_weights(x, 3000, belief, generator=generator(2)).mean(0)).mean()
+            for belief in (None, tuned)
+        )
+        weights = vae.log_weights(x, 7, generator=generator(3))
+        bound = vae.importance_bound(x, 7, generator=generator(3))
+    assert -0.005 < better < guessed
+    torch.testing.assert_close(bound, weights.logsumexp(0) - math.log(7))
+
+
+def test_the_gap_of_a_gaussian_belief_is_its_divergence():
+    belief, posterior = torch.distributions.Normal(0.3, 0.8), torch.distributions.Normal(0.0, 1.0)
+    z = 0.3 + 0.8 * torch.randn(400_000, generator=generator(5))
+    gap = E.evidence_gap(posterior.log_prob(z) - belief.log_prob(z) - 4)
+    assert abs(gap - torch.distributions.kl_divergence(belief, posterior)) < 0.01
+
+
 # predictive coding
+
+
+@pytest.mark.parametrize("sign, arrives", [(1, True), (-1, False)])
+def test_settling_arrives_and_with_reversed_drives_it_does_not(sign, arrives, monkeypatch):
+    right = E.pc_drive
+    monkeypatch.setattr(E, "pc_drive", lambda *layer: sign * right(*layer))
+    double = torch.float64
+    net = E.PredictiveCodingNetwork([4, 5, 3], 0.5, 1.0, dtype=double, generator=generator(1))
+    x = [torch.randn(6, n, generator=generator(n), dtype=double) for n in net.sizes]
+    settled, trace = net.infer(x, [0, 1], 300)
+    assert bool((trace.diff(dim=0) <= 0).all())  # whatever the drives are
+    assert bool(net.unrest(settled, [0, 1]).max() < 1e-3) == arrives
 
 
 @pytest.mark.parametrize("activation", ["tanh", "linear"])

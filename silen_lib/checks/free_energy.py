@@ -108,6 +108,10 @@ exercise(
         .note("log_joint is a transposed view"),
         Case(_simplex(5, 3, seed=55).double(), _random(3, seed=56).double()).note("doubles"),
         Case(_simplex(3, seed=57).double(), _random(3, seed=58).double()).note("one belief in doubles"),
+        Case(_simplex(4, 2, 3, seed=63).double(), _random(2, 3, seed=64).double())
+        .note("a batch (4, 2) of beliefs, log_joint for the second axis"),
+        Case(_simplex(5, 3, seed=65).double(), _random(5, 3, seed=66).double())
+        .note("each belief with its own log_joint"),
         Case(_asking(_simplex(3, seed=59)), _random(3, seed=60).double()).note("q asks for a gradient"),
         Case(_asking(_simplex(3, seed=61)), _asking(_random(3, seed=62))).note("both ask for a gradient"),
         Case(*views(_simplex(5, 3, seed=101), _random(5, 3, seed=102))).note("transposed views"),
@@ -278,6 +282,7 @@ _GAP_CASES = [
         "three beliefs, one of them the posterior"
     ),
     Case(_weights((0.5, 1.4), (0.9, 0.7), seed=203, dtype=torch.float32)).note("single precision"),
+    Case(_weights((1.0, 0.8), (0.2, 1.1), seed=205).T.contiguous().T).note("a transposed view"),
     Case(_weights(*[(0.1 * k, 0.8) for k in range(6)], seed=204).view(-1, 2, 3)).note(
         "a (2, 3) batch of beliefs"
     ),
