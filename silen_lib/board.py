@@ -304,35 +304,65 @@ def badge(text: str, status: str) -> str:
     )
 
 
+# %% ../nbs/lib/board.ipynb #7be1c0d4
+def in_hours(minutes: int) -> str:
+    """A reader's time in words, to the nearest half hour.
+
+    >>> in_hours(40), in_hours(61), in_hours(150)
+    ('½ hour', '1 hour', '2½ hours')
+    """
+    halves = max(1, round(minutes / 30))
+    whole, half = divmod(halves, 2)
+    return f"{whole or ''}{'½' * half} hour{'s' * (halves > 2)}"
+
+
 # %% ../nbs/lib/board.ipynb #81db8dd7
 _LEFT = "'text-align:left'"
 _MARKS = {"done": ("✓ done", "right"), "tried": ("✗ tried", "wrong"), "open": ("○ open", "open")}
+
+
+def _begun(exercises: list[tuple]) -> bool:
+    "Whether a reader is in the middle of a chapter."
+    states = {e[-1] for e in exercises}
+    return states not in ({"open"}, {"done"})
 
 
 class _Board:
     "Chapters × exercises; HTML in Jupyter, text elsewhere."
 
     def __init__(self, chapters: list[tuple[Path, Chapter]], progress: dict, remark: str = ""):
-        self.remark, self.rows = remark, []
+        self.remark = remark
+        self.rows = []
         for path, chapter in chapters:
             states = [(*e, progress.get(e[0], {}).get("status", "open")) for e in chapter.exercises]
             self.rows.append((path, chapter, states))
 
+    def _summary(self):
+        "How much is done, and how long all of it takes."
+        states = [e[-1] for *_, exercises in self.rows for e in exercises]
+        minutes = sum(int(chapter.minutes or 0) for _, chapter, _ in self.rows)
+        return f"{states.count('done')} of {len(states)} exercises done; all chapters together take {in_hours(minutes)}"
+
     def __repr__(self):
         lines = [self.remark] if self.remark else []
+        if not self.rows:
+            return "\n".join([*lines, "no chapters found here"])
+        lines.append(self._summary())
         for _, chapter, exercises in self.rows:
             done = sum(e[-1] == "done" for e in exercises)
             lines.append(f"{chapter.title}: {done} of {len(exercises)} done")
-            lines += [f"  {_MARKS[e[-1]][0]}  {e[1]} {e[2]} {e[3]}" for e in exercises]
-        return "\n".join(lines if self.rows else [*lines, "no chapters found here"])
+            if _begun(exercises):
+                lines += [f"  {_MARKS[e[-1]][0]}  {e[1]} {e[2]} {e[3]}" for e in exercises]
+        return "\n".join(lines)
 
     def _repr_html_(self):
         remark = f"<p>{html.escape(self.remark)}</p>" if self.remark else ""
         if not self.rows:
             return f"{remark}<p>no chapters found here</p>"
-        heads = "Chapter", "Minutes", "Done", "Exercises"
+        heads = "Chapter", "Minutes", "Exercises"
         head = f"<tr>{''.join(f'<th style={_LEFT}>{h}</th>' for h in heads)}</tr>"
-        return f"{remark}<table>{head}{''.join(_board_row(*row) for row in self.rows)}</table>"
+        rows = "".join(_board_row(*row) for row in self.rows)
+        return f"{remark}<p><b>{self._summary()}</b></p><table>{head}{rows}</table>"
 
 
 # %% ../nbs/lib/board.ipynb #05a890ea
@@ -347,7 +377,8 @@ def _board_row(path: Path, chapter: Chapter, exercises: list[tuple]) -> str:
     return (
         f"<tr><td style={_LEFT}><a href='{_link(path)}'>{html.escape(chapter.title)}</a><br>"
         f"{html.escape(chapter.claim)}</td><td>{chapter.minutes}</td>"
-        f"<td>{done}/{len(exercises)}</td><td style={_LEFT}>{chips}</td></tr>"
+        f"<td style={_LEFT}><details{' open' if _begun(exercises) else ''}>"
+        f"<summary>{done}/{len(exercises)} done</summary>{chips}</details></td></tr>"
     )
 
 

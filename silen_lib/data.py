@@ -4,11 +4,15 @@
 
 # %% auto #0
 __all__ = [
+    "DATASETS",
     "DataError",
     "mnist_state",
     "Digits",
     "load_mnist",
     "load_digits",
+    "Table",
+    "is_table",
+    "load_table",
     "load_dataset",
     "binarise",
     "Batches",
@@ -351,27 +355,135 @@ def load_digits(device: str | torch.device = "cpu", n_test: int = 397) -> Digits
     return Digits("digits", x[:-n_test], y[:-n_test], x[-n_test:], y[-n_test:], (8, 8))
 
 
+# %% ../nbs/lib/data.ipynb #283364f2
+_TABLES = (".npy", ".npz", ".pt", ".csv")
+DATASETS = f"mnist, digits or a {', '.join(_TABLES[:-1])} or {_TABLES[-1]} file"
+
+
+class Table(NamedTuple):
+    """Rows of one's own, with values in [0, 1]; `shape` is (height, width) when a row is an image.
+
+    >>> Table("made", torch.zeros(5, 6), torch.zeros(1, 6), (2, 3))
+    Table(made: 5 train, 1 test, 6 columns, on cpu)
+    """
+
+    name: str
+    train: torch.Tensor  # (n, columns) float32
+    test: torch.Tensor
+    shape: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} train, {len(self.test)} test, {self.train.shape[1]} columns"
+        return f"Table({self.name}: {sizes}, on {self.train.device})"
+
+
+def is_table(name: str | Path) -> bool:
+    """Whether this is the name of a file that `load_table` reads; nothing is opened.
+
+    >>> is_table("spins.csv"), is_table("mnist")
+    (True, False)
+    """
+    return Path(name).suffix.lower() in _TABLES
+
+
+# %% ../nbs/lib/data.ipynb #d5c4a6df
+def _read_csv(path: Path) -> np.ndarray:
+    "Numbers between commas; a first line that holds words is a heading."
+    with open(path, encoding="utf-8-sig") as file:
+        first = file.readline()
+    if not first.strip():
+        raise DataError("it begins with an empty line; it must begin with a heading or a row")
+    try:
+        [float(word) for word in first.split(",")]
+    except ValueError:
+        heading = 1
+    else:
+        heading = 0
+    return np.loadtxt(path, delimiter=",", ndmin=2, skiprows=heading, encoding="utf-8-sig")
+
+
+def _read_table(path: Path) -> dict[str, torch.Tensor]:
+    "The arrays of a file by name; a single one is called train."
+    if path.suffix.lower() == ".pt":
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    elif path.suffix.lower() == ".csv":
+        content = _read_csv(path)
+    else:
+        content = np.load(path, allow_pickle=False)
+    parts = dict(content) if hasattr(content, "keys") else {"train": content}
+    if len(parts) == 1:
+        parts = {"train": part for part in parts.values()}
+    if not parts.keys() & {"train"} or not parts.keys() <= {"train", "test"}:
+        names = ", ".join(map(str, parts)) or "nothing"
+        raise DataError(f"it holds {names}; it must hold one array, or train and test")
+    return {name: torch.as_tensor(part) for name, part in parts.items()}
+
+
+# %% ../nbs/lib/data.ipynb #0f05acf6
+def load_table(path: str | Path, device: str | torch.device = "cpu") -> Table:
+    """A file of bits, or of grey values between: one array (n, columns), or (n, height, width), or `train` and `test`.
+
+    Args:
+        path: .npy, .npz, .pt (a tensor, or a dict of them) or .csv (numbers between commas, a heading or none)
+    Raises: DataError names the file, what is wrong with it and how to mend it
+
+    >>> path = Path(tempfile.mkdtemp()) / "spins.npy"
+    >>> np.save(path, np.eye(7))
+    >>> load_table(path).train.shape
+    torch.Size([6, 7])
+    """
+    path = Path(path)
+    try:
+        parts = _read_table(path)
+        for name, x in parts.items():
+            if x.ndim == 1 or x.ndim > 3 or not x.numel():
+                raise DataError(
+                    f"{name} has shape {tuple(x.shape)}; it must be (n, columns) or (n, height, width)"
+                )
+            args.bits(name, x, any_dtype=True)
+        shape = parts["train"].shape[1:]
+        if any(x.shape[1:] != shape for x in parts.values()):
+            sizes = " and ".join(f"{name} {tuple(x.shape)}" for name, x in parts.items())
+            raise DataError(f"it holds {sizes}; their rows must be alike")
+        if "test" not in parts and len(parts["train"]) < 2:
+            raise DataError("it has a single row; one to learn from and one to test are needed")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except Exception as error:  # whatever a reader of files says of a file that is none
+        raise DataError(f"{path} cannot be used: {_in_a_line(error)}") from error
+    rows = {name: x.flatten(1).to(device, torch.float32) for name, x in parts.items()}
+    train, test = rows["train"], rows.get("test")
+    if test is None:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+        cut = max(len(train) // 7, 1)
+        train, test = train[order[cut:].to(device)], train[order[:cut].to(device)]
+    return Table(str(path), train, test, (shape[0], shape[1]) if len(shape) == 2 else None)
+
+
 # %% ../nbs/lib/data.ipynb #93cef549
 def load_dataset(
     name: str = "mnist",
     root: str | Path | None = None,
     device: str | torch.device = "cpu",
     download: bool = True,
-) -> Digits:
+) -> Digits | Table:
     """A data set by name; MNIST that is neither on disk nor to be had becomes the digits, with one line that says so.
 
     Args:
-        name: "mnist" or "digits"
+        name: "mnist", "digits", or a file for `load_table`
         root: as in `load_mnist`
-    Raises: DataError naming a damaged file that could not be replaced; ValueError for another name
+    Raises: DataError naming a damaged file that could not be replaced, or a table that cannot be used; ValueError
+        for another name
 
     >>> load_dataset("digits").shape
     (8, 8)
     """
     if name == "digits":
         return load_digits(device)
+    if is_table(name):
+        return load_table(name, device)
     if name != "mnist":
-        raise ValueError(f"dataset is {name!r}; it must be mnist or digits")
+        raise ValueError(f"dataset is {name!r}; it must be {DATASETS}")
     try:
         return load_mnist(root, device, download)
     except OSError as error:

@@ -300,8 +300,11 @@ def _say(text: str) -> None:
     say(text)
 
 
-def doctor() -> list[Finding]:
+def doctor(brief: bool = False) -> list[Finding]:
     """Look at the installation; print one line a finding, with its remedy where something is wrong.
+
+    Args:
+        brief: of what is right, print how much it is, and no more
 
     >>> found = doctor()
     ✓ Python: ...
@@ -317,8 +320,11 @@ def doctor() -> list[Finding]:
     report = []
     for what, look, needed in looks:
         for finding in _look(what, look):
-            _say(finding.line)
+            if not (brief and finding.ok):
+                _say(finding.line)
             report.append(finding if needed else finding._replace(needed=False))
+    if brief:
+        _say(f"✓ {sum(finding.ok for finding in report)} of {len(report)} things are in order")
     return report
 
 

@@ -34,7 +34,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 # %% ../nbs/lib/train.ipynb #3e96b76a
 from .core import any_terminal, course_root, get_device, say, set_seed
 from .core import threads_for, wandb_mode
-from .data import Batches, DataError, Digits, binarise, load_dataset
+from .data import DATASETS, Batches, DataError, Digits, Table
+from .data import binarise, is_table, load_dataset
 from .loop import Checkpoints, Diverged, History, ProgressBar, Row, WandbLog, Watcher
 from .loop import decoration, fit, reason, remove_file, save_file
 
@@ -97,10 +98,10 @@ class Config:
 
     >>> Config(dataset="cifar").check()
     Traceback (most recent call last):
-    ValueError: --dataset is 'cifar'; it must be mnist or digits
+    ValueError: --dataset is 'cifar'; it must be mnist, digits or a .npy, .npz, .pt or .csv file
     """
 
-    dataset: str = _option("mnist", "mnist or digits; the digits also where MNIST cannot be had", ("mnist", "digits"))
+    dataset: str = _option("mnist", f"{DATASETS}; the digits also where MNIST cannot be had")
     data: str | None = _option(None, "holds or receives MNIST/raw (default: the course's data folder)", later=True)
     binarisation: str = _option("threshold", "threshold: fixed bits; stochastic: drawn anew from the grey values",
                                 ("threshold", "stochastic"))
@@ -186,18 +187,21 @@ class Config:
                     raise ValueError(f"{name} is {value}; it must {legal.words}")
             elif legal and value not in legal:
                 raise ValueError(f"{name} is {value!r}; it must be {' or '.join(legal)}")
+        if self.dataset not in ("mnist", "digits") and not is_table(self.dataset):
+            raise ValueError(f"--dataset is {self.dataset!r}; it must be {DATASETS}")
         if self.epochs is not None and self.seconds is not None:
             raise ValueError("--epochs and --seconds exclude each other; give one of them")
 
-    def complete(self, digits: Digits) -> "Config":
+    def complete(self, digits: Digits | Table) -> "Config":
         """With what depends on the data set that was really loaded, and on the processor.
 
         Raises: ValueError when there are too few images for a batch beside those held out
         """
         filled: dict[str, Any] = dict(dataset=digits.name)
+        own = _for_table(digits, self.batch_size) if isinstance(digits, Table) else {}
         for f in fields(self):
             if f.metadata["data"] and getattr(self, f.name) is None:
-                filled[f.name] = f.metadata["data"][digits.name]
+                filled[f.name] = own[f.name] if own else f.metadata["data"][digits.name]
         if self.seconds is not None:
             filled["epochs"] = None
         if self.precision == "auto":
@@ -206,7 +210,7 @@ class Config:
         config = replace(self, **filled)
         if config.recipe().held_out + self.batch_size > len(digits.train):
             sizes = f"--batch-size is {self.batch_size} and --held-out {config.held_out}"
-            raise ValueError(f"{sizes}; {digits.name} has {len(digits.train)} training images")
+            raise ValueError(f"{sizes}; {digits.name} has {len(digits.train)} to train on")
         return config
 
     def recipe(self) -> "_Recipe":
@@ -243,6 +247,16 @@ class Config:
             what = f"--epochs is {merged.epochs}, but the run to resume has done {done}"
             raise ValueError(what)
         return merged
+
+
+def _for_table(table: Table, batch_size: int) -> dict[str, float]:
+    "The settings that depend on the data, for a table of one's own: a unit for each column, some 8,000 steps."
+    n, n_visible = table.train.shape
+    held_out = max(n // 10, 1)
+    epochs = max(20, math.ceil(8000 / max((n - held_out) // batch_size, 1)))
+    return dict(
+        n_hidden=min(n_visible, 500), epochs=epochs, lr=0.1, weight_decay=0.0003, held_out=held_out
+    )
 
 
 class _Recipe(NamedTuple):
@@ -384,8 +398,10 @@ def _check_state(state: Mapping[str, Any]) -> None:
     config.check_values()
     recipe = config.recipe()
     _want(config.precision in _DTYPES, f"its precision is {config.precision!r}")
-    (n_visible, n_images), n_hidden = _SIZES[config.dataset], recipe.n_hidden
     _want(set(state["model"]) == {"W", "a", "b"}, "its model has other parameters than W, a and b")
+    of_a_table = (state["model"]["a"].numel(), _MANY)  # how many rows it had is not known here
+    n_visible, n_images = _SIZES.get(config.dataset, of_a_table)
+    n_hidden = recipe.n_hidden
     for name, shape in dict(W=(n_visible, n_hidden), a=(n_visible,), b=(n_hidden,)).items():
         _check_tensor(name, state["model"][name], shape)
     _check_row(state["row"], config, n_images)
@@ -751,7 +767,7 @@ class _Run:
 
     With as many workers on the same kind of device a checkpoint restores it bit for bit."""
 
-    def __init__(self, config: Config, folder: Path, digits: Digits, ranks: Ranks):
+    def __init__(self, config: Config, folder: Path, digits: Digits | Table, ranks: Ranks):
         from silen_lib.mnist_rbm import ProductionRBM, log_odds
         from silen_lib.rbm import Trainer
 
@@ -933,21 +949,22 @@ class _Run:
         "Filters, samples from the persistent chains, and the curves; one that cannot be drawn is left out."
         from silen_lib import mnist_rbm, plot
 
-        def filters() -> "Figure":
-            return mnist_rbm.plot_filters(self.rbm, self.digits.shape)
+        draw: dict[str, Callable[[], Figure]] = {}
+        shape = self.digits.shape
+        if shape is not None:
 
-        def samples() -> "Figure":
-            start = self.chains()[:60]
-            _, p = mnist_rbm.dream(self.rbm, 60, 200, start=start, generator=self.generator)
-            pages = p.cpu().view(-1, *self.digits.shape)
-            return plot.show_images(pages, kind="unit", ncols=20, size=0.45)
+            def filters() -> "Figure":
+                return mnist_rbm.plot_filters(self.rbm, shape)
 
-        def curves() -> "Figure":
-            return self.history.plot(_CURVES)
+            def samples() -> "Figure":
+                start = self.chains()[:60]
+                _, p = mnist_rbm.dream(self.rbm, 60, 200, start=start, generator=self.generator)
+                pages = p.cpu().view(-1, *shape)
+                return plot.show_images(pages, kind="unit", ncols=20, size=0.45)
 
-        draw = dict(filters=filters, samples=samples, curves=curves)
-        if not self.history.rows:
-            del draw["curves"]
+            draw |= dict(filters=filters, samples=samples)
+        if self.history.rows:
+            draw["curves"] = lambda: self.history.plot(_CURVES)
         drawn = {name: decoration(f"{name}.png", work) for name, work in draw.items()}
         return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -1198,6 +1215,9 @@ def _train(plan: _Plan, folder: _Folder, ranks: Ranks) -> Path:
     if state is not None and digits.name != plan.config.dataset:
         learned = f"the run to resume has learned {plan.config.dataset}"
         raise DataError(f"{learned}, which is not here; --data names its folder")
+    if state is not None and len(state["model"]["a"]) != digits.train.shape[1]:
+        sizes = f"{digits.train.shape[1]} columns; the run to resume has {len(state['model']['a'])}"
+        raise DataError(f"{digits.name} has {sizes}")
     config = plan.config.complete(digits)
     product = config.batch_size * digits.train.shape[1] * config.recipe().n_hidden
     with threads_for(product):
@@ -1210,7 +1230,7 @@ def _train(plan: _Plan, folder: _Folder, ranks: Ranks) -> Path:
         return run.finish(state["row"] if state else None)
 
 
-def _prepare(config: Config, folder: _Folder, digits: Digits, ranks: Ranks) -> _Run:
+def _prepare(config: Config, folder: _Folder, digits: Digits | Table, ranks: Ranks) -> _Run:
     "The run in memory, or a ValueError when it does not fit."
     set_seed(config.seed)
     n_visible, n_hidden = digits.train.shape[1], config.recipe().n_hidden
@@ -1235,9 +1255,9 @@ def _memory() -> float:
         return math.inf
 
 
-def _load_in_turn(config: Config, ranks: Ranks) -> Digits:
+def _load_in_turn(config: Config, ranks: Ranks) -> Digits | Table:
     "The first worker downloads, the others wait and read."
-    mine: list[Digits] = []
+    mine: list[Digits | Table] = []
 
     def first() -> str:
         mine.append(_load(config, ranks))
@@ -1251,7 +1271,7 @@ def _load_in_turn(config: Config, ranks: Ranks) -> Digits:
     return digits
 
 
-def _load(config: Config, ranks: Ranks) -> Digits:
+def _load(config: Config, ranks: Ranks) -> Digits | Table:
     try:
         return load_dataset(config.dataset, config.data, ranks.device)
     except OSError as error:
@@ -1266,7 +1286,7 @@ _CODES = """exit status: 0 done, 1 something could not be saved, 2 bad settings,
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "silen-train",
-        description="Train an RBM on MNIST or on scikit-learn's digits.",
+        description="Train an RBM on MNIST, on scikit-learn's digits or on a table of your own.",
         epilog=_CODES,
     )
     for f in fields(Config):
@@ -1288,7 +1308,7 @@ def _help(f: "Field[Any]") -> str:
     "The text of a setting, with its default."
     text, data = f.metadata["help"], f.metadata["data"]
     if data:
-        return f"{text} (default: {data['mnist']}, digits {data['digits']})"
+        return f"{text} (default: {data['mnist']}, digits {data['digits']}, a table: by its size)"
     return text if f.default is None else f"{text} (default: {f.default})"
 
 

@@ -287,6 +287,22 @@ def test_a_lock_that_is_never_given_back_is_told(path, monkeypatch):
 # ---- the board -------------------------------------------------------------------------------------------------------
 
 
+def test_a_board_opens_only_the_chapters_that_a_reader_is_in(tmp_path, monkeypatch):
+    "What is untouched or done is one line; what is begun shows its exercises."
+    (tmp_path / DEMO.name).write_bytes(DEMO.read_bytes())
+    names = [e[0] for e in board.chapter_outline(DEMO).exercises]
+    for done in range(len(names) + 1):
+        if done:
+            board.record_progress(names[done - 1], "done")
+        shown = board.progress_board(tmp_path)
+        begun = 0 < done < len(names)
+        assert len(repr(shown).splitlines()) == 2 + begun * len(names)
+        assert repr(shown).startswith(f"{done} of {len(names)} exercises done; all chapters")
+        page = shown._repr_html_()
+        assert ("<details open>" in page) == begun and page.count("<details") == 1
+        assert f"<summary>{done}/{len(names)} done</summary>" in page
+
+
 def test_board(tmp_path, monkeypatch):
     (tmp_path / DEMO.name).write_bytes(DEMO.read_bytes())
     (tmp_path / "01_broken.ipynb").write_text("not json", encoding="utf-8")

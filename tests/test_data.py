@@ -382,3 +382,87 @@ def test_patterns():
         assert glyph.shape == (5, 5) and (glyph.abs() == 1).all()
     bars = data.bars_and_stripes(4).view(-1, 4, 4)
     assert all((b == b[:1]).all() or (b == b[:, :1]).all() for b in bars)
+
+
+# ── tables of one's own ──
+
+
+def _write(path, content):
+    "A file as its ending says; bytes as they are."
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif path.suffix == ".npy":
+        np.save(path, content, allow_pickle=True)
+    elif path.suffix == ".npz":
+        np.savez(path, **content)
+    else:
+        torch.save(content, path)
+    return path
+
+
+BITS = (np.arange(60).reshape(10, 6) % 7 < 3).astype(int)
+TABLES = {
+    "a.npy": BITS,
+    "b.npy": BITS.astype(bool),
+    "c.npz": {"mine": BITS.astype("float16")},
+    "d.pt": torch.tensor(BITS),
+    "e.csv": "\n".join(",".join(map(str, row)) for row in BITS).encode(),
+    "f.csv": b"\xef\xbb\xbfa,b c,d,e,f,g\n" + b"\n".join(b"0, 1,0,1,1,0" for _ in range(10)),
+    "G.CSV": b"0,1,0,1,1,0\r\n" * 10,
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_becomes_rows_to_learn_from_and_rows_to_test(tmp_path, name):
+    table = data.load_dataset(str(_write(tmp_path / name, TABLES[name])))
+    assert table.train.shape == (9, 6) and table.test.shape == (1, 6) and table.shape is None
+    assert table.train.dtype == table.test.dtype == torch.float32
+    rows = torch.cat([table.train, table.test])
+    if not isinstance(TABLES[name], bytes):
+        assert sorted(rows.tolist()) == sorted(BITS.astype(float).tolist())
+        assert rows.tolist() != BITS.astype(float).tolist(), "a sorted file is shuffled"
+    again = data.load_table(tmp_path / name)
+    assert torch.equal(again.train, table.train), "the shuffle is one and the same"
+
+
+def test_a_table_that_is_divided_already_stays_as_it_is(tmp_path):
+    parts = {"train": BITS.reshape(10, 2, 3), "test": 1 - BITS[:4].reshape(4, 2, 3)}
+    table = data.load_table(_write(tmp_path / "t.npz", parts))
+    assert table.shape == (2, 3)
+    assert table.train.tolist() == BITS.tolist() and table.test.tolist() == (1 - BITS[:4]).tolist()
+
+
+WRONG = {
+    "absent.npy": (None, "does not exist"),
+    "text.npy": (b"0,1\n1,0\n", "cannot be used: "),
+    "empty.csv": (b"", "cannot be used: "),
+    "ragged.csv": (b"0,1\n1\n", "cannot be used: "),
+    "word.csv": (b"0,1\n1,yes\n", "'yes'"),
+    "hole.csv": (b"0,1\n1,\n", "cannot be used: "),
+    "nan.csv": (b"0,1\n1,nan\n", "without NaN"),
+    "spins.npy": (2 * BITS - 1, "use (train + 1) / 2"),
+    "bytes.npy": (BITS.astype("uint8") * 255, "divide by 255"),
+    "cube.npy": (np.zeros((2, 2, 2, 2)), "must be (n, columns) or (n, height, width)"),
+    "line.npy": (np.zeros(5), "must be (n, columns) or (n, height, width)"),
+    "none.npy": (np.zeros((0, 5)), "must be (n, columns) or (n, height, width)"),
+    "single.npy": (np.zeros((1, 5)), "a single row"),
+    "objects.npy": (np.array([[{}]], dtype=object), "cannot be used: "),
+    "words.npz": (
+        {"x": BITS, "y": BITS},
+        "it holds x, y; it must hold one array, or train and test",
+    ),
+    "two.npz": ({"train": BITS, "test": BITS[:, :5]}, "test (10, 5); their rows must be alike"),
+    "complex.npy": (BITS + 1j, "cannot be used: "),
+    "list.pt": ([1, 2], "cannot be used: "),
+    "module.pt": (torch.nn.Linear(2, 2), "cannot be used: "),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_is_no_table_gets_a_sentence(tmp_path, name):
+    content, words = WRONG[name]
+    if content is not None:
+        _write(tmp_path / name, content)
+    with pytest.raises(data.DataError, match=rf"{name}") as error:
+        data.load_table(tmp_path / name)
+    assert words in str(error.value) and "\n" not in str(error.value)

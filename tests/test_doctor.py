@@ -115,6 +115,23 @@ def test_a_look_that_fails_is_a_finding(monkeypatch, look):
     assert "could not be looked at (UnicodeDecodeError" in next(f.detail for f in found if not f.ok)
 
 
+def test_a_brief_doctor_prints_what_is_wrong_and_counts_the_rest(monkeypatch, capsys):
+    "The same findings; a line for each that is not right, with its remedy, and one line for all others."
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["numpy>=99", "no-such-package>=1"]
+    )
+    in_full = doctor.doctor()
+    whole = capsys.readouterr().out
+    in_brief = doctor.doctor(brief=True)
+    told = capsys.readouterr().out.splitlines()
+    assert [(f.what, f.ok) for f in in_brief] == [(f.what, f.ok) for f in in_full]
+    wrong = [f for f in in_brief if not f.ok]
+    assert {"numpy", "no-such-package"} <= {f.what for f in wrong}
+    assert "\n".join(f.line for f in wrong).splitlines() == told[:-1]
+    assert told[-1] == f"✓ {len(in_brief) - len(wrong)} of {len(in_brief)} things are in order"
+    assert all(f.line in whole for f in in_full)
+
+
 def _kernel_spec(monkeypatch, root, argv, **more):
     folder = root / "kernels" / "python3"
     folder.mkdir(parents=True)

@@ -423,6 +423,9 @@ IMPOSSIBLE = {
     "a number too large": ["--n-hidden", str(10**20)],
     "no such device": ["--device", "cuda:77"],
     "data in a file": ["--dataset", "mnist", "--data", "/etc/passwd"],
+    "a table that is not there": ["--dataset", "nowhere/spins.npy"],
+    "a table that is none": ["--dataset", f"{__file__}.csv"],
+    "a kind of file that is not read": ["--dataset", __file__],
     "batches too large": ["--batch-size", "5000"],
     "too many temperatures": ["--temperatures", str(10**12)],
     "rate": ["--lr", "inf"],
@@ -1055,3 +1058,53 @@ def test_workers_ask_for_the_time_only_now_and_then(monkeypatch):
         if first.remaining <= 0:
             break
     assert abs(now[0] - 10) < 0.1 and len(answers) < steps / 20, (now, len(answers), steps)
+
+
+# ── a table of one's own ──
+
+
+def _table(path, *shape):
+    "Rows in two groups, one of them all but empty: something to learn."
+    p = torch.tensor([0.1, 0.7]).repeat(100)[:, None]
+    rows = (
+        torch.rand(200, math.prod(shape), generator=torch.Generator().manual_seed(0)) < p
+    ).float()
+    torch.save(rows.view(200, *shape), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("shape", [(12,), (3, 4)])
+def test_a_table_is_trained_on_saved_and_resumed(tmp_path, capsys, shape):
+    out = tmp_path / "out"
+    settings = [
+        "--wandb",
+        "disabled",
+        "--temperatures",
+        "50",
+        "--batch-size",
+        "32",
+        "--checkpoint-every",
+        "100",
+        "--out",
+        str(out),
+    ]
+    table = _table(tmp_path / "rows.pt", *shape)
+    assert t.main(["--dataset", table, "--epochs", "300", *settings]) == 0
+    pictures = {"filters.png", "samples.png"}
+    assert {path.name for path in out.iterdir()} & pictures == (
+        pictures if len(shape) == 2 else set()
+    )
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert config["dataset"] == table and config["n_hidden"] == 12 and config["held_out"] == 17
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    rows = torch.load(table).flatten(1)
+    p = rows.mean(0)
+    independent = (rows @ p.log() + (1 - rows) @ (1 - p).log()).mean().item()
+    assert result["train_forward"] > independent + 0.5, "no better than independent columns"
+    assert t.load_model(out).W.shape == (12, 12)
+    capsys.readouterr()
+    assert t.main(["--epochs", "302", "--resume", *settings[:-2], "--out", str(out)]) == 0
+    assert "resuming after epoch 300" in capsys.readouterr().out
+    _table(tmp_path / "rows.pt", 11)
+    assert t.main(["--epochs", "304", "--resume", "--out", str(out)]) == 2
+    assert "11 columns; the run to resume has 12" in capsys.readouterr().err
