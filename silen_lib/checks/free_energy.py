@@ -255,16 +255,16 @@ _GAPS: dict[float, torch.Tensor] = {}  # what the weights of each case truly giv
 
 
 def _weights(
-    *beliefs: tuple[float, float], seed: int, n: int = 20_000, dtype=torch.float64
+    *beliefs: tuple[float, float], seed: int, level: float = -3.0, dtype=torch.float64
 ) -> torch.Tensor:
-    "Log weights of z ~ N(m, s²) under log p(x) = −3 and the posterior N(0.5, 0.5): (n, number of beliefs)."
+    "Log weights of z ~ N(m, s²) under log p(x) = level and the posterior N(0.5, 0.5): (20,000, beliefs)."
     m, s = torch.tensor(beliefs, dtype=torch.float64).T
     z = m + s * torch.randn(
-        n, len(m), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        20_000, len(m), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
     posterior = torch.distributions.Normal(torch.tensor(0.5, dtype=torch.float64), 0.5**0.5)
     belief = torch.distributions.Normal(m, s)
-    w = (posterior.log_prob(z) - belief.log_prob(z) - 3).to(dtype)
+    w = (posterior.log_prob(z) - belief.log_prob(z) + level).to(dtype)
     w = w[:, 0] if len(beliefs) == 1 else w
     _GAPS[round(w.double().sum().item(), 3)] = (
         torch.distributions.kl_divergence(belief, posterior).to(dtype).view(w.shape[1:])
@@ -282,6 +282,9 @@ _GAP_CASES = [
         "three beliefs, one of them the posterior"
     ),
     Case(_weights((0.5, 1.4), (0.9, 0.7), seed=203, dtype=torch.float32)).note("single precision"),
+    Case(_weights((0.1, 0.8), (0.9, 0.9), seed=206, level=-2000.0)).note(
+        "a picture of many pixels"
+    ),
     Case(_weights((1.0, 0.8), (0.2, 1.1), seed=205).T.contiguous().T).note("a transposed view"),
     Case(_weights(*[(0.1 * k, 0.8) for k in range(6)], seed=204).view(-1, 2, 3)).note(
         "a (2, 3) batch of beliefs"
@@ -298,6 +301,8 @@ def _mean_exp(w):
 exercise(
     "evidence_gap", "silen_lib.free_energy", oracle=_gap_oracle, cases=_GAP_CASES, atol=0.05, rtol=0.0,
     mistakes=[
+        Mistake("exp(−2000) is 0, and its logarithm −∞. torch.logsumexp subtracts the largest first.",
+                lambda w: w.exp().mean(0).log() - w.mean(0)),
         Mistake("No gap at all. Only where the belief is the posterior are all weights alike.",
                 lambda w: torch.zeros(w.shape[1:], dtype=w.dtype)),
         Mistake("logsumexp is the logarithm of a SUM: an average divides by the number of draws, which is − log K.",
