@@ -13,11 +13,7 @@ OPEN: set[str] = {
     f"{what}:{chapter}"
     for chapter in ("sampling", "score")
     for what in ("cells", "lines", "boxes", "first_picture", "kinds", "sabotages")
-<<<<<<< HEAD
-} | {"lines:capacity", "lines:modern_hopfield"}
-=======
-} - {"boxes:free_energy"}
->>>>>>> main
+}
 MODULES = shape.modules()
 CHAPTERS = [m for m in MODULES if m.is_chapter]
 CHECKS = sorted((shape.LIBRARY / "checks").glob("*.py"))

@@ -561,6 +561,8 @@ exercise(
            Case(_simplex(3, seed=83).double(), _simplex(3, 4, seed=84).double().T).note("A is a transposed view"),
            Case(_simplex(3, seed=85).double(), _likelihood(4, 3, 86).double()).note("one belief in doubles"),
            Case(torch.tensor([1.0, 0.0]), torch.eye(2)).note("an impossible outcome"),
+           Case(_simplex(2, 5, 4, seed=87).double(), _SURE.double()).note("a (2, 5) batch of doubles"),
+           Case(_simplex(1, 5, 4, seed=88).double(), _SURE.double()).note("a (1, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=112), _likelihood(4, 3, 113))).note("transposed views")],
     mistakes=[
         Mistake("This is the entropy of the outcomes. Subtract what stays unpredictable when the state is known.",
