@@ -246,6 +246,9 @@ exercise(
            Case(_random(4, 2, seed=67).requires_grad_(), _random(4, 2, seed=68).requires_grad_())
            .note("both ask for a gradient"),
            Case(_random(4, 2, seed=69).double(), _random(4, 2, seed=70).double()).note("doubles"),
+           Case(torch.tensor([0.7]).double(), torch.tensor([0.3]).double()).note("one dimension in doubles"),
+           Case(_random(4, 2, seed=71).double().requires_grad_(), _random(4, 2, seed=72).double().requires_grad_())
+           .note("doubles ask for a gradient"),
            Case(*views(_random(4, 2, seed=103), _random(4, 2, seed=104))).note("transposed views")],
     mistakes=_KL_MISTAKES,
 )  # fmt: skip
@@ -498,6 +501,8 @@ exercise(
            Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
                 _random(4, seed=80).log_softmax(0).double())
            .note("one belief in doubles"),
+           Case(_simplex(2, 5, 4, seed=89).double(), _SURE.double(), _random(3, seed=90).log_softmax(0).double())
+           .note("a (2, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
            .note("transposed views")],
     mistakes=_RISK_MISTAKES,
