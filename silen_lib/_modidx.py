@@ -320,6 +320,195 @@ d = {
                 "silen_lib/authoring.py",
             ),
         },
+        "silen_lib.beliefs": {
+            "silen_lib.beliefs.Autoencoder": (
+                "lib/beliefs.html#autoencoder",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.__init__": (
+                "lib/beliefs.html#autoencoder.__init__",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder._layers": (
+                "lib/beliefs.html#autoencoder._layers",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder._picture": (
+                "lib/beliefs.html#autoencoder._picture",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.draw_latent": (
+                "lib/beliefs.html#autoencoder.draw_latent",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.elbo": (
+                "lib/beliefs.html#autoencoder.elbo",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.encode": (
+                "lib/beliefs.html#autoencoder.encode",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.importance_bound": (
+                "lib/beliefs.html#autoencoder.importance_bound",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.log_conditional": (
+                "lib/beliefs.html#autoencoder.log_conditional",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.log_evidence": (
+                "lib/beliefs.html#autoencoder.log_evidence",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.log_weights": (
+                "lib/beliefs.html#autoencoder.log_weights",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Autoencoder.tuned_belief": (
+                "lib/beliefs.html#autoencoder.tuned_belief",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables": (
+                "lib/beliefs.html#decisiontables",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.belief_after": (
+                "lib/beliefs.html#decisiontables.belief_after",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.check": (
+                "lib/beliefs.html#decisiontables.check",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.check_plan": (
+                "lib/beliefs.html#decisiontables.check_plan",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.plan_values": (
+                "lib/beliefs.html#decisiontables.plan_values",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.predicted_states": (
+                "lib/beliefs.html#decisiontables.predicted_states",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.DecisionTables.t_maze": (
+                "lib/beliefs.html#decisiontables.t_maze",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.ExpectedFreeEnergy": (
+                "lib/beliefs.html#expectedfreeenergy",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.GaussianMixture": (
+                "lib/beliefs.html#gaussianmixture",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.GaussianMixture.log_density": (
+                "lib/beliefs.html#gaussianmixture.log_density",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.GaussianMixture.log_joint": (
+                "lib/beliefs.html#gaussianmixture.log_joint",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.GaussianMixture.m_step": (
+                "lib/beliefs.html#gaussianmixture.m_step",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.GaussianMixture.mean_free_energy": (
+                "lib/beliefs.html#gaussianmixture.mean_free_energy",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy": ("lib/beliefs.html#hierarchy", "silen_lib/beliefs.py"),
+            "silen_lib.beliefs.Hierarchy.__init__": (
+                "lib/beliefs.html#hierarchy.__init__",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._check": (
+                "lib/beliefs.html#hierarchy._check",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._energy": (
+                "lib/beliefs.html#hierarchy._energy",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._errors": (
+                "lib/beliefs.html#hierarchy._errors",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._f": (
+                "lib/beliefs.html#hierarchy._f",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._moved": (
+                "lib/beliefs.html#hierarchy._moved",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy._predictions": (
+                "lib/beliefs.html#hierarchy._predictions",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.backprop_gradients": (
+                "lib/beliefs.html#hierarchy.backprop_gradients",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.drives": (
+                "lib/beliefs.html#hierarchy.drives",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.drives_from": (
+                "lib/beliefs.html#hierarchy.drives_from",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.energy": (
+                "lib/beliefs.html#hierarchy.energy",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.errors": (
+                "lib/beliefs.html#hierarchy.errors",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.forward": (
+                "lib/beliefs.html#hierarchy.forward",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.infer": (
+                "lib/beliefs.html#hierarchy.infer",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.learn": (
+                "lib/beliefs.html#hierarchy.learn",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.predictions": (
+                "lib/beliefs.html#hierarchy.predictions",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.slope": (
+                "lib/beliefs.html#hierarchy.slope",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.unrest": (
+                "lib/beliefs.html#hierarchy.unrest",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.Hierarchy.weight_gradients": (
+                "lib/beliefs.html#hierarchy.weight_gradients",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.expectation": (
+                "lib/beliefs.html#expectation",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.fit_vae": ("lib/beliefs.html#fit_vae", "silen_lib/beliefs.py"),
+            "silen_lib.beliefs.predicted_outcomes": (
+                "lib/beliefs.html#predicted_outcomes",
+                "silen_lib/beliefs.py",
+            ),
+            "silen_lib.beliefs.run_agent": ("lib/beliefs.html#run_agent", "silen_lib/beliefs.py"),
+        },
         "silen_lib.board": {
             "silen_lib.board.Chapter": ("lib/board.html#chapter", "silen_lib/board.py"),
             "silen_lib.board._Board": ("lib/board.html#_board", "silen_lib/board.py"),
@@ -1281,6 +1470,10 @@ d = {
                 "checks/free_energy.html#_gain_oracle",
                 "silen_lib/checks/free_energy.py",
             ),
+            "silen_lib.checks.free_energy._gap_oracle": (
+                "checks/free_energy.html#_gap_oracle",
+                "silen_lib/checks/free_energy.py",
+            ),
             "silen_lib.checks.free_energy._kl_oracle": (
                 "checks/free_energy.html#_kl_oracle",
                 "silen_lib/checks/free_energy.py",
@@ -1291,6 +1484,10 @@ d = {
             ),
             "silen_lib.checks.free_energy._likelihood": (
                 "checks/free_energy.html#_likelihood",
+                "silen_lib/checks/free_energy.py",
+            ),
+            "silen_lib.checks.free_energy._mean_exp": (
+                "checks/free_energy.html#_mean_exp",
                 "silen_lib/checks/free_energy.py",
             ),
             "silen_lib.checks.free_energy._outcome_entropy": (
@@ -1323,6 +1520,10 @@ d = {
             ),
             "silen_lib.checks.free_energy._vfe_oracle": (
                 "checks/free_energy.html#_vfe_oracle",
+                "silen_lib/checks/free_energy.py",
+            ),
+            "silen_lib.checks.free_energy._weights": (
+                "checks/free_energy.html#_weights",
                 "silen_lib/checks/free_energy.py",
             ),
             "silen_lib.checks.free_energy._xlogx": (
@@ -3493,165 +3694,29 @@ d = {
                 "free_energy.html#decisionmodel",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.DecisionModel._check": (
-                "free_energy.html#decisionmodel._check",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.DecisionModel.belief_after": (
-                "free_energy.html#decisionmodel.belief_after",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.DecisionModel.plan_values": (
                 "free_energy.html#decisionmodel.plan_values",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.DecisionModel.t_maze": (
-                "free_energy.html#decisionmodel.t_maze",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.ExpectedFreeEnergy": (
-                "free_energy.html#expectedfreeenergy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture": (
-                "free_energy.html#gaussianmixture",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.log_density": (
-                "free_energy.html#gaussianmixture.log_density",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.log_joint": (
-                "free_energy.html#gaussianmixture.log_joint",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.m_step": (
-                "free_energy.html#gaussianmixture.m_step",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.GaussianMixture.mean_free_energy": (
-                "free_energy.html#gaussianmixture.mean_free_energy",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.PredictiveCodingNetwork": (
                 "free_energy.html#predictivecodingnetwork",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.__init__": (
-                "free_energy.html#predictivecodingnetwork.__init__",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._check": (
-                "free_energy.html#predictivecodingnetwork._check",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._drives": (
-                "free_energy.html#predictivecodingnetwork._drives",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._energy": (
-                "free_energy.html#predictivecodingnetwork._energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._errors": (
-                "free_energy.html#predictivecodingnetwork._errors",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._f": (
-                "free_energy.html#predictivecodingnetwork._f",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._moved": (
-                "free_energy.html#predictivecodingnetwork._moved",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork._predictions": (
-                "free_energy.html#predictivecodingnetwork._predictions",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.backprop_gradients": (
-                "free_energy.html#predictivecodingnetwork.backprop_gradients",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.drives": (
-                "free_energy.html#predictivecodingnetwork.drives",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.energy": (
-                "free_energy.html#predictivecodingnetwork.energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.errors": (
-                "free_energy.html#predictivecodingnetwork.errors",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.forward": (
-                "free_energy.html#predictivecodingnetwork.forward",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.infer": (
-                "free_energy.html#predictivecodingnetwork.infer",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.learn": (
-                "free_energy.html#predictivecodingnetwork.learn",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.predictions": (
-                "free_energy.html#predictivecodingnetwork.predictions",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.PredictiveCodingNetwork.weight_gradients": (
-                "free_energy.html#predictivecodingnetwork.weight_gradients",
+            "silen_lib.free_energy.PredictiveCodingNetwork.drives_from": (
+                "free_energy.html#predictivecodingnetwork.drives_from",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.VAE": ("free_energy.html#vae", "silen_lib/free_energy.py"),
-            "silen_lib.free_energy.VAE.__init__": (
-                "free_energy.html#vae.__init__",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE._layers": (
-                "free_energy.html#vae._layers",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE._picture": (
-                "free_energy.html#vae._picture",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.draw_latent": (
-                "free_energy.html#vae.draw_latent",
-                "silen_lib/free_energy.py",
-            ),
             "silen_lib.free_energy.VAE.elbo": (
                 "free_energy.html#vae.elbo",
                 "silen_lib/free_energy.py",
             ),
-            "silen_lib.free_energy.VAE.encode": (
-                "free_energy.html#vae.encode",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.importance_bound": (
-                "free_energy.html#vae.importance_bound",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.log_conditional": (
-                "free_energy.html#vae.log_conditional",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.VAE.log_evidence": (
-                "free_energy.html#vae.log_evidence",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy._where_believed": (
-                "free_energy.html#_where_believed",
+            "silen_lib.free_energy.evidence_gap": (
+                "free_energy.html#evidence_gap",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.expected_free_energy": (
                 "free_energy.html#expected_free_energy",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.fit_vae": (
-                "free_energy.html#fit_vae",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.gaussian_kl": (
@@ -3672,10 +3737,6 @@ d = {
             ),
             "silen_lib.free_energy.risk_and_ambiguity": (
                 "free_energy.html#risk_and_ambiguity",
-                "silen_lib/free_energy.py",
-            ),
-            "silen_lib.free_energy.run_agent": (
-                "free_energy.html#run_agent",
                 "silen_lib/free_energy.py",
             ),
             "silen_lib.free_energy.variational_free_energy": (

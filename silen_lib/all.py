@@ -64,6 +64,7 @@ __all__ = [
     "entmax15",
     "entropy",
     "estimate_temperature",
+    "evidence_gap",
     "expected_free_energy",
     "extrapolate",
     "fit",
@@ -169,6 +170,7 @@ __all__ = [
 ]
 
 # %% ../nbs/lib/all.ipynb #9bccb4fd
+from .beliefs import GaussianMixture, fit_vae, run_agent
 from .chains import BoltzmannMachine, anneal, boltzmann_update, cooling_schedule
 from .chains import heat_bath, metropolis, metropolis_probability
 from .chains import parallel_tempering, simulated_annealing
@@ -326,15 +328,13 @@ from .score import (
 from .free_energy import (
     variational_free_energy,
     mixture_responsibilities,
-    GaussianMixture,
     gaussian_kl,
     VAE,
-    fit_vae,
+    evidence_gap,
     pc_drive,
     PredictiveCodingNetwork,
     risk_and_ambiguity,
     information_gain,
     DecisionModel,
     expected_free_energy,
-    run_agent,
 )

@@ -6,39 +6,37 @@
 __all__ = [
     "variational_free_energy",
     "mixture_responsibilities",
-    "GaussianMixture",
     "gaussian_kl",
     "VAE",
-    "fit_vae",
+    "evidence_gap",
     "pc_drive",
     "PredictiveCodingNetwork",
     "risk_and_ambiguity",
     "information_gain",
     "DecisionModel",
     "expected_free_energy",
-    "run_agent",
 ]
 
 # %% ../nbs/10_free_energy.ipynb #44680016
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch import Tensor
 
 from . import args
-from .core import categorical, normal, permutation, wide_dtype
+from .beliefs import *  # noqa: F403
+from .beliefs import Autoencoder, DecisionTables, ExpectedFreeEnergy, Hierarchy
+from .beliefs import expectation, predicted_outcomes
 
 
 # %% ../nbs/10_free_energy.ipynb #b4367bc9
 def variational_free_energy(q: Tensor, log_joint: Tensor) -> Tensor:
-    """Variational free energy Σ_z q(z) [log q(z) − log p(x, z)] (Neal & Hinton 1998, sign turned).
+    """Variational free energy of a belief (Neal & Hinton 1998, sign turned).
 
     Args:
         q: (..., K), a distribution over K hidden states
-        log_joint: (..., K), log p(x, z) at the observed x; −∞ is allowed
+        log_joint: (..., K), log p(x, z) at the observed x; −∞ is allowed; batch axes broadcast
     Returns: (...), nats; +∞ when q believes in the impossible
 
     >>> variational_free_energy(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.25]).log())
@@ -53,99 +51,20 @@ def variational_free_energy(q: Tensor, log_joint: Tensor) -> Tensor:
 
 # %% ../nbs/10_free_energy.ipynb #51681805
 def mixture_responsibilities(log_density: Tensor, weights: Tensor) -> Tensor:
-    """The E step: posterior probability of each component for each point, ∝ π_k N(x_n; μ_k, Σ_k).
+    """The E step: posterior probability of each component for each point.
 
     Args:
         log_density: (N, K), log N(x_n; μ_k, Σ_k)
         weights: (K,), the mixture's weights π, positive, sum 1
-    Returns: (N, K), rows sum to 1
+    Returns: (N, K)
 
     >>> mixture_responsibilities(torch.full((1, 2), -1000.0), torch.tensor([0.25, 0.75]))
     tensor([[0.2500, 0.7500]])
     """
     args.logarithms("log_density", log_density)
     args.distribution("weights", weights, like=("log_density", log_density))
-    if log_density.shape[-1:] != weights.shape:
-        shapes = f"{tuple(log_density.shape)} and {tuple(weights.shape)}"
-        raise ValueError(
-            f"log_density and weights have shapes {shapes}; they must be (N, K) and (K,)"
-        )
+    args.logarithms("log_density", log_density, last=len(weights))
     return (log_density + weights.log()).softmax(-1)
-
-
-# %% ../nbs/10_free_energy.ipynb #24603965
-class GaussianMixture(NamedTuple):
-    """A mixture of K Gaussians in D dimensions, fitted by EM (Dempster, Laird & Rubin 1977).
-
-    Args:
-        weights: (K,)
-        means: (K, D)
-        covariances: (K, D, D)
-
-    >>> one = GaussianMixture.m_step(torch.tensor([[0.0], [2.0]]), torch.ones(2, 1), ridge=0.0)
-    >>> one.means, one.covariances
-    (tensor([[1.]]), tensor([[[1.]]]))
-    """
-
-    weights: Tensor
-    means: Tensor
-    covariances: Tensor
-
-    @classmethod
-    def m_step(cls, x: Tensor, responsibilities: Tensor, *, ridge: float = 1e-6) -> Self:
-        """The mixture that minimises F for these responsibilities.
-
-        Args:
-            x: (N, D)
-            responsibilities: (N, K)
-            ridge: added to each covariance's diagonal
-        """
-        args.floats("x", x, ndim=2)
-        args.floats("responsibilities", responsibilities, ndim=2, values=False)
-        args.distribution("responsibilities", responsibilities, like=("x", x))
-        args.real("ridge", ridge, 0)
-        if len(responsibilities) != len(x):
-            shapes = f"x is {tuple(x.shape)}, responsibilities {tuple(responsibilities.shape)}"
-            raise ValueError(f"{shapes}; both need N rows")
-        n = responsibilities.sum(0).clamp(min=torch.finfo(x.dtype).tiny)
-        means = responsibilities.T @ x / n[:, None]
-        centred = x[:, None] - means
-        scatter = torch.einsum("nk,nki,nkj->kij", responsibilities, centred, centred)
-        diagonal = ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return cls(n / len(x), means, scatter / n[:, None, None] + diagonal)
-
-    def log_density(self, x: Tensor) -> Tensor:
-        "log N(x_n; μ_k, Σ_k): (N, D) → (N, K)."
-        args.distribution("weights", self.weights)
-        args.floats("weights", self.weights, ndim=1)
-        K, D = args.floats("means", self.means, ndim=2, like=("weights", self.weights)).shape
-        args.floats("covariances", self.covariances, ndim=3, last=D, like=("weights", self.weights))
-        args.floats("x", x, ndim=2, last=D, like=("means", self.means))
-        if len(self.weights) != K or self.covariances.shape != (K, D, D):
-            shapes = [tuple(t.shape) for t in self]
-            raise ValueError(
-                f"weights, means, covariances have shapes {shapes}; they must be (K,), (K, D), (K, D, D)"
-            )
-        L, failed = torch.linalg.cholesky_ex(self.covariances)
-        if args.readable(failed) and bool(failed.any()):
-            raise ValueError("covariances are not all positive definite: use a larger ridge")
-        away = (x[:, None] - self.means).transpose(0, 1).mT  # (K, D, N)
-        scaled = torch.linalg.solve_triangular(L, away, upper=False)
-        log_det = L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * scaled.square().sum(1).T - log_det - D / 2 * math.log(2 * math.pi)
-
-    def log_joint(self, x: Tensor) -> Tensor:
-        "log p(x_n, z = k): (N, D) → (N, K)."
-        return self.log_density(x) + self.weights.log()
-
-    def mean_free_energy(self, x: Tensor, responsibilities: Tensor) -> Tensor:
-        "F(q, θ) per observation, nats, of (N, D) points and a belief (N, K) for each (Neal & Hinton 1998)."
-        log_joint = self.log_joint(x)
-        args.distribution("responsibilities", responsibilities, like=("x", x))
-        if responsibilities.shape != log_joint.shape:
-            shapes = f"{tuple(responsibilities.shape)}; it must be {tuple(log_joint.shape)}, (N, K)"
-            raise ValueError(f"responsibilities has shape {shapes}")
-        return variational_free_energy(responsibilities, log_joint).mean()
 
 
 # %% ../nbs/10_free_energy.ipynb #5b6b1cac
@@ -168,166 +87,45 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 # %% ../nbs/10_free_energy.ipynb #97a33445
-class VAE(nn.Module):
+class VAE(Autoencoder):
     """A variational autoencoder for binary pictures (Kingma & Welling 2014; Rezende, Mohamed & Wierstra 2014).
 
     Prior N(0, 1) on z (..., n_latent), coins for pixels (..., n_visible), an encoder with diagonal covariance.
+    `Autoencoder` adds `encode`, `draw_latent`, `log_conditional`, `importance_bound`, `log_evidence`.
 
     Args:
         generator: for the initial weights, N(0, 1/inputs)
 
     >>> pictures = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)  # all there are
-    >>> torch.allclose(VAE(3).log_evidence(pictures).exp().sum(), torch.tensor(1.0), atol=0.01)
+    >>> bool((VAE(3).elbo(pictures) < 0).all())
     True
     """
 
-    def __init__(
-        self,
-        n_visible: int,
-        n_latent: int = 2,
-        n_hidden: int = 64,
-        *,
-        generator: torch.Generator | None = None,
-    ):
-        super().__init__()
-        for name, n in dict(n_visible=n_visible, n_latent=n_latent, n_hidden=n_hidden).items():
-            args.whole(name, n)
-        self.n_visible = n_visible
-        self.n_latent = n_latent
-        self.encoder = self._layers((n_visible, n_hidden, 2 * n_latent), generator)
-        self.decoder = self._layers((n_latent, n_hidden, n_hidden, n_visible), generator)
-
-    @staticmethod
-    def _layers(sizes: Sequence[int], generator: torch.Generator | None) -> nn.Sequential:
-        "Linear layers with tanh between them; biases 0."
-        stack = []
-        for n_in, n_out in zip(sizes, sizes[1:]):
-            # on meta: elsewhere its initialisation would draw from the global state
-            layer = nn.Linear(n_in, n_out, device="meta")
-            weight = normal((n_out, n_in), torch.empty(0), generator) * n_in**-0.5
-            layer.weight = nn.Parameter(weight)
-            layer.bias = nn.Parameter(torch.zeros(n_out))
-            stack += [layer, nn.Tanh()]
-        return nn.Sequential(*stack[:-1])
-
-    def _picture(self, x: Tensor) -> Tensor:
-        "Bits or probabilities beside the network; looked at in main memory only."
-        weight = next(self.decoder.parameters())
-        return args.bits(
-            "x", x, self.n_visible, like=("the network", weight), values=args.on_host(weight)
-        )
-
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        "The belief about z: its mean and log variance, (..., n_visible) → twice (..., n_latent)."
-        return self.encoder(self._picture(x)).chunk(2, -1)
-
-    def draw_latent(
-        self, mean: Tensor, log_var: Tensor, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        "A differentiable sample μ + σε of each N(μ, σ²): (..., n_latent), its log σ² → (..., n_latent)."
-        args.floats("mean", mean, values=False)
-        args.floats("log_var", log_var, like=("mean", mean), values=False)
-        args.alike("log_var", log_var, "mean", mean, "shape")
-        z = mean + (log_var / 2).exp() * normal(mean.shape, mean, generator)
-        return args.finite_result(z, mean=mean, log_var=log_var)
-
-    def log_conditional(self, x: Tensor, z: Tensor) -> Tensor:
-        "log p(x | z) of each pair, broadcast over leading axes, in nats."
-        args.floats(
-            "z", z, last=self.n_latent, like=("x", self._picture(x)), values=args.on_host(x)
-        )
-        args.broadcast(last=False, x=x, z=z)
-        logits = self.decoder(z)
-        return (x * logits - softplus(logits)).sum(-1)
-
     def elbo(self, x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        "One-sample estimate of the evidence lower bound −F of each picture (Kingma & Welling 2014): (B, n) → (B,)."
+        "One-sample estimate of the evidence lower bound −F of each picture: (B, n) → (B,)."
         mean, log_var = self.encode(x)
         z = self.draw_latent(mean, log_var, generator=generator)
         return self.log_conditional(x, z) - gaussian_kl(mean, log_var)
 
-    def importance_bound(
-        self, x: Tensor, n_samples: int, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        "The bound of Burda, Grosse & Salakhutdinov (2016) with n_samples weights: (B, n) → (B,); 1 is the ELBO."
-        args.whole("n_samples", n_samples)
-        mean, log_var = (t.expand(n_samples, *t.shape) for t in self.encode(x))
-        z = self.draw_latent(mean, log_var, generator=generator)
-        log_prior_over_q = (log_var + (z - mean) ** 2 / log_var.exp() - z**2).sum(-1) / 2
-        return (self.log_conditional(x, z) + log_prior_over_q).logsumexp(0) - math.log(n_samples)
 
-    def log_evidence(self, x: Tensor, n: int = 101, span: float = 5.0) -> Tensor:
-        "log p(x), a sum over a grid of n points a dimension on ±span, in at most 2 latent dimensions: (B, n) → (B,)."
-        if self.n_latent > 2:
-            raise ValueError(
-                f"n_latent is {self.n_latent}; a grid is feasible for at most 2: use importance_bound"
-            )
-        args.floats("x", self._picture(x), ndim=2, values=False)
-        args.whole("n", n, 2)
-        args.positive("span", span)
-        axis = torch.linspace(-span, span, n, dtype=x.dtype, device=x.device)
-        z = torch.cartesian_prod(*[axis] * self.n_latent).view(-1, self.n_latent)
-        log_cell = (
-            self.n_latent * (math.log(2 * span / (n - 1)) - 0.5 * math.log(2 * math.pi))
-            - z.square().sum(-1) / 2
-        )
-        logits = self.decoder(z)
-        return (x @ logits.T - softplus(logits).sum(-1) + log_cell).logsumexp(-1)
-
-
-# %% ../nbs/10_free_energy.ipynb #9a7fc72a
-def fit_vae(
-    vae: VAE,
-    x: Tensor,
-    epochs: int = 40,
-    batch_size: int = 100,
-    lr: float = 5e-3,
-    *,
-    generator: torch.Generator | None = None,
-) -> list[float]:
-    """Raise the ELBO of the data with Adam.
+# %% ../nbs/10_free_energy.ipynb #5c0a91f7
+def evidence_gap(log_weights: Tensor) -> Tensor:
+    """Estimate of log p(x) − ELBO from importance weights (Burda, Grosse & Salakhutdinov 2016).
 
     Args:
-        vae: changed in place
-        x: (N, n_visible), zeros and ones
-    Returns: mean ELBO of each epoch, nats
-    Raises: FloatingPointError for an ELBO that is not finite
+        log_weights: (K, ...), log p(x, z)/q(z) at K independent draws of z from q
+    Returns: (...), nats
 
-    >>> history = fit_vae(VAE(4), torch.ones(60, 4), epochs=8, batch_size=20, lr=0.01)
-    >>> history[-1] > history[0]
-    True
+    >>> evidence_gap(torch.full((100,), -7.0))  # q is the posterior: every weight is p(x)
+    tensor(0.)
     """
-    args.instance("vae", vae, VAE)
-    args.whole("epochs", epochs, 0)
-    args.whole("batch_size", batch_size)
-    args.bits("x", args.floats("x", vae._picture(x), ndim=2, values=False))
-    args.real("lr", lr, 0, torch.finfo(x.dtype).max / 10, above=True)
-    args.generator("generator", generator)
-    optimiser, history = torch.optim.Adam(vae.parameters(), lr), []
-    for _ in range(epochs):
-        total = torch.zeros((), dtype=wide_dtype(x.device), device=x.device)
-        for rows in permutation(len(x), x.device, generator).split(batch_size):
-            try:
-                loss = -vae.elbo(x[rows], generator=generator).mean()
-            except ValueError as error:  # x has been looked at: the network is to blame
-                raise FloatingPointError(
-                    f"the network has diverged ({error}): use a smaller lr than {lr:g}"
-                ) from error
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            total -= loss.detach().to(total.dtype) * len(rows)
-        history.append(total.item() / len(x))
-        if not math.isfinite(history[-1]):
-            raise FloatingPointError(
-                f"the ELBO of epoch {len(history)} is {history[-1]}: use a smaller lr than {lr:g}"
-            )
-    return history
+    args.logarithms("log_weights", log_weights)
+    return log_weights.logsumexp(0) - math.log(len(log_weights)) - log_weights.mean(0)
 
 
 # %% ../nbs/10_free_energy.ipynb #2a056584
 def pc_drive(error: Tensor, slope: Tensor, error_next: Tensor, W: Tensor) -> Tensor:
-    """The drive −∂F/∂x_l = −ε_l + f'(x_l) Wᵀ ε_{l+1} of a layer's values (Whittington & Bogacz 2017).
+    """The drive −∂F/∂x_l of a layer's values (Whittington & Bogacz 2017).
 
     Args:
         error: (B, n), the layer's own errors ε_l
@@ -347,10 +145,11 @@ def pc_drive(error: Tensor, slope: Tensor, error_next: Tensor, W: Tensor) -> Ten
 
 
 # %% ../nbs/10_free_energy.ipynb #3c3bce3e
-class PredictiveCodingNetwork:
+class PredictiveCodingNetwork(Hierarchy):
     """A hierarchy of layers, each predicting the next (Rao & Ballard 1999; Whittington & Bogacz 2017).
 
     `W[l]` (sizes[l + 1], sizes[l]) and `b[l]` predict layer l + 1. Values are a list of tensors (B, sizes[l]).
+    `Hierarchy` adds `forward`, `errors`, `energy`, `drives`, `infer`, `weight_gradients`, `learn`.
 
     Args:
         sizes: from the top (causes, a classifier's input) to the data
@@ -364,185 +163,15 @@ class PredictiveCodingNetwork:
     tensor([0.])
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        output_variance: float = 1.0,
-        top_variance: float = math.inf,
-        *,
-        activation: str = "tanh",
-        dtype: torch.dtype | None = None,
-        generator: torch.Generator | None = None,
-    ):
-        if len(sizes) < 2:
-            raise ValueError(
-                f"sizes is {tuple(sizes)}; it needs at least two layers of at least one unit"
-            )
-        for size in sizes:
-            args.whole("sizes", size)
-        args.positive("output_variance", output_variance)
-        if top_variance != math.inf:
-            args.positive("top_variance", top_variance)
-        args.choice("activation", activation, ("tanh", "linear"))
-        args.choice("dtype", dtype, (None, torch.float32, torch.float64))
-        like = torch.empty(0, dtype=dtype)
-        self.sizes = tuple(sizes)
-        self.activation = activation
-        self.variances = [top_variance, *[1.0] * (len(sizes) - 2), output_variance]
-        self.W = [normal((m, n), like, generator) / n**0.5 for m, n in zip(sizes[1:], sizes)]
-        self.b = [torch.zeros(m, dtype=dtype) for m in sizes[1:]]
-
-    def _f(self, x: Tensor) -> Tensor:
-        "The activation."
-        return x.tanh() if self.activation == "tanh" else x
-
-    def _check(self, x: Sequence[Tensor]) -> None:
-        "Values of every layer: finite (B, n) beside the weights."
-        if not isinstance(x, (list, tuple)):
-            raise ValueError(
-                f"x is a {type(x).__name__}; it must be a list with a tensor (B, n) for n in {self.sizes}"
-            )
-        shapes = [tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for v in x]
-        if len({s[:1] for s in shapes}) != 1 or [s[1:] for s in shapes] != [
-            (n,) for n in self.sizes
-        ]:
-            raise ValueError(f"x has shapes {shapes}; it must hold (B, n) for n in {self.sizes}")
-        for v in x:
-            args.floats("x", v, like=("the network", self.W[0]))
-
-    def forward(self, top: Tensor) -> list[Tensor]:
-        "Every layer at its prediction: the values of an ordinary feed-forward pass, errors zero below the top."
-        args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
-        x = [top]
-        for W, b in zip(self.W, self.b):
-            x.append(self._f(x[-1]) @ W.T + b)
-        return x
-
-    def predictions(self, x: Sequence[Tensor]) -> list[Tensor]:
-        "μ_l of every layer, given the values of all: zero for the top."
-        self._check(x)
-        return self._predictions(x)
-
-    def _predictions(self, x: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            torch.zeros_like(x[0]),
-            *[self._f(v) @ W.T + b for v, W, b in zip(x, self.W, self.b)],
-        ]
-
-    def errors(self, x: Sequence[Tensor]) -> list[Tensor]:
-        "ε_l = (x_l − μ_l)/σ_l² of every layer."
-        self._check(x)
-        return self._errors(x)
-
-    def _errors(self, x: Sequence[Tensor]) -> list[Tensor]:
-        return [(v - m) / s for v, m, s in zip(x, self._predictions(x), self.variances)]
-
-    def energy(self, x: Sequence[Tensor]) -> Tensor:
-        "F = Σ_l σ_l² |ε_l|²/2 of each example: (B,)."
-        self._check(x)
-        return self._energy(x)
-
-    def _energy(self, x: Sequence[Tensor]) -> Tensor:
-        pairs = zip(self._errors(x), self.variances)
-        terms = [s * e.square().sum(-1) / 2 for e, s in pairs if s < math.inf]
-        return sum(terms[1:], start=terms[0])
-
-    def drives(self, x: Sequence[Tensor]) -> list[Tensor]:
-        "−∂F/∂x_l of every layer, each from its own errors and those of the next layer alone."
-        self._check(x)
-        return self._drives(x)
-
-    def _drives(self, x: Sequence[Tensor]) -> list[Tensor]:
-        e = self._errors(x)
-        slopes = [1 - v.tanh() ** 2 if self.activation == "tanh" else torch.ones_like(v) for v in x]
-        return [*[pc_drive(*layer) for layer in zip(e, slopes, e[1:], self.W)], -e[-1]]
-
-    def infer(
-        self,
-        x: Sequence[Tensor],
-        free: Sequence[int],
-        n_steps: int = 50,
-        *,
-        step: float = 0.2,
-        observed: Tensor | None = None,
-    ) -> tuple[list[Tensor], Tensor]:
-        """Perception: descend F over the free layers, each example with its own adaptive step.
-
-        Args:
-            x: starting values of all layers
-            free: the layers that may move; the others are clamped
-            step: the first one; then each example adapts its own
-            observed: (sizes[-1],) bool: True for a unit of the last layer that stays clamped
-        Returns: the settled values; F of each example, (n_steps + 1, B), never rising
-        """
-        self._check(x)
-        args.whole("n_steps", n_steps, 0)
-        args.positive("step", step)
-        for layer in free:
-            args.whole("free", layer, 0, len(self.sizes) - 1)
-        if observed is not None:
-            observed = args.mask("observed", observed, self.sizes[-1], x[-1])
-        x, value = list(x), self._energy(x)
-        trace, eta = [value], torch.full_like(value, step)[:, None]
-        for _ in range(n_steps):
-            new = self._moved(x, free, eta, observed)
-            proposed = self._energy(new)
-            good = (proposed <= value)[:, None]
-            x = [torch.where(good, b, a) for a, b in zip(x, new)]
-            value = torch.where(good[:, 0], proposed, value)
-            eta = torch.where(good, eta * 1.1, eta / 2)
-            trace.append(value)
-        return x, torch.stack(trace)
-
-    def _moved(
-        self, x: list[Tensor], free: Sequence[int], eta: Tensor, observed: Tensor | None
-    ) -> list[Tensor]:
-        "The values after a step of size eta (B, 1) along the drives of the free layers."
-        drive, new = self._drives(x), list(x)
-        if observed is not None:
-            drive[-1] = drive[-1] * ~observed
-        for l in free:
-            new[l] = x[l] + eta * drive[l]
-        return new
-
-    def weight_gradients(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        "−∂F/∂W_l and −∂F/∂b_l, averaged over the batch: errors times activities, nothing else."
-        e = self.errors(x)[1:]
-        return [n.T @ self._f(v) / len(v) for n, v in zip(e, x)], [n.mean(0) for n in e]
-
-    @torch.no_grad()
-    def learn(self, x: Sequence[Tensor], lr: float, decay: float = 0.0) -> None:
-        "One step of the weights down F at the settled values x, in place; lr is scaled by the output variance."
-        args.real("lr", lr, 0)
-        args.fraction("decay", decay)
-        W_moves, b_moves = self.weight_gradients(x)
-        scale = lr * self.variances[-1]
-        for W, b, dW, db in zip(self.W, self.b, W_moves, b_moves):
-            W.mul_(1 - decay).add_(dW, alpha=scale)
-            b.add_(db, alpha=scale)
-            if args.on_host(W) and not bool(W.isfinite().all()):
-                raise FloatingPointError(
-                    f"at lr = {lr:g} the weights have become NaN or infinite: use a smaller lr"
-                )
-
-    def backprop_gradients(self, top: Tensor, target: Tensor) -> list[Tensor]:
-        "Backpropagation's updates: −∂/∂W_l of ½|target − output|² of the feed-forward network, averaged over a batch."
-        args.floats("top", top, ndim=2, last=self.sizes[0], like=("the network", self.W[0]))
-        args.floats("target", target, ndim=2, last=self.sizes[-1], like=("top", top))
-        if len(top) != len(target):
-            raise ValueError(
-                f"top has {len(top)} rows and target {len(target)}; they must be as many"
-            )
-        weights, x = [W.detach().requires_grad_() for W in self.W], top
-        for W, b in zip(weights, self.b):
-            x = self._f(x) @ W.T + b
-        loss = (target - x).square().sum(-1).mean() / 2
-        return [-g for g in torch.autograd.grad(loss, weights)]
+    def drives_from(self, x: Sequence[Tensor], errors: Sequence[Tensor]) -> list[Tensor]:
+        "−∂F/∂x_l from values and errors: each layer uses its own errors and those of the next, no others."
+        slopes = [self.slope(v) for v in x]
+        return [*map(pc_drive, errors, slopes, errors[1:], self.W), -errors[-1]]
 
 
 # %% ../nbs/10_free_energy.ipynb #2ac6a981
 def risk_and_ambiguity(states: Tensor, A: Tensor, log_preference: Tensor) -> tuple[Tensor, Tensor]:
-    """Risk KL(q(o) ‖ p̃(o)) and ambiguity E_q(s) H[p(o|s)] of one step (Da Costa et al. 2020).
+    """Risk and ambiguity of one step (Da Costa et al. 2020).
 
     Args:
         states: (..., S), predicted belief over hidden states
@@ -554,23 +183,14 @@ def risk_and_ambiguity(states: Tensor, A: Tensor, log_preference: Tensor) -> tup
     >>> risk_and_ambiguity(torch.ones(1), noise, wish)
     (tensor(0.), tensor(0.6931))
     """
-    args.distribution("states", states)
-    args.floats("A", A, ndim=2)
-    args.distribution("A", A, dim=0, like=("states", states))
-    args.logarithms("log_preference", log_preference, like=("states", states))
-    if (len(A), states.shape[-1]) != (len(log_preference), A.shape[1]):
-        shapes = [tuple(t.shape) for t in (states, A, log_preference)]
-        raise ValueError(
-            f"states, A and log_preference have shapes {shapes}; they must be (..., S), (O, S), (O,)"
-        )
-    outcomes, column_entropy = states @ A.T, -torch.special.xlogy(A, A).sum(0)
-    wish = outcomes * torch.where(outcomes > 0, log_preference, 0.0)  # 0·(−∞) = 0
-    return (torch.special.xlogy(outcomes, outcomes) - wish).sum(-1), states @ column_entropy
+    outcomes = predicted_outcomes(states, A, log_preference)
+    risk = torch.special.xlogy(outcomes, outcomes).sum(-1) - expectation(outcomes, log_preference)
+    return risk, -(states @ torch.special.xlogy(A, A).sum(0))
 
 
 # %% ../nbs/10_free_energy.ipynb #0e36ced3
 def information_gain(states: Tensor, A: Tensor) -> Tensor:
-    """Expected KL(q(s|o) ‖ q(s)): the mutual information of state and outcome, H[q(o)] − E_q(s) H[p(o|s)].
+    """Epistemic value of one step: expected KL(q(s|o) ‖ q(s)).
 
     Args:
         states: (..., S), belief over hidden states before the outcome
@@ -580,27 +200,16 @@ def information_gain(states: Tensor, A: Tensor) -> Tensor:
     >>> information_gain(torch.tensor([0.5, 0.5]), torch.eye(2))
     tensor(0.6931)
     """
-    args.distribution("states", states)
-    args.floats("A", A, ndim=2)
-    args.distribution("A", A, dim=0, like=("states", states))
-    if states.shape[-1] != A.shape[1]:
-        raise ValueError(
-            f"states is {tuple(states.shape)} and A {tuple(A.shape)}; they must be (..., S) and (O, S)"
-        )
-    outcomes = states @ A.T
+    outcomes = predicted_outcomes(states, A)
     entropy = -torch.special.xlogy(outcomes, outcomes).sum(-1)
-    return states @ torch.special.xlogy(A, A).sum(0) + entropy
-
-
-# %% ../nbs/10_free_energy.ipynb #aeba4aa7
-def _where_believed(q: Tensor, x: Tensor) -> Tensor:
-    "The terms q·x, 0 where q is 0: also beside an infinite x, and without NaN in a gradient."
-    return q * torch.where(q > 0, x, 0)
+    return entropy + states @ torch.special.xlogy(A, A).sum(0)
 
 
 # %% ../nbs/10_free_energy.ipynb #a3e432e0
-class DecisionModel(NamedTuple):
+class DecisionModel(DecisionTables):
     """What a discrete agent believes: O outcomes, S hidden states, U actions.
+
+    `DecisionTables` adds `t_maze` and `belief_after`.
 
     Args:
         A: (O, S), p(o | s)
@@ -613,62 +222,6 @@ class DecisionModel(NamedTuple):
     tensor(1)
     """
 
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor
-
-    @classmethod
-    def t_maze(
-        cls,
-        reliability: float = 0.95,
-        stake: float = 2.0,
-        cost: float = 0.0,
-        *,
-        cheese: float = 0.9,
-        left: float = 0.5,
-    ) -> Self:
-        """The T-maze with a sign (after Friston et al. 2015), in float64.
-
-        Actions go to the centre, the sign, the left or the right arm, and no arm can be left. States are
-        2·place + context, context 0 = left; outcomes are nothing, sign: left, sign: right, cheese, shock.
-
-        Args:
-            reliability: r: the sign is right
-            stake: c: log preference of cheese; a shock has −c
-            cost: κ: log preference lost by reading the sign
-            cheese: p: cheese in the right arm, 1 − p in the wrong one
-            left: first belief that the cheese is left
-        """
-        for name, v in dict(reliability=reliability, cheese=cheese, left=left).items():
-            args.fraction(name, v)
-        args.real("stake", stake)
-        args.real("cost", cost)
-        A = torch.zeros(5, 8, dtype=torch.float64)
-        for context in (0, 1):
-            A[0, context] = 1
-            A[1 + context, 2 + context] = reliability
-            A[2 - context, 2 + context] = 1 - reliability
-            for arm in (0, 1):
-                p = cheese if arm == context else 1 - cheese
-                A[3, 4 + 2 * arm + context] = p
-                A[4, 4 + 2 * arm + context] = 1 - p
-        B = torch.zeros(4, 8, 8, dtype=torch.float64)
-        for action, place, context in torch.cartesian_prod(*map(torch.arange, (4, 4, 2))).tolist():
-            B[action, 2 * (place if place > 1 else action) + context, 2 * place + context] = 1
-        utility = torch.tensor([0, -cost, -cost, stake, -stake], dtype=torch.float64)
-        D = torch.tensor([left, 1 - left, *[0] * 6], dtype=torch.float64)
-        return cls(A, B, utility.log_softmax(0), D)
-
-    def belief_after(self, states: Tensor, outcome: int) -> Tensor:
-        "Bayes' rule for one outcome: (..., S) → (..., S). An impossible outcome is a ValueError."
-        self._check(states=states)
-        args.whole("outcome", outcome, 0, len(self.A) - 1)
-        joint = states * self.A[outcome]
-        if not bool((joint.sum(-1) > 0).all()):
-            raise ValueError(f"outcome {outcome} has probability 0 under this belief")
-        return joint / joint.sum(-1, keepdim=True)
-
     def plan_values(self, belief: Tensor, depth: int, *, curiosity: float = 1.0) -> Tensor:
         """Expected free energy of each action under plans that react to outcomes (Friston et al. 2021, recursive form).
 
@@ -678,57 +231,19 @@ class DecisionModel(NamedTuple):
             curiosity: weight of the epistemic value; 1 is the expected free energy, 0 leaves the wishes alone
         Returns: (..., U), G of each first action when all later ones are chosen best; +∞ where the forbidden may come
         """
-        self._check(belief=belief)
-        args.whole("depth", depth)
-        args.real("curiosity", curiosity)
+        self.check_plan(belief, depth, curiosity)
         states = torch.einsum("uij,...j->...ui", self.B, belief)
-        pragmatic = _where_believed(states @ self.A.T, self.C).sum(-1)
+        pragmatic = expectation(states @ self.A.T, self.C)
         value = -curiosity * information_gain(states, self.A) - pragmatic
         if depth == 1:
             return value
         joint = states[..., None, :] * self.A
         chance = joint.sum(-1)
-        possible = chance > 0
-        after = joint / torch.where(possible, chance, 1)[..., None]
-        # an outcome that cannot come: never used
-        after = torch.where(possible[..., None], after, states[..., None, :])
+        # an outcome that cannot come leaves the belief as it is; its value is never used
+        after = torch.where(chance[..., None] > 0, joint, states[..., None, :])
         after = after / after.sum(-1, keepdim=True)
         best = self.plan_values(after, depth - 1, curiosity=curiosity).amin(-1)
-        return value + _where_believed(chance, best).sum(-1)
-
-    def _check(self, **beliefs: Tensor) -> None:
-        "Tables that fit each other, and beliefs about the hidden state."
-        A = self.A
-        args.distribution("A", A, dim=0)
-        args.floats("B", self.B, ndim=3)
-        args.distribution("B", self.B, dim=1, like=("A", A))
-        args.logarithms("C", self.C, like=("A", A))
-        args.distribution("D", self.D, like=("A", A))
-        O, S = args.floats("A", A, ndim=2, values=False).shape
-        if self.B.shape[1:] != (S, S) or self.C.shape != (O,) or self.D.shape != (S,):
-            shapes = [tuple(t.shape) for t in self]
-            raise ValueError(
-                f"A, B, C, D have shapes {shapes}; they must be (O, S), (U, S, S), (O,), (S,)"
-            )
-        for name, belief in beliefs.items():
-            args.floats(name, belief, last=S, finite=False)
-            args.distribution(name, belief, like=("A", A))
-
-
-# %% ../nbs/10_free_energy.ipynb #b9391c71
-class ExpectedFreeEnergy(NamedTuple):
-    """G of each policy and its two decompositions, summed over steps: (P,) each, nats.
-
-    >>> efe = expected_free_energy(DecisionModel.t_maze(), torch.tensor([[1, 2], [3, 3]]))
-    >>> torch.allclose(efe.G, efe.risk + efe.ambiguity), torch.allclose(efe.G, -efe.epistemic - efe.pragmatic)
-    (True, True)
-    """
-
-    G: Tensor
-    risk: Tensor
-    ambiguity: Tensor
-    epistemic: Tensor
-    pragmatic: Tensor
+        return value + expectation(chance, best)
 
 
 # %% ../nbs/10_free_energy.ipynb #814305ee
@@ -746,49 +261,8 @@ def expected_free_energy(
     True
     """
     args.instance("model", model, DecisionModel)
-    belief = model.D if belief is None else belief
-    model._check(belief=belief)
-    policies = args.indices("policies", policies, len(model.B), 2, model.A.device)
-    states = args.floats("belief", belief, ndim=1, values=False).expand(len(policies), -1)
-    parts = []
-    for actions in policies.T:
-        states = torch.einsum("pij,pj->pi", model.B[actions], states)
-        pragmatic = _where_believed(states @ model.A.T, model.C).sum(-1)
-        two = risk_and_ambiguity(states, model.A, model.C)
-        parts.append(torch.stack([*two, information_gain(states, model.A), pragmatic]))
-    risk, ambiguity, epistemic, pragmatic = torch.stack(parts).sum(0)
+    states = model.predicted_states(policies, belief)  # (T, P, S)
+    risk, ambiguity = (part.sum(0) for part in risk_and_ambiguity(states, model.A, model.C))
+    epistemic = information_gain(states, model.A).sum(0)
+    pragmatic = expectation(states @ model.A.T, model.C).sum(0)
     return ExpectedFreeEnergy(risk + ambiguity, risk, ambiguity, epistemic, pragmatic)
-
-
-# %% ../nbs/10_free_energy.ipynb #af06c845
-def run_agent(
-    model: DecisionModel,
-    state: int,
-    n_steps: int = 2,
-    *,
-    generator: torch.Generator | None = None,
-) -> list[tuple[int, int, Tensor]]:
-    """An agent that minimises expected free energy by reacting plans, in a world that works as its model says.
-
-    Args:
-        state: the true hidden state at the start
-        n_steps: it plans to the end
-    Returns: action, outcome, belief (S,) after it, for each step
-
-    >>> maze = DecisionModel.t_maze(reliability=1.0)
-    >>> [action for action, outcome, belief in run_agent(maze, state=0)]  # to the sign, then left
-    [1, 2]
-    """
-    args.instance("model", model, DecisionModel)
-    model._check()
-    args.whole("state", state, 0, len(model.D) - 1)
-    args.whole("n_steps", n_steps)
-    args.generator("generator", generator)
-    belief, history = model.D, []
-    for left in range(n_steps, 0, -1):
-        action = int(model.plan_values(belief, left).argmin())
-        state = int(categorical(model.B[action, :, state], 1, generator))
-        outcome = int(categorical(model.A[:, state], 1, generator))
-        belief = model.belief_after(model.B[action] @ belief, outcome)
-        history.append((action, outcome, belief))
-    return history

@@ -376,7 +376,7 @@ def fault(work):
 """
 CHAPTERS = [re.sub(r"\d+_", "", p.stem) for p in sorted((ROOT / "nbs").glob("[0-9]*.ipynb"))]
 CHAPTERS = [{"score_matching": "score"}.get(name, name) for name in CHAPTERS]
-ROOMS = "all args board chains coins core data exercises layers loop places plot spins train widgets".split()
+ROOMS = "all args beliefs board chains coins core data exercises layers loop places plot spins train widgets".split()
 
 
 def _alone(code):

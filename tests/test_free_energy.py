@@ -145,7 +145,41 @@ def test_evidence_sums_to_one():
         assert abs(vae.log_evidence(every, 121, 6.0).logsumexp(0)) < 1e-3
 
 
+def test_a_tuned_belief_is_nearer_and_weights_average_to_the_bound(small_vae):
+    vae, x = small_vae
+    with torch.no_grad():
+        tuned = vae.tuned_belief(x, generator=generator(1))
+        exact = vae.log_evidence(x, 400, 8.0)
+        guessed, better = (
+            (exact - vae.log_weights(x, 3000, belief, generator=generator(2)).mean(0)).mean()
+            for belief in (None, tuned)
+        )
+        weights = vae.log_weights(x, 7, generator=generator(3))
+        bound = vae.importance_bound(x, 7, generator=generator(3))
+    assert -0.005 < better < guessed
+    torch.testing.assert_close(bound, weights.logsumexp(0) - math.log(7))
+
+
+def test_the_gap_of_a_gaussian_belief_is_its_divergence():
+    belief, posterior = torch.distributions.Normal(0.3, 0.8), torch.distributions.Normal(0.0, 1.0)
+    z = 0.3 + 0.8 * torch.randn(400_000, generator=generator(5))
+    gap = E.evidence_gap(posterior.log_prob(z) - belief.log_prob(z) - 4)
+    assert abs(gap - torch.distributions.kl_divergence(belief, posterior)) < 0.01
+
+
 # predictive coding
+
+
+@pytest.mark.parametrize("sign, arrives", [(1, True), (-1, False)])
+def test_settling_arrives_and_with_reversed_drives_it_does_not(sign, arrives, monkeypatch):
+    right = E.pc_drive
+    monkeypatch.setattr(E, "pc_drive", lambda *layer: sign * right(*layer))
+    double = torch.float64
+    net = E.PredictiveCodingNetwork([4, 5, 3], 0.5, 1.0, dtype=double, generator=generator(1))
+    x = [torch.randn(6, n, generator=generator(n), dtype=double) for n in net.sizes]
+    settled, trace = net.infer(x, [0, 1], 300)
+    assert bool((trace.diff(dim=0) <= 0).all())  # whatever the drives are
+    assert bool(net.unrest(settled, [0, 1]).max() < 1e-3) == arrives
 
 
 @pytest.mark.parametrize("activation", ["tanh", "linear"])
@@ -359,7 +393,7 @@ BAD = {
     "floating": lambda: E.variational_free_energy(torch.tensor([1, 0]), torch.zeros(2)),
     "q is a list": lambda: E.variational_free_energy([1.0], torch.zeros(1)),
     "N rows": lambda: E.GaussianMixture.m_step(torch.zeros(4, 2), torch.ones(3, 1)),
-    "log_density and weights": lambda: E.mixture_responsibilities(torch.zeros(4, 3), torch.tensor([0.5, 0.5])),
+    "log_density has shape": lambda: E.mixture_responsibilities(torch.zeros(4, 3), torch.tensor([0.5, 0.5])),
     "it must be that of mean": lambda: E.gaussian_kl(torch.zeros(2), torch.zeros(3)),
     "n_latent is 0": lambda: E.VAE(4, 0),
     "x has shape (2, 3); its last dimension must be 4": lambda: E.fit_vae(E.VAE(4), torch.zeros(2, 3)),
@@ -372,7 +406,7 @@ BAD = {
     "x has shapes": lambda: net.infer([torch.zeros(1, 3)], [0]),
     "x has shapes [(1, 3), (2, 2)]": lambda: net.infer([torch.zeros(1, 3), torch.zeros(2, 2)], [0]),
     "free is": lambda: net.infer(net.forward(torch.zeros(1, 3)), [2]),
-    "states, A and log_preference": lambda: E.risk_and_ambiguity(torch.ones(2) / 2, torch.eye(3), torch.zeros(3)),
+    "states is (2,) and A (3, 3)": lambda: E.risk_and_ambiguity(torch.ones(2) / 2, torch.eye(3), torch.zeros(3)),
     "states is": lambda: E.information_gain(torch.ones(2) / 2, torch.eye(3)),
     "reliability is 1.2": lambda: E.DecisionModel.t_maze(1.2),
     "policies is of dtype torch.float32": lambda: E.expected_free_energy(maze, torch.zeros(1, 2)),
