@@ -3729,6 +3729,30 @@ d = {
             ),
         },
         "silen_lib.layers": {
+            "silen_lib.layers.LearnedMemories": (
+                "lib/layers.html#learnedmemories",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedMemories.__init__": (
+                "lib/layers.html#learnedmemories.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedMemories.forward": (
+                "lib/layers.html#learnedmemories.forward",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries": (
+                "lib/layers.html#learnedqueries",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries.__init__": (
+                "lib/layers.html#learnedqueries.__init__",
+                "silen_lib/layers.py",
+            ),
+            "silen_lib.layers.LearnedQueries.forward": (
+                "lib/layers.html#learnedqueries.forward",
+                "silen_lib/layers.py",
+            ),
             "silen_lib.layers.MultiheadLayer": (
                 "lib/layers.html#multiheadlayer",
                 "silen_lib/layers.py",
@@ -3810,6 +3834,10 @@ d = {
             "silen_lib.layers.entmax15": ("lib/layers.html#entmax15", "silen_lib/layers.py"),
             "silen_lib.layers.fused_read": ("lib/layers.html#fused_read", "silen_lib/layers.py"),
             "silen_lib.layers.join_heads": ("lib/layers.html#join_heads", "silen_lib/layers.py"),
+            "silen_lib.layers.modern_hopfield_retrieve": (
+                "lib/layers.html#modern_hopfield_retrieve",
+                "silen_lib/layers.py",
+            ),
             "silen_lib.layers.modern_hopfield_settle": (
                 "lib/layers.html#modern_hopfield_settle",
                 "silen_lib/layers.py",
@@ -4121,24 +4149,8 @@ d = {
                 "modern_hopfield.html#hopfieldlookup",
                 "silen_lib/modern_hopfield.py",
             ),
-            "silen_lib.modern_hopfield.HopfieldLookup.__init__": (
-                "modern_hopfield.html#hopfieldlookup.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldLookup.forward": (
-                "modern_hopfield.html#hopfieldlookup.forward",
-                "silen_lib/modern_hopfield.py",
-            ),
             "silen_lib.modern_hopfield.HopfieldPooling": (
                 "modern_hopfield.html#hopfieldpooling",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldPooling.__init__": (
-                "modern_hopfield.html#hopfieldpooling.__init__",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.HopfieldPooling.forward": (
-                "modern_hopfield.html#hopfieldpooling.forward",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.dense_energy": (
@@ -4155,10 +4167,6 @@ d = {
             ),
             "silen_lib.modern_hopfield.modern_hopfield_energy": (
                 "modern_hopfield.html#modern_hopfield_energy",
-                "silen_lib/modern_hopfield.py",
-            ),
-            "silen_lib.modern_hopfield.modern_hopfield_retrieve": (
-                "modern_hopfield.html#modern_hopfield_retrieve",
                 "silen_lib/modern_hopfield.py",
             ),
             "silen_lib.modern_hopfield.modern_hopfield_update": (

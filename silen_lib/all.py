@@ -173,7 +173,8 @@ from .contrast import AIS, ais_increment, all_states
 from .core import get_device, set_seed
 from .data import Batches, binarise, load_digits, load_mnist
 from .exercises import check
-from .layers import entmax15, modern_hopfield_settle, universal_retrieve
+from .layers import entmax15, modern_hopfield_retrieve, modern_hopfield_settle
+from .layers import universal_retrieve
 from .loop import fit
 from .mean_field import ags_state, critical_capacity
 from .places import SparseDistributedMemory
@@ -271,7 +272,6 @@ from .modern_hopfield import (
     modern_hopfield_update,
     effective_patterns,
     recall_radius,
-    modern_hopfield_retrieve,
     is_gradient_step,
     sparsemax,
     HopfieldAttention,

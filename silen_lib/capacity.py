@@ -332,6 +332,7 @@ def measure_wall(
         networks: for each size, how many at each load
         loads: other patterns per neuron, two or more, for the first two sizes; the steps of the later ones are as
             N^(−1/2), about the load to which a line in 1/N through the last two half loads points
+            (far ones put a half load too high, the default ones at T = 0.1 by about 0.0004)
         cues: patterns followed in each network
         watch: each run lasts watch · N^(1/3) sweeps
 

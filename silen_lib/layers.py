@@ -7,6 +7,7 @@ __all__ = [
     "entmax15",
     "modern_hopfield_settle",
     "universal_retrieve",
+    "modern_hopfield_retrieve",
     "split_heads",
     "join_heads",
     "MultiheadLayer",
@@ -15,7 +16,7 @@ __all__ = [
 # %% ../nbs/lib/layers.ipynb #b2631d2b
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -173,6 +174,52 @@ def universal_retrieve(
     weights = separate(args.finite_result(scores, query=query, keys=keys))
     args.floats("separate(scores)", weights, last=len(keys), empty=True, finite=False, values=False)
     return args.finite_result(weights @ values, query=query, keys=keys, values=values)
+
+
+# %% ../nbs/lib/layers.ipynb #fc14374a
+def modern_hopfield_retrieve(
+    x: Tensor,
+    patterns: Tensor,
+    beta: float | Tensor = 1.0,
+    *,
+    values: Tensor | None = None,
+    n_steps: int = 1,
+    causal: bool = False,
+) -> Tensor:
+    """States after `n_steps` of chapter 6's updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
+
+    Args:
+        x: states, (..., d)
+        patterns: stored, (P, d)
+        beta: inverse temperature, > 0
+        values: what is read out in the last step, (P, d_v); None: the patterns themselves
+        n_steps: how many updates
+        causal: x is (..., L, d), and state i of the L sees the patterns 0 … i
+
+    Returns: (..., d) or (..., d_v). The fused kernel needs values as wide as the patterns; others are read in
+        blocks of queries.
+
+    >>> x, stored = torch.tensor([2.0, 1.0]), torch.eye(2)
+    >>> torch.allclose(modern_hopfield_retrieve(x, stored), torch.softmax(x, -1))
+    True
+    """
+    args.memory("x", x, patterns, half=True)
+    b = args.inverse_temperature("beta", beta)
+    args.products(b, x=x, patterns=patterns)  # the kernel gives zeros for NaN
+    values = args.readout("values", patterns if values is None else values, "patterns", patterns)
+    if causal and x.ndim < 2:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; a causal memory is asked in order, (..., L, d)"
+        )
+    q = (
+        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+        if causal
+        else x.reshape(1, -1, x.shape[-1])
+    )
+    for _ in range(args.whole("n_steps", n_steps) - 1):
+        q = fused_read(q, patterns, patterns, b, causal)
+    out = fused_read(q, patterns, values, b, causal).reshape(*x.shape[:-1], values.shape[1])
+    return args.finite_result(out, beta=b, x=x, patterns=patterns, values=values)
 
 
 # %% ../nbs/lib/layers.ipynb #7f623874
@@ -497,4 +544,57 @@ class MultiheadLayer(nn.MultiheadAttention):
         name = type(self).__name__
         raise NotImplementedError(
             f"{name} cannot be scripted; use torch.jit.trace, torch.export or torch.compile"
+        )
+
+
+# %% ../nbs/lib/layers.ipynb #5d20e9c4
+class LearnedQueries(MultiheadLayer):
+    "The layer that comes after it in a class's bases is asked by learned queries, as many as `num_queries`."
+
+    def __init__(self, embed_dim: int, num_heads: int, num_queries: int = 1, **layer: Any):
+        super().__init__(embed_dim, num_heads, **layer)
+        like = self.out_proj.weight
+        rows = torch.randn(args.whole("num_queries", num_queries), embed_dim).to(like)
+        self.queries = nn.Parameter(rows / embed_dim**0.5)
+
+    def forward(  # type: ignore[override]
+        self,
+        key: Tensor,
+        value: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        average_attn_weights: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
+        query, value = self.beside(self.queries, key, "key"), key if value is None else value
+        return super().forward(
+            query,
+            key,
+            value,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+        )
+
+
+class LearnedMemories(MultiheadLayer):
+    "The layer that comes after it in a class's bases reads learned memories, as many as `num_memories`."
+
+    def __init__(self, embed_dim: int, num_heads: int, num_memories: int, **layer: Any):
+        super().__init__(embed_dim, num_heads, **layer)
+        like, n = self.out_proj.weight, args.whole("num_memories", num_memories)
+        self.keys = nn.Parameter(torch.randn(n, self.kdim).to(like) / self.kdim**0.5)
+        self.values = nn.Parameter(torch.randn(n, self.vdim).to(like) / self.vdim**0.5)
+
+    def forward(  # type: ignore[override]
+        self, query: Tensor, need_weights: bool = True, average_attn_weights: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        "What each query reads, in its layout, and the weights on the memories."
+        keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
+        return super().forward(
+            query,
+            keys,
+            values,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
         )

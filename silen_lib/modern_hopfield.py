@@ -9,7 +9,6 @@ __all__ = [
     "modern_hopfield_update",
     "effective_patterns",
     "recall_radius",
-    "modern_hopfield_retrieve",
     "is_gradient_step",
     "sparsemax",
     "HopfieldAttention",
@@ -20,14 +19,16 @@ __all__ = [
 # %% ../nbs/06_modern_hopfield.ipynb #fd4c66da
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import args, core
-from .layers import MultiheadLayer, fused_read, join_heads, split_heads
-from .layers import entmax15, modern_hopfield_settle, universal_retrieve  # noqa: F401
+from .layers import LearnedMemories, LearnedQueries, MultiheadLayer
+from .layers import entmax15, modern_hopfield_retrieve  # noqa: F401
+from .layers import modern_hopfield_settle, universal_retrieve  # noqa: F401
+from .layers import join_heads, split_heads
 from .spins import dense_update  # noqa: F401
 
 
@@ -155,52 +156,6 @@ def recall_radius(
     return math.exp((low + high) / 2)
 
 
-# %% ../nbs/06_modern_hopfield.ipynb #fc14374a
-def modern_hopfield_retrieve(
-    x: Tensor,
-    patterns: Tensor,
-    beta: float | Tensor = 1.0,
-    *,
-    values: Tensor | None = None,
-    n_steps: int = 1,
-    causal: bool = False,
-) -> Tensor:
-    """States after `n_steps` updates, by `F.scaled_dot_product_attention`: no matrix of weights is kept.
-
-    Args:
-        x: states, (..., d)
-        patterns: stored, (P, d)
-        beta: inverse temperature, > 0
-        values: what is read out in the last step, (P, d_v); None: the patterns themselves
-        n_steps: how many updates
-        causal: x is (..., L, d), and state i of the L sees the patterns 0 … i
-
-    Returns: (..., d) or (..., d_v). The fused kernel needs values as wide as the patterns; others are read in
-        blocks of queries.
-
-    >>> x, stored = torch.tensor([2.0, 1.0]), torch.eye(2)
-    >>> torch.allclose(modern_hopfield_retrieve(x, stored), modern_hopfield_update(x, stored)[0])
-    True
-    """
-    args.memory("x", x, patterns, half=True)
-    b = args.inverse_temperature("beta", beta)
-    args.products(b, x=x, patterns=patterns)  # the kernel gives zeros for NaN
-    values = args.readout("values", patterns if values is None else values, "patterns", patterns)
-    if causal and x.ndim < 2:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; a causal memory is asked in order, (..., L, d)"
-        )
-    q = (
-        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-        if causal
-        else x.reshape(1, -1, x.shape[-1])
-    )
-    for _ in range(args.whole("n_steps", n_steps) - 1):
-        q = fused_read(q, patterns, patterns, b, causal)
-    out = fused_read(q, patterns, values, b, causal).reshape(*x.shape[:-1], values.shape[1])
-    return args.finite_result(out, beta=b, x=x, patterns=patterns, values=values)
-
-
 # %% ../nbs/06_modern_hopfield.ipynb #53fbf47a
 def is_gradient_step(step: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     """May the step be x − ∇E(x), for some energy E? Judged at the states given, to a thousandth.
@@ -294,7 +249,7 @@ class HopfieldAttention(MultiheadLayer):
 
 
 # %% ../nbs/06_modern_hopfield.ipynb #8d30de85
-class HopfieldPooling(HopfieldAttention):
+class HopfieldPooling(LearnedQueries, HopfieldAttention):  # type: ignore[override]
     """Learned queries read a sequence of any length: (B, S, E) → (B, num_queries, E) (Ramsauer et al. 2021, sec. 3).
 
     Args:
@@ -306,34 +261,8 @@ class HopfieldPooling(HopfieldAttention):
     torch.Size([5, 3, 8])
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, num_queries: int = 1, **layer: Any):
-        super().__init__(embed_dim, num_heads, **layer)
-        like = self.out_proj.weight
-        rows = torch.randn(args.whole("num_queries", num_queries), embed_dim).to(like)
-        self.queries = nn.Parameter(rows / embed_dim**0.5)
 
-    def forward(  # type: ignore[override]
-        self,
-        key: Tensor,
-        value: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        need_weights: bool = True,
-        average_attn_weights: bool = True,
-    ) -> tuple[Tensor, Tensor | None]:
-        "What each query reads, in the layout of `key`, and the weights; the values are the keys unless given."
-        query, value = self.beside(self.queries, key, "key"), key if value is None else value
-        return super().forward(
-            query,
-            key,
-            value,
-            key_padding_mask=key_padding_mask,
-            need_weights=need_weights,
-            average_attn_weights=average_attn_weights,
-        )
-
-
-# %% ../nbs/06_modern_hopfield.ipynb #34335d36
-class HopfieldLookup(HopfieldAttention):
+class HopfieldLookup(LearnedMemories, HopfieldAttention):  # type: ignore[override]
     """Learned memories are read by the input: (B, L, E) → (B, L, E) (Ramsauer et al. 2021, sec. 3).
 
     Args:
@@ -344,22 +273,3 @@ class HopfieldLookup(HopfieldAttention):
     >>> table(torch.ones(5, 3, 8))[0].shape
     torch.Size([5, 3, 8])
     """
-
-    def __init__(self, embed_dim: int, num_heads: int, num_memories: int, **layer: Any):
-        super().__init__(embed_dim, num_heads, **layer)
-        like, n = self.out_proj.weight, args.whole("num_memories", num_memories)
-        self.keys = nn.Parameter(torch.randn(n, self.kdim).to(like) / self.kdim**0.5)
-        self.values = nn.Parameter(torch.randn(n, self.vdim).to(like) / self.vdim**0.5)
-
-    def forward(  # type: ignore[override]
-        self, query: Tensor, need_weights: bool = True, average_attn_weights: bool = True
-    ) -> tuple[Tensor, Tensor | None]:
-        "What each query reads, in its layout, and the weights on the memories."
-        keys, values = (self.beside(rows, query, "query") for rows in (self.keys, self.values))
-        return super().forward(
-            query,
-            keys,
-            values,
-            need_weights=need_weights,
-            average_attn_weights=average_attn_weights,
-        )

@@ -682,7 +682,7 @@ entry(
     fake="makes its own tensors",
     T=Temperature(0.1, zero=True),
     sizes=(40, 60, 80),
-    networks=(2, 2, 2),
+    networks=(30, 30, 30),  # fewer may see no step
     loads=(0.05, 0.3),
     cues=Count(2),
     watch=Positive(5.0),
@@ -1066,7 +1066,7 @@ entry(
 for _name in ("modern_hopfield_energy", "modern_hopfield_update"):
     entry(f"modern_hopfield.{_name}", x=Array(4, N, half=True, empty=True), **_memory, beta=_beta)
 entry(
-    "modern_hopfield.modern_hopfield_retrieve",
+    "layers.modern_hopfield_retrieve",
     x=Array(4, N, half=True, empty=True),
     **_memory,
     beta=_beta,
@@ -1763,7 +1763,7 @@ _no_sizes = ("abc", (20.0, 30.0, 40.0), None, (0, 30, 40), 3)
 again(
     "capacity.measure_wall",
     sizes=Only((20, 30, 40), *_no_sizes),
-    networks=Only((2, 2, 2), *_no_sizes),
+    networks=Only((40, 40, 40), *_no_sizes),
     loads=Only((0.05, 0.6), (NAN, 0.1), 0.1, (-0.1, 0.1), (0.1,)),
     cues=2,
 )
@@ -1890,7 +1890,7 @@ again(
 )
 again("spins.dense_update", state=_state(empty=True), patterns=Spins(P, N), fixed=Mask(N))
 again(
-    "modern_hopfield.modern_hopfield_retrieve",
+    "layers.modern_hopfield_retrieve",
     x=Array(4, N, half=True, empty=True),
     patterns=Array(P, N, half=True),
     beta=1.0,

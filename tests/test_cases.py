@@ -27,6 +27,7 @@ from exercise_calls import (
 from plain_answers import PLAIN
 from torch import Tensor
 
+from silen_lib import exercises as ex
 from silen_lib.exercises import Case, diagnose, find_spec
 
 CHECKS = CHAPTERS[0].parent / "checks"
@@ -427,3 +428,45 @@ def test_code_in_a_hint_runs_on_every_case(name):
             local = {k: v.clone() if isinstance(v, Tensor) else v for k, v in variables.items()}
             exec(compile(tree, f"<hint of {name}>", "exec"), {**space, **local}, local)  # noqa: S102
             variables.update({k: v for k, v in local.items() if k not in variables})
+
+
+# ---- known mistakes --------------------------------------------------------------------------------------------------
+
+# a complaint about how a program is written, not about what it computes
+FORMAL = re.compile(
+    r"same dtype|scalar type|infer output dtype|out of range integral|integer types"
+    r"|unexpected keyword|positional argument|is not defined|not associated with a value|same device"
+)
+
+
+def stumbles(name):
+    "(hint, exception) of the wrong programs that stop at a formality, of which their hint says nothing."
+    bench = ex._bench(name)
+    for mistake in bench.spec.mistakes:
+        for wrong in mistake.wrong:
+            outcomes = ex._rival(bench, wrong)
+            error = outcomes[-1].error if outcomes else None
+            if error and FORMAL.search(str(error)) and "dtype" not in mistake.hint:
+                yield mistake.hint, f"case {len(outcomes)}: {type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_a_known_mistake_does_not_stumble_over_its_own_program(name):
+    "A reader who makes it and minds the formality computes something wrong, and would get no hint."
+    assert not list(stumbles(name))
+
+
+def test_a_mistake_that_stumbles_is_found(monkeypatch):
+    monkeypatch.setattr(ex, "SPECS", dict(ex.SPECS))
+    cases = [(torch.ones(2),), (torch.ones(2).double(),)]
+    mistakes = [
+        ex.Mistake("Twice too much.", lambda x: 2 * x.dot(torch.ones(2))),
+        ex.Mistake("A scalar has the dtype of x.", lambda x: x.dot(torch.ones(2))),
+        ex.Mistake("One too much.", lambda x, more: x.sum() + more),
+        ex.Mistake("The axis is the wrong one.", lambda x: x.sum(1)),
+        ex.Mistake("Half of it.", lambda x: x.sum() / 2),
+    ]
+    ex.exercise("total", reference=torch.sum, cases=cases, mistakes=mistakes)
+    found = dict(stumbles("total"))
+    assert list(found) == ["Twice too much.", "One too much."]
+    assert found["Twice too much."].startswith("case 2: RuntimeError")

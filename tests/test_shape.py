@@ -13,7 +13,7 @@ OPEN: set[str] = {
     f"{what}:{chapter}"
     for chapter in ("sampling", "score")
     for what in ("cells", "lines", "boxes", "first_picture", "kinds", "sabotages")
-} | {"lines:capacity", "lines:modern_hopfield"}
+}
 MODULES = shape.modules()
 CHAPTERS = [m for m in MODULES if m.is_chapter]
 CHECKS = sorted((shape.LIBRARY / "checks").glob("*.py"))

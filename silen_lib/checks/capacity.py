@@ -311,7 +311,7 @@ def _interpolated(loads, kept, cues):
     "Where a broken line through the mean counts passes ½, with the jackknife."
 
     def cross(k):
-        share = k.mean(1) / cues
+        share = k.double().mean(1) / cues
         i = min(max(int((share >= 0.5).sum()) - 1, 0), len(loads) - 2)
         part = (share[i] - 0.5) / (share[i] - share[i + 1]).clamp(min=1e-9)
         return (loads[i] + part * (loads[i + 1] - loads[i])).item()
@@ -477,7 +477,7 @@ SABOTAGES = [
     Sabotage("the wall is an extrapolation", "wall = walls[5]\n",
              "wall = walls[5]._replace(value=walls[5].halves[2, 0].item())\n",
              "not the other wall"),
-    Sabotage("the long run was at this temperature", "quick = measure_wall(0.1,", "quick = measure_wall(0.2,",
+    Sabotage("the long run was at this temperature", 'how = {"networks"', 'how = {"T": 0.15, "networks"',
              "assert z.abs().max() < 6"),
     Sabotage("unlearning weakens", "unlearn = check(\"unlearn\", unlearn)",
              "unlearn = lambda W, s, rate: (W + rate / len(W) * s.T @ s).fill_diagonal_(0)", "path.max() > 0.7"),

@@ -265,10 +265,13 @@ exercise(
     "gaussian_kl", "silen_lib.free_energy", oracle=_kl_oracle, use=_passes_a_gradient,
     cases=[Case(_random(3, seed=11), _random(3, seed=12)).note("one belief in three dimensions"),
            Case(_random(4, 2, seed=13), 0.5 * _random(4, 2, seed=14) - 1).note("a batch of four in two dimensions"),
-           Case(torch.tensor([0.7]).double(), torch.tensor([0.3]).double()).note("one dimension"),
-           Case(_asking(_random(4, 2, seed=67)), _asking(_random(4, 2, seed=68)))
+           Case(torch.tensor([0.7]), torch.tensor([0.3])).note("one dimension"),
+           Case(_random(4, 2, seed=67).requires_grad_(), _random(4, 2, seed=68).requires_grad_())
            .note("both ask for a gradient"),
            Case(_random(4, 2, seed=69).double(), _random(4, 2, seed=70).double()).note("doubles"),
+           Case(torch.tensor([0.7]).double(), torch.tensor([0.3]).double()).note("one dimension in doubles"),
+           Case(_random(4, 2, seed=71).double().requires_grad_(), _random(4, 2, seed=72).double().requires_grad_())
+           .note("doubles ask for a gradient"),
            Case(*views(_random(4, 2, seed=103), _random(4, 2, seed=104))).note("transposed views")],
     mistakes=_KL_MISTAKES,
 )  # fmt: skip
@@ -278,16 +281,16 @@ _GAPS: dict[float, torch.Tensor] = {}  # what the weights of each case truly giv
 
 
 def _weights(
-    *beliefs: tuple[float, float], seed: int, log_p=-3.0, n: int = 20_000, dtype=torch.float64
+    *beliefs: tuple[float, float], seed: int, level: float = -3.0, dtype=torch.float64
 ) -> torch.Tensor:
-    "Log weights of z ~ N(m, s²) under log p(x) and the posterior N(0.5, 0.5): (n, number of beliefs)."
+    "Log weights of z ~ N(m, s²) under log p(x) = level and the posterior N(0.5, 0.5): (20,000, beliefs)."
     m, s = torch.tensor(beliefs, dtype=torch.float64).T
     z = m + s * torch.randn(
-        n, len(m), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+        20_000, len(m), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
     posterior = torch.distributions.Normal(torch.tensor(0.5, dtype=torch.float64), 0.5**0.5)
     belief = torch.distributions.Normal(m, s)
-    w = (posterior.log_prob(z) - belief.log_prob(z) + log_p).to(dtype)
+    w = (posterior.log_prob(z) - belief.log_prob(z) + level).to(dtype)
     w = w[:, 0] if len(beliefs) == 1 else w
     _GAPS[round(w.double().sum().item(), 3)] = (
         torch.distributions.kl_divergence(belief, posterior).to(dtype).view(w.shape[1:])
@@ -304,8 +307,10 @@ _GAP_CASES = [
     Case(_weights((1.3, 0.6), (0.5, 0.5**0.5), (0.0, 1.0), seed=202)).note(
         "three beliefs, one of them the posterior"
     ),
-    Case(_weights((0.8, 0.9), (0.1, 0.6), seed=206, log_p=-2000.0)).note("log p(x) = −2000"),
     Case(_weights((0.5, 1.4), (0.9, 0.7), seed=203, dtype=torch.float32)).note("single precision"),
+    Case(_weights((0.1, 0.8), (0.9, 0.9), seed=206, level=-2000.0)).note(
+        "a picture of many pixels"
+    ),
     Case(_weights((1.0, 0.8), (0.2, 1.1), seed=205).T.contiguous().T).note("a transposed view"),
     Case(_weights(*[(0.1 * k, 0.8) for k in range(6)], seed=204).view(-1, 2, 3)).note(
         "a (2, 3) batch of beliefs"
@@ -322,6 +327,8 @@ def _mean_exp(w):
 exercise(
     "evidence_gap", "silen_lib.free_energy", oracle=_gap_oracle, cases=_GAP_CASES, atol=0.05, rtol=0.0,
     mistakes=[
+        Mistake("exp(−2000) is 0, and its logarithm −∞. torch.logsumexp subtracts the largest first.",
+                lambda w: w.exp().mean(0).log() - w.mean(0)),
         Mistake("No gap at all. Only where the belief is the posterior are all weights alike.",
                 lambda w: torch.zeros(w.shape[1:], dtype=w.dtype)),
         Mistake("logsumexp is the logarithm of a SUM: an average divides by the number of draws, which is − log K.",
@@ -331,8 +338,6 @@ exercise(
                 lambda w: w.mean(0)),
         Mistake("This is F, minus the ELBO. The gap is how far it lies above the surprise −log p(x).",
                 lambda w: -w.mean(0)),
-        Mistake("exp of −2000 is 0, and its logarithm −∞: torch.logsumexp takes the largest out first.",
-                lambda w: w.exp().mean(0).log() - w.mean(0)),
         Mistake("The number of draws divides inside the logarithm, so that outside log K is subtracted.",
                 lambda w: w.logsumexp(0) / len(w) - w.mean(0)),
         Mistake("The logarithm is forgotten: log p(x) is the LOG of the mean weight.",
@@ -541,6 +546,8 @@ exercise(
            Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
                 _random(4, seed=80).log_softmax(0).double())
            .note("one belief in doubles"),
+           Case(_simplex(1, 5, 4, seed=89).double(), _SURE.double(), _random(3, seed=90).log_softmax(0).double())
+           .note("a (1, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
            .note("transposed views")],
     mistakes=_RISK_MISTAKES,
@@ -603,12 +610,14 @@ _GAIN_MORE = [
 exercise(
     "information_gain", "silen_lib.free_energy", oracle=_gain_oracle,
     cases=[Case(_simplex(3, seed=41), _likelihood(4, 3, 42)).note("three states, four outcomes"),
-           Case(torch.tensor([1.0, 0.0]), torch.eye(2)).note("an outcome that cannot come"),
            Case(_simplex(2, 5, 4, seed=43), _SURE).note("a batch (2, 5); some outcomes are certain"),
            Case(_simplex(2, 3, 2, 4, seed=81).double(), _SURE.double()).note("a (2, 3, 2) batch of doubles"),
            Case(_simplex(5, 4, seed=82).double(), _SURE.double()).note("doubles"),
            Case(_simplex(3, seed=83).double(), _simplex(3, 4, seed=84).double().T).note("A is a transposed view"),
            Case(_simplex(3, seed=85).double(), _likelihood(4, 3, 86).double()).note("one belief in doubles"),
+           Case(torch.tensor([1.0, 0.0]), torch.eye(2)).note("an impossible outcome"),
+           Case(_simplex(2, 5, 4, seed=87).double(), _SURE.double()).note("a (2, 5) batch of doubles"),
+           Case(_simplex(1, 5, 4, seed=88).double(), _SURE.double()).note("a (1, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=112), _likelihood(4, 3, 113))).note("transposed views")],
     mistakes=[
         Mistake("This is the entropy of the outcomes. Subtract what stays unpredictable when the state is known.",

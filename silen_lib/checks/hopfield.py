@@ -504,9 +504,9 @@ def _walked(n_steps, verdict, width=tie_width):
 
     def decide(W):
         def step(s):
-            return torch.where(s @ W.T >= -width(W), 1.0, -1.0)
+            return torch.where(s @ W.T >= -width(W), 1.0, -1.0).to(W)
 
-        states = spin_states(len(W))
+        states = spin_states(len(W)).to(W)
         for _ in range(n_steps(len(W))):
             states = step(states)
         return bool(verdict(step(states) != states))
