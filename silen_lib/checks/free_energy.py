@@ -546,6 +546,8 @@ exercise(
            Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
                 _random(4, seed=80).log_softmax(0).double())
            .note("one belief in doubles"),
+           Case(_simplex(2, 5, 4, seed=91).double(), _SURE.double(), _random(3, seed=92).log_softmax(0).double())
+           .note("a (2, 5) batch of doubles"),
            Case(_simplex(1, 5, 4, seed=89).double(), _SURE.double(), _random(3, seed=90).log_softmax(0).double())
            .note("a (1, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
