@@ -1494,6 +1494,10 @@ d = {
                 "checks/free_energy.html#_outcome_entropy",
                 "silen_lib/checks/free_energy.py",
             ),
+            "silen_lib.checks.free_energy._passes_a_gradient": (
+                "checks/free_energy.html#_passes_a_gradient",
+                "silen_lib/checks/free_energy.py",
+            ),
             "silen_lib.checks.free_energy._posteriors": (
                 "checks/free_energy.html#_posteriors",
                 "silen_lib/checks/free_energy.py",

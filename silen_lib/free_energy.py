@@ -36,7 +36,7 @@ def variational_free_energy(q: Tensor, log_joint: Tensor) -> Tensor:
 
     Args:
         q: (..., K), a distribution over K hidden states
-        log_joint: (..., K), log p(x, z) at the observed x; −∞ is allowed; batch axes broadcast
+        log_joint: (..., K), log p(x, z) at the observed x; −∞ allowed; fewer batch axes broadcast
     Returns: (...), nats; +∞ when q believes in the impossible
 
     >>> variational_free_energy(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.25]).log())

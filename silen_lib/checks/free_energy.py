@@ -56,11 +56,12 @@ _VFE_HALF = torch.tensor([-0.5, -math.inf, -2.0])
 _VFE_MISTAKES = [
     Mistake("This is the energy alone. The entropy is missing: add Σ q log q.", lambda q, e: _cost(q, e).sum(-1)),
     Mistake("This is −F, the evidence lower bound. F is its negative.",
-            lambda q, e: -(_xlogx(q) + _cost(q, e)).sum(-1)),
+            lambda q, e: -(_xlogx(q) + _cost(q, e)).sum(-1), lambda q, e: (q * (e - q.log())).sum(-1)),
     Mistake("Energy plus entropy. F is energy MINUS entropy, and the entropy is −Σ q log q.",
             lambda q, e: (-_xlogx(q) + _cost(q, e)).sum(-1)),
     Mistake("The energy has the wrong sign: log p(x, z) is subtracted.",
-            lambda q, e: (_xlogx(q) - _cost(q, e)).sum(-1)),
+            lambda q, e: (_xlogx(q) - _cost(q, e)).sum(-1), lambda q, e: (q * (q.log() + e)).sum(-1),
+            lambda q, e: (_xlogx(q) + q * e).sum(-1)),
     Mistake("You normalised p(x, z) first: that gives KL to the posterior. F keeps −log p(x).",
             lambda q, e: (_xlogx(q) + _cost(q, e.log_softmax(-1))).sum(-1)),
     Mistake("NaN where q is zero: 0·log 0 counts as 0. Use torch.special.xlogy and torch.where.",
@@ -85,7 +86,15 @@ _VFE_MISTAKES += [
     Mistake("This is only the entropy, or minus it. Where is the energy, −Σ q log p(x, z)?",
             lambda q, e: -_xlogx(q).sum(-1), lambda q, e: _xlogx(q).sum(-1)),
     Mistake("A logarithm to base 2. Nats take the natural one: .log().",
-            lambda q, e: (_xlogx(q) / math.log(2) + _cost(q, e)).sum(-1)),
+            lambda q, e: (_xlogx(q) / math.log(2) + _cost(q, e)).sum(-1),
+            lambda q, e: (_xlogx(q) + _cost(q, e)).sum(-1) / math.log(2),
+            lambda q, e: (q * (q.log2() - e)).sum(-1), lambda q, e: (q * (q.log() - e)).sum(-1) / math.log(2)),
+    Mistake("Still one number per cause: add them up, over the last axis.",
+            lambda q, e: _xlogx(q) + _cost(q, e), lambda q, e: q * (q.log() - e)),
+    Mistake("A large number in place of −∞ makes the impossible dear, not impossible: +∞ must come out.",
+            *(lambda q, e, low=low: (_xlogx(q) + _cost(q, e.clamp(min=low))).sum(-1)
+              for low in (-1e2, -1e3, -1e4, -1e6, -1e9, -1e10, -1e12, -1e20, -1e30)),
+            lambda q, e: (_xlogx(q) - q * e.nan_to_num()).sum(-1)),
     Mistake("Summed over the wrong axis. Causes are on the last one, the rest is batch.",
             lambda q, e: (_xlogx(q) + _cost(q, e)).sum(0)),
     Mistake("A tiny number in place of 0 still meets −∞ in log_joint. Leave those causes out with torch.where.",
@@ -188,6 +197,14 @@ def _kl_oracle(mean, log_var):
     return torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(-1)
 
 
+def _passes_a_gradient(fn, *args):
+    "The answer's value. It may lack a term, and says so on the first case; all gradients cut off is an exception."
+    value = fn(*args)
+    if isinstance(value, torch.Tensor) and not value.requires_grad:
+        return differentiable(lambda *_: value, *args)
+    return value
+
+
 def _kl_terms(m, v):
     return (m**2 + v.exp() - 1 - v) / 2
 
@@ -220,7 +237,13 @@ _KL_MISTAKES += [
             lambda m, v: (m**2 + (v / 2).exp() - 1 - v).sum(-1) / 2,
             lambda m, v: (m**2 + (v / 2).exp() - 1 - v / 2).sum(-1) / 2),
     Mistake("You took log_var for σ itself. It is log σ²: σ² is its exp, log σ² is it.",
-            lambda m, v: (m**2 + v**2 - 1 - (v**2).log()).sum(-1) / 2),
+            lambda m, v: (m**2 + v**2 - 1 - (v**2).log()).sum(-1) / 2,
+            lambda m, v: ((m**2 + v**2 - 1) / 2 - v.log()).sum(-1)),
+    Mistake("E[z²] is more than μ²: under q it is μ² + σ².", lambda m, v: (m**2 - 1 - v).sum(-1) / 2,
+            lambda m, v: (m**2 - v).sum(-1) / 2),
+    Mistake("The ½ stands before all four terms, not before μ² alone.",
+            lambda m, v: (m**2 / 2 + v.exp() - 1 - v).sum(-1)),
+    Mistake("Two things: the ½ is missing, and the batch was added up too.", lambda m, v: 2 * _kl_terms(m, v).sum()),
     Mistake("The −1 belongs to every dimension: subtract it before you sum.",
             lambda m, v: ((m**2 + v.exp() - v).sum(-1) - 1) / 2),
     Mistake("The term −log σ² is missing: without it a belief of no width would be cheap.",
@@ -239,7 +262,7 @@ _KL_MISTAKES += [
 
 # %% ../../nbs/checks/10_free_energy.ipynb #22930ed2
 exercise(
-    "gaussian_kl", "silen_lib.free_energy", oracle=_kl_oracle, use=differentiable,
+    "gaussian_kl", "silen_lib.free_energy", oracle=_kl_oracle, use=_passes_a_gradient,
     cases=[Case(_random(3, seed=11), _random(3, seed=12)).note("one belief in three dimensions"),
            Case(_random(4, 2, seed=13), 0.5 * _random(4, 2, seed=14) - 1).note("a batch of four in two dimensions"),
            Case(torch.tensor([0.7]), torch.tensor([0.3])).note("one dimension"),
@@ -312,7 +335,23 @@ exercise(
                 lambda w: w.logsumexp(0) - w.mean(0)),
         Mistake("This is an estimate of log p(x). Subtract the ELBO, the mean of the log weights.", _mean_exp),
         Mistake("This is the ELBO, the mean of the log weights. The gap is how far log p(x) lies above it.",
-                lambda w: w.mean(0), lambda w: -w.mean(0)),
+                lambda w: w.mean(0)),
+        Mistake("This is F, minus the ELBO. The gap is how far it lies above the surprise −log p(x).",
+                lambda w: -w.mean(0)),
+        Mistake("The number of draws divides inside the logarithm, so that outside log K is subtracted.",
+                lambda w: w.logsumexp(0) / len(w) - w.mean(0)),
+        Mistake("The logarithm is forgotten: log p(x) is the LOG of the mean weight.",
+                lambda w: w.exp().mean(0) - w.mean(0)),
+        Mistake("A sign: the gap is a difference, log p(x) MINUS the mean of the log weights.",
+                lambda w: _mean_exp(w) + w.mean(0)),
+        Mistake("log K comes with a minus: an average divides.",
+                lambda w: w.logsumexp(0) + math.log(len(w)) - w.mean(0)),
+        Mistake("The mean of the log weights goes over the draws alone: .mean(0).",
+                lambda w: _mean_exp(w) - w.mean()),
+        Mistake("numel() counts the batch, too. K is the number of draws, the length of the first axis.",
+                lambda w: w.logsumexp(0) - math.log(w.numel()) - w.mean(0)),
+        Mistake("One draw is a noisy ELBO. All draws are there: average their log weights.",
+                lambda w: _mean_exp(w) - w[0], lambda w: _mean_exp(w) - w[-1]),
         Mistake("The difference is turned round: the ELBO is the lower one.", lambda w: w.mean(0) - _mean_exp(w)),
         Mistake("The best draw is not the average: log p(x) is the logarithm of the MEAN weight.",
                 lambda w: w.amax(0) - w.mean(0)),
@@ -357,6 +396,8 @@ _DRIVE_CASES = [
 _DRIVE_MORE = [
     Mistake("The slope sits at the wrong error: it multiplies what comes back through W.",
             lambda e, s, n, W: -s * e + n @ W),
+    Mistake("Two things: the drive goes downhill, −∂F/∂x, and f'(x) says how strongly a prediction depends on x.",
+            lambda e, s, n, W: e - n @ W),
     Mistake("The slope is a factor, not a term.", lambda e, s, n, W: -e + s + n @ W),
     Mistake("slope is f'(x) already: it multiplies as it is.",
             lambda e, s, n, W: -e + (1 - s.tanh() ** 2) * (n @ W), lambda e, s, n, W: -e + s.tanh() * (n @ W),
@@ -372,7 +413,7 @@ _DRIVE_MORE = [
 
 # %% ../../nbs/checks/10_free_energy.ipynb #7ee8d83d
 exercise(
-    "pc_drive", "silen_lib.free_energy", oracle=_drive_oracle, cases=_DRIVE_CASES, use=differentiable,
+    "pc_drive", "silen_lib.free_energy", oracle=_drive_oracle, cases=_DRIVE_CASES, use=_passes_a_gradient,
     mistakes=[
         Mistake("The slope f'(x) is missing: how strongly a prediction depends on x.", lambda e, s, n, W: -e + n @ W),
         Mistake("The slope belongs to the error from the next layer only; the own error comes without it.",
@@ -383,7 +424,8 @@ exercise(
                 lambda e, s, n, W: -e - s * (n @ W)),
         Mistake("The wrong side of W: errors travel back through W transposed. For rows of examples: error_next @ W.",
                 lambda e, s, n, W: -e + s * (n @ W.T), lambda e, s, n, W: -e + s * (W @ n),
-                lambda e, s, n, W: -e + s * (W.T @ n), lambda e, s, n, W: -e + s * (W.T @ n.T)),
+                lambda e, s, n, W: -e + s * (W.T @ n), lambda e, s, n, W: -e + s * (W.T @ n.T),
+                lambda e, s, n, W: e - s * (n @ W.T), lambda e, s, n, W: -e + n @ W.T),
         Mistake("The unit's own error is missing: nothing would hold it to its prediction.",
                 lambda e, s, n, W: s * (n @ W)),
         Mistake("Only the own error: the next layer's errors must come back through W.", lambda e, s, n, W: -e),
@@ -437,7 +479,8 @@ _RISK_MISTAKES = [
             lambda s, A, c: ((c.exp() * (c - (s @ A.T).log())).sum(-1), _ambiguity(s, A))),
     Mistake("NaN: some probabilities are 0. Use torch.special.xlogy.",
             lambda s, A, c: (((s @ A.T) * ((s @ A.T).log() - c)).sum(-1), -(s @ (A * A.log()).sum(0))),
-            lambda s, A, c: (_risk(s, A, c), -(s @ (A * A.log()).sum(0)))),
+            lambda s, A, c: (_risk(s, A, c), -(s @ (A * A.log()).sum(0))),
+            lambda s, A, c: (((s @ A.T) * ((s @ A.T).log() - c)).sum(-1), _ambiguity(s, A))),
     Mistake("Risk lacks the term Σ q(o) log q(o): this is only the expected cost.",
             lambda s, A, c: (-((s @ A.T) * c).sum(-1), _ambiguity(s, A))),
     Mistake("Ambiguity is the mean entropy of the columns of A, not the entropy of the mean outcome.",
@@ -465,9 +508,11 @@ _RISK_MISTAKES += [
             lambda s, A, c: ((_xlogx(A @ s) - (A @ s) * c).sum(-1), _ambiguity(s, A)),
             lambda s, A, c: (_risk((A @ s.T).T, torch.eye(len(A)), c), _ambiguity(s, A))),
     Mistake("Entropies of A's ROWS. Each column is a distribution: sum over axis 0.",
-            lambda s, A, c: (_risk(s, A, c), -(s @ _xlogx(A).sum(1)))),
+            lambda s, A, c: (_risk(s, A, c), -(s @ _xlogx(A).sum(1))),
+            lambda s, A, c: (_risk(s, A, c), -((s @ A.T) @ _xlogx(A).sum(1)))),
     Mistake("Ambiguity is still one number per state: sum over states, or use a matrix product.",
-            lambda s, A, c: (_risk(s, A, c), -s * _xlogx(A).sum(0))),
+            lambda s, A, c: (_risk(s, A, c), -s * _xlogx(A).sum(0)),
+            lambda s, A, c: (_risk(s, A, c), -_xlogx(A).sum(0))),
     Mistake("Ambiguity is about OUTCOMES given a state, not the entropy of the belief.",
             lambda s, A, c: (_risk(s, A, c), -_xlogx(s).sum(-1))),
     Mistake("The log of a logarithm: log_preference needs no further log.",
@@ -501,6 +546,8 @@ exercise(
            Case(_simplex(3, seed=78).double(), _likelihood(4, 3, 79).double(),
                 _random(4, seed=80).log_softmax(0).double())
            .note("one belief in doubles"),
+           Case(_simplex(2, 5, 4, seed=91).double(), _SURE.double(), _random(3, seed=92).log_softmax(0).double())
+           .note("a (2, 5) batch of doubles"),
            Case(_simplex(1, 5, 4, seed=89).double(), _SURE.double(), _random(3, seed=90).log_softmax(0).double())
            .note("a (1, 5) batch of doubles"),
            Case(*views(_simplex(5, 3, seed=109), _likelihood(4, 3, 110), _random(4, seed=111).log_softmax(0)))
@@ -545,12 +592,17 @@ _GAIN_MORE = [
     Mistake("The divergence runs the other way: from the posterior q(s|o), which weighs the logarithms, to q(s).",
             lambda s, A: (_posteriors(s, A)[2] * _posteriors(s, A)[1]).sum(-1)),
     Mistake("Entropies of A's ROWS. Each column is a distribution: sum over axis 0.",
-            lambda s, A: _outcome_entropy(s, A) + s @ _xlogx(A).sum(1)),
+            lambda s, A: _outcome_entropy(s, A) + s @ _xlogx(A).sum(1),
+            lambda s, A: _outcome_entropy(s, A) + (s @ A.T) @ _xlogx(A).sum(1)),
     Mistake("The product is turned: outcomes are states @ A.T, states on the last axis of both.",
             lambda s, A: _outcome_entropy(s, A.T) - _ambiguity(s, A),
             lambda s, A: -_xlogx(A @ s).sum(-1) - _ambiguity(s, A)),
     Mistake("Still one number per state: average the columns' entropies with a matrix product, states @ H.",
-            lambda s, A: _outcome_entropy(s, A)[..., None] + s * _xlogx(A).sum(0)),
+            lambda s, A: _outcome_entropy(s, A)[..., None] + s * _xlogx(A).sum(0),
+            lambda s, A: _outcome_entropy(s, A) + _xlogx(A).sum(0)),
+    Mistake("NaN where an outcome cannot come: 0·log 0 counts as 0 (torch.special.xlogy), and its posterior is 0/0.",
+            lambda s, A: (_posteriors(s, A)[2] * _posteriors(s, A)[0]).sum(-1),
+            lambda s, A: -((s @ A.T) * (s @ A.T).log()).sum(-1) - _ambiguity(s, A)),
     Mistake("An entropy lacks its minus: H = −Σ p log p.", lambda s, A: -_outcome_entropy(s, A) - _ambiguity(s, A)),
     Mistake("These are bits. Nats take the natural logarithm.",
             lambda s, A: (_outcome_entropy(s, A) - _ambiguity(s, A)) / math.log(2)),
