@@ -2208,6 +2208,10 @@ d = {
                 "checks/sampling.html#_accept_oracle",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._alike": (
+                "checks/sampling.html#_alike",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._all_features": (
                 "checks/sampling.html#_all_features",
                 "silen_lib/checks/sampling.py",
@@ -2320,6 +2324,14 @@ d = {
                 "checks/sampling.html#_leapfrog_oracle",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._matrix": (
+                "checks/sampling.html#_matrix",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._merged": (
+                "checks/sampling.html#_merged",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._middle": (
                 "checks/sampling.html#_middle",
                 "silen_lib/checks/sampling.py",
@@ -2384,8 +2396,16 @@ d = {
                 "checks/sampling.html#_second",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._shared_out": (
+                "checks/sampling.html#_shared_out",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._soft": (
                 "checks/sampling.html#_soft",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._solved": (
+                "checks/sampling.html#_solved",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._spread": (

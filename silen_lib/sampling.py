@@ -335,6 +335,8 @@ def worth_of_step(P: Tensor, p: Tensor, f: Tensor) -> float:
         p: (n,), the law that P leaves alone
         f: (n,), a quantity of the states that is not the same everywhere
 
+    Returns: one number above 0
+
     >>> independent = torch.tensor([[0.25, 0.75], [0.25, 0.75]])
     >>> round(worth_of_step(independent, independent[0], torch.tensor([0.0, 1.0])), 4)
     1.0

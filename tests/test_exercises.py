@@ -79,6 +79,12 @@ def test_right_in_numpy_is_right_but_not_used_later(spec):
     assert diagnose("energy", lambda s, W: energy(s, W).double()).kind == "replaced"
 
 
+def test_the_parts_of_a_tuple_are_named_with_their_dtypes():
+    quick("two", lambda x: (x, x.sum()), [Case(torch.ones(3))])
+    v = diagnose("two", lambda x: (x.double(), x.sum()))
+    assert v.kind == "replaced" and "tuple (Tensor of torch.float64, Tensor of torch" in v.message
+
+
 def test_not_attempted(spec):
     def mine(state, W):
         # YOUR CODE HERE
