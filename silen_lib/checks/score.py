@@ -412,7 +412,8 @@ _DENOISING_MISTAKES += [
     Mistake("The noise inside is −ε/σ, the target. With the weight σ² outside, write s + ε/σ inside.",
             _denoising(lambda o, s, e: (s * (o + e)).square().sum(-1).mean())),
     Mistake("The weights are not divided by their sum: multiply by σ², then average over the points.",
-            _denoising(lambda o, s, e: (s * o + e).square().sum(-1).sum() / (s**2).expand(len(o), 1).sum())),
+            _denoising(lambda o, s, e: (s * o + e).square().sum(-1).sum() / (s**2).sum()),
+            _denoising(lambda o, s, e: (s**2 * (o + e / s).square()).sum() / (s**2).sum())),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #e6d85117
@@ -557,9 +558,10 @@ def _judged(f, field, x):
 
 # %% ../../nbs/checks/09_score_matching.ipynb #ab900003
 def _jacobian(field, x):
-    return torch.stack(
-        [torch.autograd.functional.jacobian(lambda p: field(p[None])[0], q) for q in x]
-    )
+    x = x.detach().requires_grad_()
+    s = field(x)
+    rows = [torch.autograd.grad(s[:, i].sum(), x, retain_graph=True)[0] for i in range(x.shape[1])]
+    return torch.stack(rows, 1)
 
 
 def _symmetric(size, J_of=lambda J: J):
@@ -576,13 +578,13 @@ def _by_jacobian(test):
     return lambda field, x: bool(test(_jacobian(field, x)))
 
 
-def _loop(field, x):
-    "One circle around the mean of the points, in the plane of the first two coordinates."
+def _loop(field, x, first=False):
+    "One circle around the first point or the mean of all, in the plane of the first two coordinates."
     t = torch.linspace(0, 2 * math.pi, 2001, dtype=x.dtype)[:-1]
     circle = torch.zeros(2000, x.shape[1], dtype=x.dtype)
     circle[:, 0], circle[:, 1] = torch.cos(t), torch.sin(t)
     ahead = circle.roll(-1, 0) - circle
-    work = (field(x.detach().mean(0) + circle) * ahead).sum()
+    work = (field((x[0] if first else x.mean(0)).detach() + circle) * ahead).sum()
     return bool(work.abs() < 1e-2)
 
 
@@ -610,7 +612,8 @@ _ENERGY_MISTAKES = [
             _symmetric(lambda a, b: (a <= 0.1 * b).all()), _symmetric(lambda a, b: (a <= 0.5 * b).all())),
     Mistake("Too lenient: the field's size decides what is small, and here the whole field is small. Compare with the "
             "Jacobian's own size.", _symmetric(lambda a, b: (a <= 1e-3).all())),
-    Mistake("One loop proves nothing about others: the field can turn elsewhere, or in another plane.", _loop),
+    Mistake("One loop proves nothing about others: the field can turn elsewhere, or in another plane.",
+            _loop, lambda field, x: _loop(field, x, first=True)),
     Mistake("Off the diagonal a gradient's Jacobian need not be 0: (y, x) is the gradient of xy.",
             _by_jacobian(lambda J: (J - torch.diag_embed(J.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3)),
     Mistake("One size for all points: at a steep point the Jacobian is large and hides the turn at the others. Compare "
