@@ -2478,12 +2478,36 @@ d = {
             ),
         },
         "silen_lib.checks.score": {
+            "silen_lib.checks.score._Named": (
+                "checks/score_matching.html#_named",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._Named.__call__": (
+                "checks/score_matching.html#_named.__call__",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._Named.__deepcopy__": (
+                "checks/score_matching.html#_named.__deepcopy__",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._Named.__init__": (
+                "checks/score_matching.html#_named.__init__",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._Named.__repr__": (
+                "checks/score_matching.html#_named.__repr__",
+                "silen_lib/checks/score.py",
+            ),
             "silen_lib.checks.score._attend": (
                 "checks/score_matching.html#_attend",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._back": (
                 "checks/score_matching.html#_back",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._bump": (
+                "checks/score_matching.html#_bump",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._by_jacobian": (
@@ -2640,6 +2664,10 @@ d = {
             ),
             "silen_lib.checks.score._tail": (
                 "checks/score_matching.html#_tail",
+                "silen_lib/checks/score.py",
+            ),
+            "silen_lib.checks.score._times": (
+                "checks/score_matching.html#_times",
                 "silen_lib/checks/score.py",
             ),
             "silen_lib.checks.score._told": (

@@ -47,7 +47,7 @@ def mixture_score(
         stds: width of each component, 0 or above, a number or (K,)
         sigma: width of the noise, 0 or above, a number or (...)
 
-    Returns: (..., d)
+    Returns: (..., d); it can be differentiated again by x
 
     >>> means = torch.tensor([[1.0], [-1.0]])
     >>> mixture_score(torch.tensor([0.0]), torch.tensor([0.5, 0.5]), means, stds=0.0, sigma=1.0)
@@ -225,6 +225,8 @@ def has_energy(field: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     x = args.rows("x", x).detach().requires_grad_()
     with torch.enable_grad():
         s = args.returned("field", field(x), x.shape, x)
+        if not s.requires_grad and torch.equal(s, field(x + 1)):
+            return True  # a constant field
         how = dict(retain_graph=True, allow_unused=True, materialize_grads=True)
         rows = [torch.autograd.grad(s[:, i].sum(), x, **how)[0] for i in range(x.shape[1])]
     jacobian = torch.stack(rows, 1)
@@ -272,6 +274,7 @@ def annealed_langevin(
             x = langevin_step(x, -s(x, sigma), eta, generator=generator)
         return x
 
+    # a chain runs at the first level of each pair of neighbours; the 0 only makes the last pair
     return through_levels(chain, score, x, [*args.levels("sigmas", sigmas), 0.0], keep)
 
 
@@ -368,7 +371,7 @@ def probability_flow(
 
 # %% ../nbs/09_score_matching.ipynb #9c000002
 def copied_share(drawn: Tensor, training: Tensor, unseen: Tensor) -> float:
-    """Estimated share of drawings that are training examples with faint noise.
+    """Estimated share of drawings that are training examples with faint noise; it needs six dimensions or more.
 
     Args:
         drawn: (n, d)

@@ -597,6 +597,9 @@ def test_a_field_that_turns_has_no_energy(size, energy, dtype):
 def test_a_constant_field_and_a_field_without_graph_have_an_energy():
     assert S.has_energy(lambda x: torch.ones_like(x) + 0 * x, normal(3, 2))
     assert S.has_energy(lambda x: x * 0, normal(3, 2))
+    assert S.has_energy(torch.ones_like, normal(3, 2))
+    with pytest.raises(RuntimeError):
+        S.has_energy(torch.detach, normal(3, 2))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.49, 1.0])

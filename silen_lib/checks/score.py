@@ -20,6 +20,22 @@ def _normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+class _Named:
+    "A function that says in words what it is, so that a case can be printed."
+
+    def __init__(self, f, words: str):
+        self.f, self.words = f, words
+
+    def __call__(self, *inputs):
+        return self.f(*inputs)
+
+    def __repr__(self):
+        return self.words
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 def _mixture(K: int, d: int, seed: int) -> tuple:
     "Weights, means and widths, all different."
     weights, stds = torch.softmax(_normal(K, seed=seed), 0), 0.4 + _normal(K, seed=seed + 2).abs()
@@ -82,11 +98,13 @@ _MIXTURE_MISTAKES = [
             _mixture_with(lambda f, v, x, m: _pull(f.softmax(-1), v**2, x, m))),
     Mistake("The shares must sum to 1: exp(log f) alone does not. Use softmax over the components.",
             _mixture_with(lambda f, v, x, m: _pull(f.exp(), v, x, m)),
+            _mixture_with(lambda f, v, x, m: _pull((f - f.amax(-1, True)).exp(), v, x, m)),
             lambda x, w, m, s, sigma=0.0: _pull(
                 (_log_f(x, w, m, s, sigma)[0] - x.shape[-1] / 2 * math.log(2 * math.pi)).exp(),
                 _variance(x, w, s, sigma), x, m)),
     Mistake("The softmax ran over the points. Shares are over components, the last axis.",
-            _mixture_with(lambda f, v, x, m: _pull(f.softmax(0), v, x, m))),
+            _mixture_with(lambda f, v, x, m: _pull(f.softmax(0), v, x, m)),
+            _mixture_with(lambda f, v, x, m: _pull((f - f.amax(-1, True)).softmax(0), v, x, m))),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #699189bd
@@ -189,8 +207,9 @@ def _scaled(field):
     def score(*inputs):
         return theta * field(*inputs)
 
-    score.theta, score.field = theta, field
-    return score
+    named = _Named(score, f"theta times {field!r}")
+    named.theta, named.field = theta, field
+    return named
 
 
 def _loss_or_slope(f, score, *inputs):
@@ -216,7 +235,9 @@ def _with_slope(oracle):
 # %% ../../nbs/checks/09_score_matching.ipynb #30e663ff
 def _swirl(d: int, seed: int):
     A, b = _normal(d, d, seed=seed), _normal(d, seed=seed + 1)
-    return lambda x: torch.sin(x @ A.to(x).T + b.to(x)) - 0.5 * x
+    return _Named(
+        lambda x: torch.sin(x @ A.to(x).T + b.to(x)) - 0.5 * x, "the field sin(A x + b) − x/2"
+    )
 
 
 @_with_slope
@@ -303,6 +324,8 @@ _IMPLICIT_MISTAKES += [
             lambda score, x: (.5 * x.square().sum(-1) + _pieces(score, x)[2]).mean()),
     Mistake("The trace enters as it is, not squared.",
             _implicit(lambda s, J, t: (.5 * s.square().sum(-1) + t.square()).mean())),
+    Mistake("Two things: the ½ of ½|s|² is missing, and the trace has a plus.",
+            _implicit(lambda s, J, t: (s.square().sum(-1) - t).mean())),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #1e890970
@@ -322,8 +345,11 @@ exercise(
 def _told(d: int, seed: int):
     "A model that really uses the noise level, (n, d) and (n,) → (n, d)."
     A = _normal(d, d, seed=seed)
-    return lambda x, sigma: (
-        -(x @ A.to(x)) / (1 + torch.as_tensor(sigma).to(x).expand(len(x))[:, None])
+    return _Named(
+        lambda x, sigma: (
+            -(x @ A.to(x)) / (1 + torch.as_tensor(sigma).to(x).expand(len(x))[:, None])
+        ),
+        "the model −x A / (1 + σ)",
     )
 
 
@@ -334,7 +360,7 @@ def _denoising_oracle(score, x, sigma, noise):
     total = 0.0
     for point, s, e in zip(x, levels, noise):
         out = score((point + s * e)[None], torch.tensor([s]).to(x))[0]
-        total += s**2 * sum(float(o + n / s) ** 2 for o, n in zip(out, e))
+        total += sum(float(s * o + n) ** 2 for o, n in zip(out, e))
     return torch.tensor(total / len(x), dtype=x.dtype)
 
 
@@ -381,6 +407,13 @@ _DENOISING_MISTAKES += [
     Mistake("Square, don't take the root: the loss is |…|², not |…|.",
             _denoising(lambda o, s, e: (s * o + e).norm(dim=-1).mean()),
             _denoising(lambda o, s, e: (s * o + e).abs().sum(-1).mean())),
+    Mistake("Two things: the target is −ε/σ, and the weight is σ², not σ.",
+            _denoising(lambda o, s, e: (s * (o - e / s).square()).sum(-1).mean())),
+    Mistake("The noise inside is −ε/σ, the target. With the weight σ² outside, write s + ε/σ inside.",
+            _denoising(lambda o, s, e: (s * (o + e)).square().sum(-1).mean())),
+    Mistake("The weights are not divided by their sum: multiply by σ², then average over the points.",
+            _denoising(lambda o, s, e: (s * o + e).square().sum(-1).sum() / (s**2).sum()),
+            _denoising(lambda o, s, e: (s**2 * (o + e / s).square()).sum() / (s**2).sum())),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #e6d85117
@@ -407,6 +440,9 @@ _DENOISING_MISTAKES += [
             _denoising(lambda o, s, e: (o + e).square().sum(-1).mean())),
     Mistake("The target divides by σ, −ε/σ. You multiplied.",
             _denoising(lambda o, s, e: (s * (o + s * e)).square().sum(-1).mean())),
+    Mistake("σ may be 0, and ε/0 is not a number: σ²|s + ε/σ|² = |σ s + ε|² needs no division.",
+            _denoising(lambda o, s, e: (s * (o + e / s)).square().sum(-1).mean()),
+            _denoising(lambda o, s, e: (s**2 * (o + e / s).square()).sum(-1).mean())),
 ]  # fmt: skip
 
 
@@ -452,6 +488,7 @@ exercise(
         Case(_told(2, 27), _normal(5, 2, seed=28).float(), .7, _normal(5, 2, seed=29).float()).note("single precision"),
         Case(_told(2, 31), *views(_normal(5, 2, seed=32)), torch.tensor(.7), *views(_normal(5, 2, seed=33)))
         .note("σ a tensor of one number"),
+        Case(_told(2, 35), _normal(3, 2, seed=36), _levels(0, .7, 2), _normal(3, 2, seed=37)).note("one σ is 0"),
     ],
 )  # fmt: skip
 
@@ -460,7 +497,9 @@ exercise(
 def _gradient(seed: int, d: int):
     "Minus the gradient of a bumpy bowl."
     A, b = _normal(d, d, seed=seed), _normal(d, seed=seed + 1)
-    return lambda x: -torch.tanh(x @ A.to(x).T + b.to(x)) @ A.to(x) - 0.3 * x
+    return _Named(
+        lambda x: -torch.tanh(x @ A.to(x).T + b.to(x)) @ A.to(x) - 0.3 * x, "a field (a bumpy bowl)"
+    )
 
 
 def _with_swirl(field, i: int, j: int, size=0.05, where=lambda x: 1.0):
@@ -471,7 +510,15 @@ def _with_swirl(field, i: int, j: int, size=0.05, where=lambda x: 1.0):
         turn[..., i], turn[..., j] = -x[..., j], x[..., i]
         return field(x) + size * where(x) * turn
 
-    return swirled
+    return _Named(swirled, f"{field!r} that turns in coordinates {i + 1} and {j + 1}")
+
+
+def _times(size: float, field):
+    return _Named(lambda x: size * field(x), f"{size:g} times {field!r}")
+
+
+def _bump(x):
+    return torch.exp(-x.square().sum(-1, keepdim=True))
 
 
 def _one_point(x):
@@ -511,9 +558,10 @@ def _judged(f, field, x):
 
 # %% ../../nbs/checks/09_score_matching.ipynb #ab900003
 def _jacobian(field, x):
-    return torch.stack(
-        [torch.autograd.functional.jacobian(lambda p: field(p[None])[0], q) for q in x]
-    )
+    x = x.detach().requires_grad_()
+    s = field(x)
+    rows = [torch.autograd.grad(s[:, i].sum(), x, retain_graph=True)[0] for i in range(x.shape[1])]
+    return torch.stack(rows, 1)
 
 
 def _symmetric(size, J_of=lambda J: J):
@@ -530,19 +578,20 @@ def _by_jacobian(test):
     return lambda field, x: bool(test(_jacobian(field, x)))
 
 
-def _loop(field, x):
-    "One circle around the mean of the points, in the plane of the first two coordinates."
+def _loop(field, x, first=False):
+    "One circle around the first point or the mean of all, in the plane of the first two coordinates."
     t = torch.linspace(0, 2 * math.pi, 2001, dtype=x.dtype)[:-1]
     circle = torch.zeros(2000, x.shape[1], dtype=x.dtype)
     circle[:, 0], circle[:, 1] = torch.cos(t), torch.sin(t)
     ahead = circle.roll(-1, 0) - circle
-    work = (field(x.detach().mean(0) + circle) * ahead).sum()
+    work = (field((x[0] if first else x.mean(0)).detach() + circle) * ahead).sum()
     return bool(work.abs() < 1e-2)
 
 
 # %% ../../nbs/checks/09_score_matching.ipynb #ab900004
 _ENERGY_MISTAKES = [
-    Mistake("Always yes. Some of the fields turn.", lambda field, x: True),
+    Mistake("Always yes, and some of the fields turn. (Entries of J − Jᵀ cancel in pairs: take sizes before you add.)",
+            lambda field, x: True),
     Mistake("Always no. Some of the fields are gradients.", lambda field, x: False),
     Mistake("The divergence (the trace) says whether arrows converge, not whether they turn.",
             _by_jacobian(lambda J: (J.diagonal(dim1=1, dim2=2).sum(-1).abs() < 1e-3).all()),
@@ -563,9 +612,16 @@ _ENERGY_MISTAKES = [
             _symmetric(lambda a, b: (a <= 0.1 * b).all()), _symmetric(lambda a, b: (a <= 0.5 * b).all())),
     Mistake("Too lenient: the field's size decides what is small, and here the whole field is small. Compare with the "
             "Jacobian's own size.", _symmetric(lambda a, b: (a <= 1e-3).all())),
-    Mistake("One loop proves nothing about others: the field can turn elsewhere, or in another plane.", _loop),
+    Mistake("One loop proves nothing about others: the field can turn elsewhere, or in another plane.",
+            _loop, lambda field, x: _loop(field, x, first=True)),
     Mistake("Off the diagonal a gradient's Jacobian need not be 0: (y, x) is the gradient of xy.",
             _by_jacobian(lambda J: (J - torch.diag_embed(J.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3)),
+    Mistake("One size for all points: at a steep point the Jacobian is large and hides the turn at the others. Compare "
+            "point by point.",
+            _by_jacobian(lambda J: (J - J.mT).norm() < 1e-3 * J.norm()),
+            _by_jacobian(lambda J: (J - J.mT).abs().max() < 1e-3 * J.abs().max())),
+    Mistake("Real eigenvalues do not make a matrix symmetric: (1, 1; 0, 2) has them. Compare J with Jᵀ.",
+            _by_jacobian(lambda J: (torch.linalg.eigvals(J).imag.abs() < 1e-4).all())),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #ab900005
@@ -578,23 +634,29 @@ _AWAY = torch.cat(
     ]
 )
 
+_STEEP = _Named(lambda x: 4 * x**3, "the field 4x³")
+
 exercise(
-    "has_energy", "silen_lib.score", oracle=_energy_oracle, mistakes=_ENERGY_MISTAKES, use=_judged,
+    "has_energy", "silen_lib.score", oracle=_energy_oracle, mistakes=_ENERGY_MISTAKES, use=_judged, timeout=30,
     cases=[
         Case(_gradient(44, 2), _SPREAD).note("a bumpy bowl"),
         Case(_with_swirl(_gradient(44, 2), 0, 1), _SPREAD).note("a bumpy bowl that turns a little"),
-        Case(_with_swirl(lambda x: 0 * x, 0, 1, 1.0), _SPREAD).note("pure turning: no divergence, no energy"),
-        Case(_saddle, _SPREAD).note("the gradient of xy: no divergence"),
-        Case(_shear, torch.tensor([[0.2, 1.0], [-0.4, -1.0]]).double()).note("turns both ways"),
+        Case(_with_swirl(_Named(lambda x: 0 * x, "a field"), 0, 1, 1.0), _SPREAD)
+        .note("pure turning: no divergence, no energy"),
+        Case(_Named(_saddle, "the field (y, x)"), _SPREAD).note("the gradient of xy: no divergence"),
+        Case(_Named(_shear, "the field (cos y, 0)"), torch.tensor([[0.2, 1.0], [-0.4, -1.0]]).double())
+        .note("turns both ways"),
         Case(_with_swirl(_gradient(45, 2), 0, 1, 0.5, _one_point), _AWAY).note("turns at one point only"),
         Case(_with_swirl(_gradient(45, 2), 0, 1, 0.5, _one_point), _AWAY.roll(5, 0)).note("turns at the first point"),
         Case(_with_swirl(_gradient(46, 5), 2, 4), _normal(4, 5, seed=47)).note("turns in coordinates 3 and 5"),
         Case(_gradient(48, 5), _normal(4, 5, seed=49)).note("five dimensions"),
-        Case(lambda x: 1e-4 * _with_swirl(_gradient(44, 2), 0, 1)(x), _SPREAD).note("small and turning"),
-        Case(lambda x: 1e4 * _gradient(44, 2)(x), _SPREAD).note("large and a gradient"),
+        Case(_times(1e-4, _with_swirl(_gradient(44, 2), 0, 1)), _SPREAD).note("small and turning"),
+        Case(_times(1e4, _gradient(44, 2)), _SPREAD).note("large and a gradient"),
         Case(_gradient(50, 3), _normal(6, 3, seed=51).float()).note("single precision, a gradient"),
         Case(_with_swirl(_gradient(50, 3), 0, 2), _normal(6, 3, seed=51).float()).note("single precision, it turns"),
         Case(_gradient(52, 2), *views(_normal(5, 2, seed=53).float())).note("transposed views"),
+        Case(_with_swirl(_STEEP, 0, 1, 3.0, _bump), torch.tensor([[1.0, 0.5], [100.0, 90.0]]).double())
+        .note("turns at the first point, steep at the second"),
     ],
 )  # fmt: skip
 
@@ -635,7 +697,7 @@ _REVERSE_MISTAKES = [
     Mistake("That noise is Langevin's √(2η). Here drift δ comes with noise of variance about δ.",
             _back(_gap, lambda a, b: math.sqrt(2 * _gap(a, b))),
             _back(_gap, lambda a, b: b / a * math.sqrt(2 * _gap(a, b)))),
-    Mistake("Right for small steps only, and it leaves noise at σ′ = 0. The exact noise carries another factor σ′/σ.",
+    Mistake("Right for small steps only. What width does your step give at σ′ = 0?",
             _back(_gap, lambda a, b: math.sqrt(_gap(a, b)))),
     Mistake("The factor in front of the noise is σ′/σ, not its inverse.",
             lambda x, s, a, b, z: x + _gap(a, b) * s + a * math.sqrt(_gap(a, b)) / b * z,
@@ -653,7 +715,12 @@ _REVERSE_MISTAKES += [
     Mistake("The noise enters with its standard deviation. You used the variance: take the root.",
             _back(_gap, lambda a, b: b**2 * _gap(a, b) / a**2), _back(_gap, _gap),
             _back(_gap, lambda a, b: b * _gap(a, b) / a**2), _back(_gap, lambda a, b: b * _gap(a, b) / a)),
-    Mistake("The noise has standard deviation σ′√(σ² − σ′²)/σ. You added σ′ itself.", _back(_gap, lambda a, b: b)),
+    Mistake("At σ = σ′ nothing must be added, but you add σ′. What width is left after the drift?",
+            _back(_gap, lambda a, b: b)),
+    Mistake("Variances are what adds up, not widths: what is missing is σ′² less the variance after the drift, and the "
+            "noise is multiplied by its root.", _back(_gap, lambda a, b: b - b**2 / a)),
+    Mistake("The noise is handed in, so that the answer can be checked: use it, and draw none of your own.",
+            lambda x, s, a, b, z: x + _gap(a, b) * s + _right_spread(a, b) * torch.randn_like(x)),
     Mistake("The factor is σ′/σ outside the root: inside it must be squared.",
             _back(_gap, lambda a, b: math.sqrt(_gap(a, b) * b / a))),
     Mistake("The division by σ is missing in the noise.", _back(_gap, lambda a, b: b * math.sqrt(_gap(a, b)))),
@@ -711,20 +778,22 @@ _COPIED: dict[float, float] = {}
 
 
 def _world(kind: str, n: int, seed: int) -> torch.Tensor:
-    "Draws of a world: a cloud, a cloud with few large directions, or a dense and a thin place."
+    "Draws of a world: a cloud, one with few large directions, a dense and a thin place, or many small families."
     g = torch.Generator().manual_seed(seed)
-    d = {"cloud": 12, "flat": 40, "two places": 12}[kind]
+    d = {"cloud": 12, "flat": 40, "two places": 12, "families": 20}[kind]
     x = torch.randn(n, d, generator=g, dtype=torch.float64)
     if kind == "flat":
         return x * torch.cat([torch.full((10,), 3.0), torch.full((30,), 0.2)]).double()
     if kind == "two places":
         dense = torch.rand(n, 1, generator=g) < 0.5
         return torch.where(dense, 0.05 * x, 20 + x)
+    if kind == "families":
+        return _normal(500, d, seed=5)[torch.randint(500, (n,), generator=g)] + 0.1 * x
     return x
 
 
-def _copying(kind: str, share: float, seed: int, scale=1.0, n=600, dtype=torch.float64):
-    "Drawings, training set, unseen examples; a copy is off by a tenth of the distance to its nearest neighbour."
+def _copying(kind: str, share: float, seed: int, scale=1.0, n=600, dtype=torch.float64, faint=0.1):
+    "Drawings, training set, unseen examples; a copy is off by `faint` times the distance to its nearest neighbour."
     training, unseen, fresh = (
         scale * _world(kind, m, seed + k) for k, m in enumerate((500, 400, n))
     )
@@ -733,7 +802,7 @@ def _copying(kind: str, share: float, seed: int, scale=1.0, n=600, dtype=torch.f
     chosen = torch.randint(len(training), (k,), generator=g)
     usual = torch.cdist(training, training).fill_diagonal_(math.inf).amin(1)[chosen, None]
     noise = torch.randn(k, training.shape[1], generator=g, dtype=torch.float64)
-    fresh[:k] = training[chosen] + 0.1 * usual * noise / noise.norm(dim=1, keepdim=True)
+    fresh[:k] = training[chosen] + faint * usual * noise / noise.norm(dim=1, keepdim=True)
     drawn = fresh[torch.randperm(n, generator=g)].to(dtype)
     _COPIED[round(float(drawn[0, 0]), 5)] = share
     return drawn, training.to(dtype), unseen.to(dtype)
@@ -775,12 +844,23 @@ _COPY_MISTAKES = [
             lambda drawn, training, unseen: float((_near(drawn, training)[:, 0] < 0.1).double().mean())),
     Mistake("A mean or median over all drawings says that they are nearer, not how many are copies.",
             lambda drawn, training, unseen: max(0.0, 1 - float(_near(drawn, training)[:, 0].median()
-                                                              / _near(unseen, training)[:, 0].median()))),
+                                                              / _near(unseen, training)[:, 0].median())),
+            lambda drawn, training, unseen: max(0.0, 1 - float(_ratio(drawn, training).median()
+                                                              / _ratio(unseen, training).median())),
+            lambda drawn, training, unseen: 1 - float(_ratio(drawn, training).median())),
+    Mistake("How small a ratio is rare depends on the data: in one case a third of the unseen have a training example "
+            "much nearer than all others. Let the unseen say where the tail begins.",
+            *(lambda drawn, training, unseen, r=r: float((_ratio(drawn, training) < r).double().mean())
+              for r in (0.2, 0.25, 0.3, 0.4, 0.5))),
     Mistake("Where data are dense, new examples are near, too, and where they are thin, a copy may be farther off than "
             "that. Use a number without a unit: nearest over second nearest.",
-            _tail(lambda x, t: _near(x, t)[:, 0]), _tail(lambda x, t: _near(x, t)[:, 0], q=0.02)),
-    Mistake("Below the median of the unseen lie half of the honest drawings: go far into the tail, and subtract what "
-            "is there anyway.", _tail(_ratio, q=0.5, honest=0.0), _tail(_ratio, q=0.25, honest=0.0)),
+            _tail(lambda x, t: _near(x, t)[:, 0]), _tail(lambda x, t: _near(x, t)[:, 0], q=0.02),
+            *(lambda drawn, training, unseen, r=r: float(
+                (_near(drawn, training)[:, 0] < r * _near(unseen, training)[:, 0].mean()).double().mean())
+              for r in (0.2, 0.5))),
+    Mistake("Below the q-quantile of the unseen lies a share q of the honest drawings as well: go far into the tail, "
+            "and subtract what is there anyway.",
+            *(_tail(_ratio, q=q, honest=0.0) for q in (0.5, 0.25, 0.1))),
     Mistake("That is the share of honest drawings.",
             lambda drawn, training, unseen: 1 - _tail(_ratio)(drawn, training, unseen)),
     Mistake("The share of drawings is wanted, not their number.",
@@ -798,6 +878,7 @@ exercise(
         Case(*_copying("cloud", 1.0, 600)).note("all are copies"),
         Case(*_copying("flat", 0.15, 700, n=300, dtype=torch.float32)).note("15%, single precision"),
         Case(*views(*_copying("cloud", 0.6, 800, dtype=torch.float32))).note("60%, transposed views"),
+        Case(*_copying("families", 0.3, 900, faint=0.03)).note("30%, where real examples come in families"),
     ],
 )  # fmt: skip
 
@@ -877,6 +958,10 @@ _NCE_MISTAKES += [
                                                       - s.double().diagonal() / temperature).mean()),
     Mistake("The sum over candidates is a sum, not a mean: you are off by log B.",
             _nce(lambda s: (_lse(s) - math.log(len(s)) - s.diagonal()).mean())),
+    Mistake("That is in bits. Nats are wanted: natural logarithms.",
+            _nce(lambda s: (_lse(s) - s.diagonal()).mean() / math.log(2))),
+    Mistake("That is log B minus the loss, a bound on the information. The loss itself is wanted.",
+            _nce(lambda s: math.log(len(s)) - (_lse(s) - s.diagonal()).mean())),
 ]  # fmt: skip
 
 # %% ../../nbs/checks/09_score_matching.ipynb #2ddc8cbb
