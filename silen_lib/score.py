@@ -227,9 +227,8 @@ def has_energy(field: Callable[[Tensor], Tensor], x: Tensor) -> bool:
         s = args.returned("field", field(x), x.shape, x)
         if not s.requires_grad and torch.equal(s, field(x + 1)):
             return True  # a constant field
-        how = dict(retain_graph=True, allow_unused=True, materialize_grads=True)
-        rows = [torch.autograd.grad(s[:, i].sum(), x, **how)[0] for i in range(x.shape[1])]
-    jacobian = torch.stack(rows, 1)
+        grad = lambda part: torch.autograd.grad(part, x, retain_graph=True, materialize_grads=True)
+        jacobian = torch.stack([grad(part)[0] for part in s.sum(0)], 1)
     size, turn = jacobian.norm(dim=(1, 2)), (jacobian - jacobian.mT).norm(dim=(1, 2))
     return bool((turn <= 1e-3 * size).all())
 
