@@ -1874,7 +1874,8 @@ def _right(bench, outcomes):
 def _type_name(x):
     "A type with its dtype; of a container, those of its parts, each named once."
     if isinstance(x, tuple | list | dict):
-        parts = dict.fromkeys(_type_name(v) for v in _parts(x).values())
+        values = x.values() if isinstance(x, dict) else x
+        parts = dict.fromkeys(map(_type_name, values))
         return f"{type(x).__name__} ({', '.join(parts)})"
     return f"{type(x).__name__}{f' of {x.dtype}' if hasattr(x, 'dtype') else ''}"
 
