@@ -2264,6 +2264,10 @@ d = {
                 "checks/sampling.html#_far_apart",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._fated": (
+                "checks/sampling.html#_fated",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._first": (
                 "checks/sampling.html#_first",
                 "silen_lib/checks/sampling.py",
@@ -2304,6 +2308,10 @@ d = {
                 "checks/sampling.html#_idle",
                 "silen_lib/checks/sampling.py",
             ),
+            "silen_lib.checks.sampling._invertible": (
+                "checks/sampling.html#_invertible",
+                "silen_lib/checks/sampling.py",
+            ),
             "silen_lib.checks.sampling._judge": (
                 "checks/sampling.html#_judge",
                 "silen_lib/checks/sampling.py",
@@ -2322,10 +2330,6 @@ d = {
             ),
             "silen_lib.checks.sampling._leapfrog_oracle": (
                 "checks/sampling.html#_leapfrog_oracle",
-                "silen_lib/checks/sampling.py",
-            ),
-            "silen_lib.checks.sampling._matrix": (
-                "checks/sampling.html#_matrix",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._merged": (
@@ -2404,10 +2408,6 @@ d = {
                 "checks/sampling.html#_soft",
                 "silen_lib/checks/sampling.py",
             ),
-            "silen_lib.checks.sampling._solved": (
-                "checks/sampling.html#_solved",
-                "silen_lib/checks/sampling.py",
-            ),
             "silen_lib.checks.sampling._spread": (
                 "checks/sampling.html#_spread",
                 "silen_lib/checks/sampling.py",
@@ -2466,6 +2466,10 @@ d = {
             ),
             "silen_lib.checks.sampling._worth": (
                 "checks/sampling.html#_worth",
+                "silen_lib/checks/sampling.py",
+            ),
+            "silen_lib.checks.sampling._worth_by_solving": (
+                "checks/sampling.html#_worth_by_solving",
                 "silen_lib/checks/sampling.py",
             ),
             "silen_lib.checks.sampling._worth_oracle": (

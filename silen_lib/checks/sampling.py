@@ -166,6 +166,12 @@ def _forgets(r, T=1.0, then=lambda new, old: new):
     return step
 
 
+def _fated(w, generator=None):
+    "An honest step whose noise is decided by where the first walker stands: every judge sees the same."
+    seed = int(2**20 * w.x[0, 0].abs().item())
+    return _forgets(0.1)(w, torch.Generator().manual_seed(seed))
+
+
 def _but_the_first(new, old):
     return torch.cat([old[:, :1], new[:, 1:]], 1)
 
@@ -275,23 +281,23 @@ _JUDGE_MISTAKES = [
 
 # %% ../../nbs/checks/08_sampling.ipynb #769c44fe
 _TEN, _AWAY = _draws(40_000, 10, 1), 3 + _draws(4000, 10, 2)
-_FEW, _UNLUCKY = _draws(8000, 10, 5), _draws(8000, 10, 80)
+_FEWER, _UNLUCKY = _draws(8000, 10, 5), _draws(8000, 10, 66)
 _ONE, _ONE_AWAY = _draws(8000, 1, 3).double(), 3 + _draws(4000, 1, 4).double()
 _NARROW, _NARROW_T = _forgets(0.1, 0.25), _forgets(0.1, 0.25 * 1.05)
 _VERDICTS |= {_NARROW: _RIGHT, _NARROW_T: _WRONG}
 _PATIENT = _forgets(0.85)
 _LATE = _forgets(0.97, 1.5)
-_VERDICTS |= {_PATIENT: _RIGHT, _LATE: _WRONG}
+_VERDICTS |= {_PATIENT: _RIGHT, _LATE: _WRONG, _fated: _RIGHT}
 exercise(
     "judge_sampler", "silen_lib.sampling", oracle=_judge_oracle, mistakes=_JUDGE_MISTAKES, timeout=60.0,
     cases=[
-        *(Case(step, _ten_springs, _TEN if "T =" in what else _FEW, _AWAY, 3).note(what) for step, what, _ in _BOXES),
-        Case(_BOXES[0][0], _ten_springs, _UNLUCKY, _AWAY, 3).note("an honest step, other draws"),
+        *(Case(step, _ten_springs, _TEN if "T =" in what else _FEWER, _AWAY, 3).note(what) for step, what, _ in _BOXES),
+        Case(_fated, _ten_springs, _UNLUCKY, _AWAY, 3).note("an honest step, other draws"),
         Case(_LATE, _ten_springs, _ONE.float(), _ONE_AWAY.float()).note("T = 1.5, a slow step, 100 steps by default"),
-        Case(_NARROW, _stiff, _FEW / 2, _AWAY, n_steps=3).note("stiff springs, an honest step"),
+        Case(_NARROW, _stiff, _FEWER / 2, _AWAY, n_steps=3).note("stiff springs, an honest step"),
         Case(_NARROW_T, _stiff, _TEN / 2, _AWAY, n_steps=3).note("stiff springs, T = 1.05"),
         Case(_PATIENT, _ten_springs, _ONE.float(), _ONE_AWAY.float()).note("100 steps by default"),
-        Case(_BOXES[0][0], _ten_springs, *views(_FEW, _AWAY), 3).note("transposed views"),
+        Case(_BOXES[0][0], _ten_springs, *views(_FEWER, _AWAY), 3).note("transposed views"),
         Case(_BOXES[0][0], _ten_springs, _ONE, _ONE_AWAY, 3).note("one dimension, doubles"),
         Case(step=_idle, energy=_ten_springs, exact=_ONE, far=_ONE_AWAY, n_steps=3).note("by name"),
         Case(_BOXES[0][0], energy=_ten_springs, exact=_ONE, far=_ONE_AWAY, n_steps=3).note("by name"),
@@ -960,7 +966,7 @@ def _worth(result, P, p, f):
     return float(result((p * f * g).sum() / (p * f * f).sum()))
 
 
-def _solved(P, p, f, divide=True):
+def _worth_by_solving(P, p, f, divide=True):
     "The sum of hint 2 with a matrix of the answer's own; `divide` by the variance or not."
     p, f = p.double(), f.double()
     f = f - p @ f
@@ -968,7 +974,7 @@ def _solved(P, p, f, divide=True):
     return float(v / (both - v) if divide else 1 / (both - v))
 
 
-def _matrix(P, p):
+def _invertible(P, p):
     return torch.eye(len(p), dtype=torch.float64) - P.double() + p.double()
 
 
@@ -985,7 +991,7 @@ def _uncentred(P, p, f):
 # %% ../../nbs/checks/08_sampling.ipynb #77888533
 _WORTH_MISTAKES = [
     Mistake("Each ρ is divided by the variance of f: so is their sum.",
-            lambda P, p, f: _solved(_matrix(P, p), p, f, divide=False),
+            lambda P, p, f: _worth_by_solving(_invertible(P, p), p, f, divide=False),
             lambda P, p, f: (lambda p, f, g: float(1 / (2 * p @ (f * g) - 1)))(*_sum_of(P, p, f))),
     Mistake("That is τ, the number of steps that make one independent draw. Its inverse is wanted.",
             lambda P, p, f: _worth(lambda s: 2 * s - 1, P, p, f)),
@@ -1008,16 +1014,16 @@ _WORTH_MISTAKES = [
     Mistake("The second eigenvalue tells the slowest memory of all. The one of f decides here.",
             lambda P, p, f: 1 - _second(P), lambda P, p, f: (1 - _second(P)) / (1 + _second(P))),
     Mistake("P and its transpose are exchanged: what is expected one step later is P @ f.",
-            lambda P, p, f: _worth_oracle(P.T, p, f), lambda P, p, f: _solved(_matrix(P.T, p), p, f)),
+            lambda P, p, f: _worth_oracle(P.T, p, f), lambda P, p, f: _worth_by_solving(_invertible(P.T, p), p, f)),
     Mistake("P need not be symmetric: take it as it is.",
-            lambda P, p, f: _solved(_matrix((P + P.T) / 2, p), p, f)),
+            lambda P, p, f: _worth_by_solving(_invertible((P + P.T) / 2, p), p, f)),
     Mistake("The sum stops too early: a lazy chain remembers for hundreds of steps. All lags count (hint 2).",
             *(lambda P, p, f, n=n: 1 / (1 + 2 * sum(_rhos(P, p, f, n)[1:]))
               for n in (10, 11, 20, 21, 50, 51, 100, 101))),
     Mistake("A step can be worth more than one draw: when neighbours lie on opposite sides of the mean.",
             lambda P, p, f: min(1.0, _worth_oracle(P, p, f))),
     Mistake("1 − P has no inverse: add p to each of its rows, which changes nothing for a centred f (hint 3).",
-            lambda P, p, f: _solved(torch.eye(len(p), dtype=torch.float64) - P.double(), p, f),
+            lambda P, p, f: _worth_by_solving(torch.eye(len(p), dtype=torch.float64) - P.double(), p, f),
             lambda P, p, f: float(1 / (2 * (p * f * (torch.linalg.inv(torch.eye(len(p)).to(P) - P) @ f)).sum()
                                        / (p * f * f).sum() - 1))),
     Mistake("A number is wanted: .item().", lambda P, p, f: torch.tensor([_worth_oracle(P, p, f)] * 2)),
