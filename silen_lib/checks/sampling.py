@@ -1057,7 +1057,7 @@ SABOTAGES = [
                  "    x - eta * s + (eta * T) ** 0.5 * torch.randn_like(x))",
              check="(measured - theory).abs() < 6 * spread"),
     Sabotage("a Langevin proposal needs its ratio", old='mala_log_ratio = check("mala_log_ratio", mala_log_ratio)',
-             new="mala_log_ratio = lambda x, *rest: torch.zeros_like(x[..., 0])", check='kept["MALA"] < 6 <'),
+             new="mala_log_ratio = lambda x, *rest: torch.zeros_like(x[..., 0])", check='kept["MALA"] < 6 and'),
     Sabotage("half a push, a move, half a push",
              old='hamiltonian_proposal = check("hamiltonian_proposal", hamiltonian_proposal)',
              new='''def hamiltonian_proposal(energy, x, p, step_size, n_leapfrog):
