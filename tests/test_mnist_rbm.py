@@ -242,7 +242,7 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
 @pytest.mark.parametrize(
     "args,words",
     [
-        (["--dataset", "cifar"], "--dataset is 'cifar'; it must be mnist or digits"),
+        (["--dataset", "cifar"], "--dataset is 'cifar'; it must be mnist, digits or a .npy"),
         (["--n-hidden", "-5"], "--n-hidden is -5; it must be positive"),
         (["--epochs", "0"], "--epochs is 0; it must be positive"),
         (["--k", "0"], "--k is 0"),
@@ -250,7 +250,7 @@ def test_unwritable_out_is_said_before_training(tmp_path, where, monkeypatch, ca
         (["--momentum", "1"], "--momentum is 1.0; it must lie in [0, 1)"),
         (
             ["--batch-size", "5000"],
-            "--batch-size is 5000 and --held-out 200; digits has 1400 training images",
+            "--batch-size is 5000 and --held-out 200; digits has 1400 to train on",
         ),
         (["--device", "abacus"], "device is 'abacus'"),
         (["--wandb", "sideways"], "wandb mode is 'sideways'"),
