@@ -413,7 +413,7 @@ def _read_table(path: Path) -> dict[str, torch.Tensor]:
     parts = dict(content) if hasattr(content, "keys") else {"train": content}
     if len(parts) == 1:
         parts = {"train": part for part in parts.values()}
-    if not parts.keys() & {"train"} or not parts.keys() <= {"train", "test"}:
+    if "train" not in parts or not parts.keys() <= {"train", "test"}:
         names = ", ".join(map(str, parts)) or "nothing"
         raise DataError(f"it holds {names}; it must hold one array, or train and test")
     return {name: torch.as_tensor(part) for name, part in parts.items()}

@@ -197,10 +197,6 @@ class WhitenedNet(nn.Module):
     ):
         super().__init__()
         d = args.rows("data", data, "(n, d) with at least 2 points", 2).shape[1]
-        args.whole("width", width)
-        args.whole("depth", depth, 0)
-        args.whole("classes", classes, 0)
-        args.generator("generator", generator)
         covariance = torch.cov(args.concrete("data", data).T).reshape(d, d)
         if data.device.type == "mps":  # which has no eigh
             covariance = covariance.cpu()
